@@ -1,0 +1,62 @@
+"""The command line: parses, calls one command module, turns errors into text and an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from audioset_batch.errors import AudiosetBatchError, StopRun
+
+COMMAND_MODULES = ("prep_cmd", "worker_cmd", "merge_cmd")
+"""Modules of this package with `register(commands)`; they import nothing heavy at the top."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole parser, with every command registered."""
+    parser = argparse.ArgumentParser(
+        prog="audioset-batch",
+        description="AudioSet on a SLURM cluster or a laptop: clips, an honest manifest, features, classifiers.",
+        epilog="Exit status: 0 done; 1 some segments failed or pending, or input refused; 2 usage or config "
+        "error; 75 stopped early on purpose, run again later.",
+    )
+    parser.add_argument("--version", action="store_true", help="print the versions of this program and its tools")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    for name in COMMAND_MODULES:
+        importlib.import_module(f"audioset_batch.cli.{name}").register(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status of docs/commands.md."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.version:
+        from audioset_batch.versions import version_lines
+
+        print("\n".join(version_lines()))
+        return 0
+    if args.command is None:
+        parser.print_help(sys.stderr)
+        return 2
+    try:
+        status: int = args.run(args)
+        sys.stdout.flush()
+    except StopRun as error:
+        print(f"audioset-batch {args.command}: {error}", file=sys.stderr)
+        return error.exit_code
+    except AudiosetBatchError as error:
+        print(f"audioset-batch {args.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"audioset-batch {args.command}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) has gone: not an error. Point stdout elsewhere so that exit does not flush it.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status

@@ -1,0 +1,287 @@
+"""The configuration as frozen, validated values. The defaults live here; `configs/default.yaml` lists them all.
+
+Field descriptions are the text of `docs/configuration.md`, which is generated from this module.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from audioset_batch.model import SUBSETS
+
+DEFAULT_BASE_URL = "http://storage.googleapis.com/us_audioset/youtube_corpus/v1/csv"
+
+
+class Section(BaseModel):
+    """A section of the config: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+Seconds = Annotated[float, Field(gt=0, strict=False)]
+Name = Annotated[str, Field(min_length=1)]
+
+
+class Source(Section):
+    """Where the segment lists come from and which of them are run."""
+
+    base_url: Name = Field(
+        DEFAULT_BASE_URL, description="Folder of the segment CSVs: http(s)://, file:// or a path."
+    )
+    subsets: Literal["present"] | tuple[Name, ...] = Field(
+        "present", description="`present` (every subset with shards in data_dir), or a list of subsets."
+    )
+
+    @field_validator("subsets", mode="before")
+    @classmethod
+    def _list_to_tuple(cls, value: object) -> object:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("subsets")
+    @classmethod
+    def _known(cls, value: Literal["present"] | tuple[str, ...]) -> Literal["present"] | tuple[str, ...]:
+        if value != "present":
+            unknown = [name for name in value if name not in SUBSETS]
+            if unknown or not value:
+                raise ValueError(f"{', '.join(unknown) or 'empty list'}: choose from {', '.join(SUBSETS)}")
+        return value
+
+
+class Audio(Section):
+    """The audio file of a clip."""
+
+    format: Literal["flac", "wav", "ogg", "mp3"] = Field("flac", description="File format of the clips.")
+    sample_rate: Literal["keep"] | Annotated[int, Field(ge=8000, le=192000)] = Field(
+        48000, description="Hz, or `keep` for the rate of the source."
+    )
+    bit_depth: Literal[16, 24, 32] = Field(16, description="Bits per sample of flac (16, 24) and wav.")
+    channels: Literal["keep", 1, 2] = Field("keep", description="1 mixes down, 2 duplicates, `keep` leaves.")
+
+    @model_validator(mode="after")
+    def _possible(self) -> Audio:
+        if self.format == "flac" and self.bit_depth == 32:
+            raise ValueError("bit_depth 32 is not possible with format flac: choose 16 or 24")
+        mp3_rates = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+        if self.format == "mp3" and self.sample_rate != "keep" and self.sample_rate not in mp3_rates:
+            raise ValueError(f"sample_rate {self.sample_rate} is not possible with format mp3: {mp3_rates}")
+        return self
+
+
+class Video(Section):
+    """The video file of a clip, if any."""
+
+    mode: Literal["none", "bestvideo", "bestvideoaudio", "bestvideowithaudio"] = Field(
+        "none",
+        description="`none`; `bestvideo`: best video stream, no sound in the file; `bestvideoaudio`: best video "
+        "and best audio stream in one file; `bestvideowithaudio`: the best single stream that has both.",
+    )
+    format: Literal["mp4"] = Field("mp4", description="Container of the video files.")
+    frame_rate: Literal["keep"] | Annotated[float, Field(gt=0, le=240, strict=False)] = Field(
+        30, description="Frames per second when cut exactly, or `keep`."
+    )
+    cut: Literal["exact", "copy"] = Field(
+        "exact", description="`exact` re-encodes; `copy` copies the stream from the keyframe before the start."
+    )
+    max_height: Annotated[int, Field(ge=16)] | None = Field(
+        None, description="Take no stream higher than this many pixels, and scale down to it; null: no limit."
+    )
+    codec: Literal["h264"] = Field("h264", description="Video codec of exact cuts.")
+    crf: Annotated[int, Field(ge=0, le=51)] = Field(23, description="Quality of exact cuts; lower is better.")
+    preset: Literal[
+        "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"
+    ] = Field("veryfast", description="Speed against size of exact cuts.")
+
+
+class Worker(Section):
+    """How one worker goes about its shard."""
+
+    processes: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
+        "auto", description="Processes; `auto`: the CPUs that SLURM (or the machine) gives."
+    )
+    threads: Annotated[int, Field(ge=1, le=512)] = Field(
+        8, description="Segments in flight at once, over all processes of the worker."
+    )
+    retries: Annotated[int, Field(ge=0, le=100)] = Field(
+        3, description="Further tries at a transient error within one run."
+    )
+    backoff_seconds: Seconds = Field(2.0, description="Pause before the first retry; doubles, with jitter.")
+    backoff_max_seconds: Seconds = Field(60.0, description="Longest pause between two retries.")
+    segment_timeout: Seconds = Field(300.0, description="Seconds for one try at a segment; then it is ended.")
+    grace_seconds: Annotated[float, Field(ge=0, strict=False)] = Field(
+        20.0, description="Seconds to finish what is in flight when asked to stop; the rest stays pending."
+    )
+    order: Literal["csv", "rare-first", "random"] = Field(
+        "csv", description="Order of the queue; `rare-first` puts the rarest labels first."
+    )
+    max_clip_bytes: Annotated[int, Field(ge=65536)] = Field(
+        200_000_000, description="Most bytes ever fetched for one stream of one clip."
+    )
+    max_requeues: Annotated[int, Field(ge=0)] = Field(
+        5, description="Requeues in a row without a newly finished segment before the worker gives up."
+    )
+    temp_dir: Literal["shared", "node"] = Field(
+        "shared", description="Temporary files in DATADIR/.tmp, or on the node (SLURM_TMPDIR, TMPDIR)."
+    )
+    lease_seconds: Seconds = Field(
+        120.0, description="A shard's lease that was not renewed for this long is taken over."
+    )
+    state_seconds: Seconds = Field(30.0, description="How often the state file is written, at most.")
+
+
+class Egress(Section):
+    """One way out to the internet and what it may be asked to do."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = Field(
+        "direct", description="Name in manifests and reports."
+    )
+    proxy: str | None = Field(None, description="Proxy URL; null: the usual environment variables hold.")
+    cookies: Path | None = Field(
+        None, description="Netscape cookie file. Risks the account behind it; each worker has a private copy."
+    )
+    source_address: str | None = Field(None, description="Local address to send from.")
+    videos_per_hour: Annotated[float, Field(gt=0, strict=False)] | None = Field(
+        300.0, description="Budget of resolves per window, for everybody sharing egress_dir; null: none."
+    )
+    window_seconds: Seconds = Field(
+        3600.0, description="Length of the sliding window in which `videos_per_hour` videos are allowed."
+    )
+    concurrent: Annotated[int, Field(ge=1, le=512)] = Field(
+        8, description="Videos in flight through this egress per task."
+    )
+    max_wait: Annotated[float, Field(ge=0, strict=False)] = Field(
+        3600.0, description="A pause longer than this many seconds ends the run (exit 75) if no other is open."
+    )
+    pause_seconds: Seconds = Field(900.0, description="First pause after a block.")
+    pause_factor: Annotated[float, Field(ge=1, strict=False)] = Field(
+        2.0, description="Growth of the pause when the block is still there."
+    )
+    pause_max_seconds: Seconds = Field(14400.0, description="Longest pause.")
+
+    @field_validator("cookies", mode="before")
+    @classmethod
+    def _path(cls, value: object) -> object:
+        return Path(value).expanduser() if isinstance(value, str) and value else value
+
+    @field_validator("proxy")
+    @classmethod
+    def _proxy_url(cls, value: str | None) -> str | None:
+        if value is not None and not re.match(r"(?i)(https?|socks4a?|socks5h?)://[^\s/]+", value):
+            raise ValueError("not a proxy URL: expected http://, https:// or socks5:// and a host")
+        return value
+
+
+class Probe(Section):
+    """Videos known to be good, and when to ask for one."""
+
+    ytids: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{11}$")], ...] = Field(
+        ("jNQXAC9IVRw", "dQw4w9WgXcQ", "9bZkp7q19f0"),
+        description="Long-lived public videos: one is tried before a paused egress reopens.",
+    )
+    nonexistent_share: Annotated[float, Field(gt=0, le=1, strict=False)] = Field(
+        0.5, description="When more than this share of the recent resolves says `nonexistent`, probe first."
+    )
+    recent: Annotated[int, Field(ge=2)] = Field(20, description="How many resolves count as recent.")
+
+    @field_validator("ytids", mode="before")
+    @classmethod
+    def _list_to_tuple(cls, value: object) -> object:
+        return tuple(value) if isinstance(value, list) else value
+
+
+class Youtube(Section):
+    """How yt-dlp is called."""
+
+    args: tuple[str, ...] = Field(
+        (), description="Options of the yt-dlp command, read by yt-dlp's own parser."
+    )
+    player_skip: tuple[Literal["webpage", "configs", "js", "initial_data"], ...] = Field(
+        ("webpage", "configs"), description="Requests that yt-dlp leaves out when it resolves; [] for all."
+    )
+
+    @field_validator("args", "player_skip", mode="before")
+    @classmethod
+    def _list_to_tuple(cls, value: object) -> object:
+        return tuple(value) if isinstance(value, list) else value
+
+
+class Output(Section):
+    """How clips are stored."""
+
+    layout: Literal["files", "webdataset"] = Field(
+        "files", description="One file per clip, or tar shards after the conventions of webdataset."
+    )
+    tar_bytes: Annotated[int, Field(ge=1_000_000)] = Field(
+        1_000_000_000, description="A tar shard is closed when it reaches this size."
+    )
+
+
+class Slurm(Section):
+    """Resources for `submit`; plain sbatch is ruled by the #SBATCH lines of the scripts."""
+
+    partition: str | None = Field(None, description="Partition; null: the cluster's default.")
+    account: str | None = Field(None, description="Account to charge.")
+    qos: str | None = Field(None, description="Quality of service.")
+    mail_user: str | None = Field(None, description="Address for mail about the jobs.")
+    mail_type: str | None = Field(None, description="Events to mail about, e.g. END,FAIL.")
+    time: Annotated[str, Field(pattern=r"^(\d+|(\d+-)?\d{1,2}(:\d{2}){0,2}|\d+:\d{2}(:\d{2})?)$")] = Field(
+        "24:00:00", description="Time limit of one array task."
+    )
+    cpus_per_task: Annotated[int, Field(ge=1)] = Field(4, description="CPUs of one array task.")
+    mem: Annotated[str, Field(pattern=r"^\d+[KMGT]?$")] = Field("4G", description="Memory of one array task.")
+    array_parallelism: Annotated[int, Field(ge=1)] = Field(
+        10, description="Array tasks that run at the same time (the % of --array)."
+    )
+    signal_seconds: Annotated[int, Field(ge=0)] = Field(
+        180, description="The worker is warned this long before the time limit."
+    )
+    modules: tuple[str, ...] = Field((), description="Environment modules to load in each job.")
+    setup: tuple[str, ...] = Field((), description="Shell lines to run before each job.")
+    extra: dict[str, str | int | bool] = Field(
+        {}, description="Further sbatch options, e.g. {constraint: ib}; true for options without a value."
+    )
+
+    @field_validator("modules", "setup", mode="before")
+    @classmethod
+    def _list_to_tuple(cls, value: object) -> object:
+        return tuple(value) if isinstance(value, list) else value
+
+
+class Config(Section):
+    """Everything a worker needs to know."""
+
+    data_dir: Path | None = Field(None, description="The data directory, on a filesystem that all nodes see.")
+    source: Source = Source()
+    audio: Audio = Audio()
+    video: Video = Video()
+    worker: Worker = Worker()
+    egress: tuple[Egress, ...] = Field((Egress(),), min_length=1, description="The ways out.")
+    egress_dir: Path | None = Field(
+        None, description="Shared state of the egresses; null: DATADIR/.egress. Share it between all who share them."
+    )
+    probe: Probe = Probe()
+    youtube: Youtube = Youtube()
+    output: Output = Output()
+    slurm: Slurm = Slurm()
+
+    @field_validator("data_dir", "egress_dir", mode="before")
+    @classmethod
+    def _path(cls, value: object) -> object:
+        return Path(value).expanduser() if isinstance(value, str) and value else value
+
+    @field_validator("egress", mode="before")
+    @classmethod
+    def _list_to_tuple(cls, value: object) -> object:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("egress")
+    @classmethod
+    def _unique_names(cls, value: tuple[Egress, ...]) -> tuple[Egress, ...]:
+        names = [egress.name for egress in value]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"names must differ, but these come twice: {', '.join(twice)}")
+        return value

@@ -1,0 +1,132 @@
+"""Every path of a data directory is spelled here and nowhere else (the contract is docs/data-layout.md)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from audioset_batch.model import SUBSETS, Segment
+
+_SHARD_SUFFIX = re.compile(r"\.(\d{2,})\Z")
+
+
+def shard_suffix(shard: int) -> str:
+    """`1 -> "01"`, `99 -> "99"`, `100 -> "100"`."""
+    return f"{shard:02d}"
+
+
+def parse_shard_suffix(name: str) -> int | None:
+    """The shard number at the end of a file name such as `eval_segments.csv.07`, or None."""
+    match = _SHARD_SUFFIX.search(name)
+    if match is None or (len(match[1]) > 2 and match[1].startswith("0")):
+        return None
+    return int(match[1]) or None
+
+
+@dataclass(frozen=True, slots=True)
+class ShardId:
+    """One shard of one subset; `str()` gives the name used for its manifest, state and lease."""
+
+    subset: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.subset}.{shard_suffix(self.number)}"
+
+
+@dataclass(frozen=True, slots=True)
+class DataDir:
+    """The paths under one DATADIR. Nothing here touches the disk except the two listings of shards."""
+
+    root: Path
+
+    # What prep writes
+    def segments_csv(self, subset: str) -> Path:
+        return self.root / f"{subset}.csv"
+
+    def rejected_csv(self, subset: str) -> Path:
+        return self.root / f"{subset}.rejected.csv"
+
+    def shard_csv(self, shard: ShardId) -> Path:
+        return self.root / f"{shard.subset}.csv.{shard_suffix(shard.number)}"
+
+    @property
+    def class_labels_csv(self) -> Path:
+        return self.root / "class_labels_indices.csv"
+
+    @property
+    def ontology_json(self) -> Path:
+        return self.root / "ontology.json"
+
+    def shards(self, subset: str) -> list[ShardId]:
+        """Shards of `subset` that prep made, by number."""
+        numbers = (parse_shard_suffix(path.name) for path in self.root.glob(f"{subset}.csv.*"))
+        return [ShardId(subset, number) for number in sorted(n for n in numbers if n is not None)]
+
+    def subsets_present(self) -> list[str]:
+        """Subsets that have shards, in the order of `SUBSETS`, then any others by name."""
+        found = {
+            path.name.partition(".csv.")[0]
+            for path in self.root.glob("*.csv.*")
+            if parse_shard_suffix(path.name) is not None
+        }
+        return [s for s in SUBSETS if s in found] + sorted(found - set(SUBSETS))
+
+    # What a worker writes
+    def stem(self, segment: Segment) -> str:
+        return f"{segment.ytid}_{segment.start_ms}_{segment.end_ms}"
+
+    def audio(self, segment: Segment, extension: str) -> Path:
+        return self.root / "data" / segment.subset / "audio" / f"{self.stem(segment)}.{extension}"
+
+    def video(self, segment: Segment, extension: str) -> Path:
+        return self.root / "data" / segment.subset / "video" / f"{self.stem(segment)}.{extension}"
+
+    def tar_dir(self, subset: str) -> Path:
+        return self.root / "data" / subset / "tar"
+
+    @property
+    def manifests(self) -> Path:
+        return self.root / "manifests"
+
+    def manifest(self, shard: ShardId) -> Path:
+        return self.manifests / f"{shard}.jsonl"
+
+    @property
+    def states(self) -> Path:
+        return self.root / "state"
+
+    def state(self, shard: ShardId) -> Path:
+        return self.states / f"{shard}.json"
+
+    def lease(self, shard: ShardId) -> Path:
+        return self.states / f"{shard}.lease"
+
+    def tmp(self, shard: ShardId) -> Path:
+        return self.root / ".tmp" / str(shard)
+
+    @property
+    def egress(self) -> Path:
+        return self.root / ".egress"
+
+    # What merge and report write
+    @property
+    def merged_parquet(self) -> Path:
+        return self.root / "manifest.parquet"
+
+    @property
+    def merged_csv(self) -> Path:
+        return self.root / "manifest.csv"
+
+    @property
+    def summary_json(self) -> Path:
+        return self.root / "summary.json"
+
+    @property
+    def report_html(self) -> Path:
+        return self.root / "report.html"
+
+    def relative(self, path: Path) -> str:
+        """`path` as it is written to the manifest: relative to DATADIR, with forward slashes."""
+        return path.relative_to(self.root).as_posix()
