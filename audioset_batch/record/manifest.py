@@ -1,0 +1,316 @@
+"""The manifest of one shard: append-only JSON lines, one row per segment and run.
+
+A line is one `write`; what a kill or a full disk left of one is moved to `<manifest>.torn` when the
+manifest is opened for writing next. Readers never change the file. A line that cannot be read is reported and
+skipped; its segment then counts by its other rows, at worst as pending: nothing is lost, no run is blocked.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from audioset_batch.errors import StorageUnusable
+from audioset_batch.model import ManifestRow, SegmentKey
+from audioset_batch.reasons import Status
+
+RETRY: Final = "retry"
+"""The reason of a `pending` row that resets what was known of its segment."""
+
+_log = logging.getLogger(__name__)
+_STATUSES: Final = frozenset(str(status) for status in Status)
+_TAIL_BLOCK: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class LineProblem:
+    """A line that is not a row. `torn`: the last one, without its line end, perhaps in writing just now."""
+
+    path: Path
+    line: int
+    torn: bool
+    why: str
+
+    def __str__(self) -> str:
+        where = f"{self.path}: line {self.line}"
+        if self.torn:
+            return f"{where}: the last line is torn ({self.why}); skipped, the next worker repairs it"
+        return f"{where}: {self.why}; skipped, its segment counts by its other rows"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the manifest says of one segment after replay; the names are those of the manifest row."""
+
+    status: str
+    reason: str
+    attempts: int
+    audio_path: str
+    video_path: str
+    tar: str
+    offset: int | None
+    finished_at: str
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "ok"
+
+    @property
+    def reset(self) -> bool:
+        """True if `retry` asked for this segment and nothing came after."""
+        return self.status == "pending" and self.reason == RETRY
+
+
+def warn_of_problem(problem: LineProblem) -> None:
+    """What the readers do with an unreadable line unless told otherwise: log it as a warning."""
+    _log.warning("%s", problem)
+
+
+def encode_row(row: ManifestRow) -> bytes:
+    """The row as one line of JSON with its line end. Infinite levels become null, lone surrogates `?`."""
+    values = row.to_json()
+    try:
+        text = _dump(values)
+    except ValueError:  # JSON has no NaN and no infinity, and other readers refuse Python's spelling of them
+        text = _dump(
+            {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+        )
+    return text.encode("utf-8", errors="replace") + b"\n"
+
+
+def _dump(values: dict[str, Any]) -> str:
+    return json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def decode_row(line: bytes) -> dict[str, Any]:
+    """The row in `line` as a dict.
+
+    Raises:
+        ValueError: the line is not a manifest row; the text says why.
+    """
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise ValueError("not JSON" if line.strip(b"\0 \r\n") else "blank or zero bytes") from error
+    if not isinstance(row, dict):
+        raise ValueError("not a JSON object")
+    missing = [k for k in ("subset", "ytid", "start_seconds", "end_seconds", "status") if k not in row]
+    if missing:
+        raise ValueError(f"without {', '.join(missing)}")
+    if row["status"] not in _STATUSES:
+        raise ValueError(f"unknown status {row['status']!r}")
+    if not all(
+        isinstance(row[k], int | float) and math.isfinite(row[k]) for k in ("start_seconds", "end_seconds")
+    ):
+        raise ValueError("times that are not numbers")
+    return row
+
+
+def row_key(row: dict[str, Any]) -> SegmentKey:
+    """The segment that a row from `read_rows` is about."""
+    return SegmentKey(
+        row["subset"], row["ytid"], round(row["start_seconds"] * 1000), round(row["end_seconds"] * 1000)
+    )
+
+
+def read_rows(
+    path: Path, on_problem: Callable[[LineProblem], None] = warn_of_problem
+) -> Iterator[dict[str, Any]]:
+    """The rows of a manifest in the order of writing; none if the file does not exist.
+
+    Args:
+        path: The manifest; may be written to meanwhile.
+        on_problem: Called with each line that is not a row; such lines are left out.
+    """
+    for _, row in read_lines(path, on_problem):
+        yield row
+
+
+def read_lines(
+    path: Path, on_problem: Callable[[LineProblem], None] = warn_of_problem
+) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Like `read_rows`, with each row's own bytes (line end included)."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        for number, line in enumerate(file, 1):
+            ended = line.endswith(b"\n")
+            try:
+                row = decode_row(line)
+            except ValueError as error:
+                on_problem(LineProblem(path, number, torn=not ended, why=str(error)))
+                continue
+            # A whole object without its line end is a whole row: no proper beginning of an object is one.
+            yield line if ended else line + b"\n", row
+
+
+def replay(
+    path: Path, on_problem: Callable[[LineProblem], None] = warn_of_problem
+) -> dict[SegmentKey, Outcome]:
+    """What a manifest says of each segment: the last `ok` since its last reset, else its newest row."""
+    return replay_rows(read_rows(path, on_problem))
+
+
+def replay_rows(rows: Iterable[dict[str, Any]]) -> dict[SegmentKey, Outcome]:
+    """`replay` for rows that were read already, in the order of writing."""
+    latest: dict[SegmentKey, dict[str, Any]] = {}
+    for row in rows:
+        key = row_key(row)
+        known = latest.get(key)
+        if known is None or known["status"] != "ok" or row["status"] == "ok" or is_reset(row):
+            latest[key] = row
+    return {key: _outcome(row) for key, row in latest.items()}
+
+
+def is_reset(row: dict[str, Any]) -> bool:
+    """True for the row that `retry` writes."""
+    return row["status"] == "pending" and row.get("reason") == RETRY
+
+
+def _outcome(row: dict[str, Any]) -> Outcome:
+    return Outcome(
+        status=row["status"],
+        reason=row.get("reason") or "",
+        attempts=row.get("attempts") or 0,
+        audio_path=row.get("audio_path") or "",
+        video_path=row.get("video_path") or "",
+        tar=row.get("tar") or "",
+        offset=row.get("offset"),
+        finished_at=row.get("finished_at") or "",
+    )
+
+
+class ManifestWriter:
+    """Appends rows to one manifest; the caller holds the shard's lease. Usable from several threads.
+
+    Args:
+        path: The manifest; made, with its folder, if it is not there. A half-written last line is repaired.
+        fsync_seconds: Force rows to the disk when this many seconds have passed since the last time, and on
+            closing; None: leave it to the system (a kill of the process loses nothing either way).
+
+    Raises:
+        StorageUnusable: the file cannot be opened, repaired or written.
+    """
+
+    def __init__(self, path: Path, fsync_seconds: float | None = None) -> None:
+        self.path = path
+        self.repaired_bytes = 0
+        self._fsync_seconds = fsync_seconds
+        self._synced_at = time.monotonic()
+        self._lock = threading.Lock()
+        self._damaged = False
+        self._fd = -1
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            self._repair()
+        except OSError as error:
+            self._close_fd()
+            raise self._unusable(error) from error
+
+    def append(self, row: ManifestRow) -> None:
+        """Write one row; when this returns, a kill of this process no longer loses it.
+
+        Raises:
+            StorageUnusable: the row was not written whole; what came of it is taken back.
+        """
+        line = encode_row(row)
+        with self._lock:
+            try:
+                if self._damaged:
+                    self._repair()
+                self._damaged = True
+                written = os.write(self._fd, line)
+                if written != len(line):
+                    self._repair()
+                    raise OSError(None, f"only {written} of {len(line)} bytes of a row could be written")
+                self._damaged = False
+                if (
+                    self._fsync_seconds is not None
+                    and time.monotonic() - self._synced_at >= self._fsync_seconds
+                ):
+                    self._sync()
+            except OSError as error:
+                raise self._unusable(error) from error
+
+    def close(self) -> None:
+        """Close the file (after a last fsync if asked for one). Closing twice is fine."""
+        with self._lock:
+            if self._fd < 0:
+                return
+            try:
+                if self._fsync_seconds is not None:
+                    self._sync()
+            except OSError as error:
+                raise self._unusable(error) from error
+            finally:
+                self._close_fd()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _repair(self) -> None:
+        """End a whole last row that lacks its line end; move anything less than a row to the side file."""
+        size = os.fstat(self._fd).st_size
+        start = self._last_line_start(size)
+        tail = os.pread(self._fd, size - start, start)
+        if tail:
+            try:
+                decode_row(tail)
+            except ValueError:
+                with self.path.with_name(f"{self.path.name}.torn").open("ab") as side:
+                    side.write(tail + b"\n")
+                    side.flush()
+                    os.fsync(side.fileno())
+                os.ftruncate(self._fd, start)
+                self.repaired_bytes += len(tail)
+                _log.warning(
+                    "%s: moved %d bytes of a half-written row to %s.torn",
+                    self.path,
+                    len(tail),
+                    self.path.name,
+                )
+            else:
+                os.write(self._fd, b"\n")
+        self._damaged = False
+
+    def _last_line_start(self, size: int) -> int:
+        end = size
+        while end > 0:
+            begin = max(0, end - _TAIL_BLOCK)
+            newline = os.pread(self._fd, end - begin, begin).rfind(b"\n")
+            if newline >= 0:
+                return begin + newline + 1
+            end = begin
+        return 0
+
+    def _sync(self) -> None:
+        os.fsync(self._fd)
+        self._synced_at = time.monotonic()
+
+    def _close_fd(self) -> None:
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+    def _unusable(self, error: OSError) -> StorageUnusable:
+        return StorageUnusable(
+            f"cannot write {self.path}: {error.strerror or error}. "
+            "Free space or quota, then run the same command again"
+        )
