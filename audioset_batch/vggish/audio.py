@@ -1,0 +1,60 @@
+"""Audio of any file that libsndfile reads, as VGGish wants it: mono, 16 kHz, float64 in [-1, 1]."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audioset_batch.errors import InputRefused
+from audioset_batch.vggish.frontend import SAMPLE_RATE, FloatArray
+
+RESAMPLER: Final = "soxr VHQ"
+"""What output metadata says about the resampler."""
+
+EXTENSIONS: Final = (".flac", ".wav", ".ogg", ".mp3", ".opus", ".aiff", ".aif")
+"""Files of a folder that are taken for audio."""
+
+
+def to_mono_16k(samples: NDArray[Any], sample_rate: int) -> FloatArray:
+    """Mean over the channels first, then resampled, as upstream does.
+
+    Args:
+        samples: Shape (n,) or (n, channels), in [-1, 1].
+        sample_rate: Hz.
+    """
+    mono = np.asarray(samples, dtype=np.float64)
+    if mono.ndim == 2:
+        mono = mono[:, 0] if mono.shape[1] == 1 else mono.mean(axis=1)
+    if sample_rate == SAMPLE_RATE:
+        return np.ascontiguousarray(mono)
+    import soxr
+
+    resampled: FloatArray = soxr.resample(np.ascontiguousarray(mono), sample_rate, SAMPLE_RATE, quality="VHQ")
+    return resampled
+
+
+def decode(source: Path | bytes, name: str) -> tuple[FloatArray, float]:
+    """Samples at 16 kHz and the duration of the file in seconds.
+
+    Args:
+        source: A file, or the bytes of one.
+        name: What an error calls it.
+
+    Raises:
+        InputRefused: the file is missing, damaged or of a format that libsndfile does not read.
+    """
+    import soundfile
+
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    try:
+        # 16-bit samples come out divided by 32768, exactly as upstream divides them.
+        samples, sample_rate = soundfile.read(file, dtype="float64", always_2d=True)
+    except (soundfile.SoundFileError, OSError, ValueError, TypeError) as error:
+        raise InputRefused(f"{name}: expected an audio file that libsndfile reads: {error}") from error
+    if not np.isfinite(samples).all():
+        raise InputRefused(f"{name}: the samples contain NaN or infinity")
+    return to_mono_16k(samples, sample_rate), samples.shape[0] / sample_rate
