@@ -28,7 +28,7 @@ class AudiosetBatchError(Exception):
     """Base of all errors of this package; its text is fit to be shown to a user as it is."""
 
 
-class StopRun(AudiosetBatchError):  # noqa: N818 - named for the decision, not for the fault
+class StopRun(AudiosetBatchError):
     """Ends the command; the command line prints the text and exits with `exit_code`."""
 
     exit_code: ClassVar[int] = 1

@@ -93,6 +93,12 @@ class DataDir:
     def manifest(self, shard: ShardId) -> Path:
         return self.manifests / f"{shard}.jsonl"
 
+    def recorded_shards(self) -> list[ShardId]:
+        """Shards that have a manifest, planned or not, by name."""
+        names = sorted(path.name.removesuffix(".jsonl") for path in self.manifests.glob("*.jsonl"))
+        parts = ((name.rpartition(".")[0], parse_shard_suffix(name)) for name in names)
+        return [ShardId(subset, number) for subset, number in parts if number is not None]
+
     @property
     def states(self) -> Path:
         return self.root / "state"

@@ -98,9 +98,7 @@ class ManifestRow:
 
     @property
     def key(self) -> SegmentKey:
-        return SegmentKey(
-            self.subset, self.ytid, round(self.start_seconds * 1000), round(self.end_seconds * 1000)
-        )
+        return SegmentKey(self.subset, self.ytid, round(self.start_seconds * 1000), round(self.end_seconds * 1000))
 
     def to_json(self) -> dict[str, Any]:
         """The row as a flat dict in column order, ready for `json.dumps`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ def _apply(data: Any, override: str, places: dict[KeyPath, str], problems: list[
         return
     keys: list[str | int] = [int(part) if part.isdigit() else part for part in dotted.split(".")]
     target = data
-    for key, following in zip(keys[:-1], keys[1:], strict=True):
+    for key, following in itertools.pairwise(keys):
         if isinstance(target, dict):
             if not isinstance(target.get(key), dict | list):
                 target[key] = [{}] if isinstance(following, int) else {}
@@ -116,9 +117,10 @@ def _apply(data: Any, override: str, places: dict[KeyPath, str], problems: list[
             problems.append(f"{label}: there is no {dotted!r}")
             return
     last = keys[-1]
-    if isinstance(target, dict) or (
-        isinstance(target, list) and isinstance(last, int) and last < len(target)
-    ):
+    if isinstance(target, dict):
+        target[last] = value
+        places[tuple(keys)] = label
+    elif isinstance(target, list) and isinstance(last, int) and last < len(target):
         target[last] = value
         places[tuple(keys)] = label
     else:
@@ -128,8 +130,10 @@ def _apply(data: Any, override: str, places: dict[KeyPath, str], problems: list[
 def _describe(error: ValidationError, places: dict[KeyPath, str], fallback: str) -> list[str]:
     """One line per key: pydantic reports each member of a union by itself."""
     by_key: dict[KeyPath, list[str]] = {}
-    for item in error.errors(include_url=False):
-        key_path = _known_prefix(item["loc"])
+    items = [(_known_prefix(item["loc"]), item) for item in error.errors(include_url=False)]
+    for key_path, item in items:
+        if item["type"] == "too_short" and any(other[: len(key_path)] == key_path != other for other, _ in items):
+            continue  # pydantic counts only the valid items of a list
         if item["type"] == "extra_forbidden":
             text = f"unknown key; {_valid_keys(key_path)}"
         else:

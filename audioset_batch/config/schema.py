@@ -29,9 +29,7 @@ Name = Annotated[str, Field(min_length=1)]
 class Source(Section):
     """Where the segment lists come from and which of them are run."""
 
-    base_url: Name = Field(
-        DEFAULT_BASE_URL, description="Folder of the segment CSVs: http(s)://, file:// or a path."
-    )
+    base_url: Name = Field(DEFAULT_BASE_URL, description="Folder of the segment CSVs: http(s)://, file:// or a path.")
     subsets: Literal["present"] | tuple[Name, ...] = Field(
         "present", description="`present` (every subset with shards in data_dir), or a list of subsets."
     )
@@ -76,24 +74,26 @@ class Video(Section):
 
     mode: Literal["none", "bestvideo", "bestvideoaudio", "bestvideowithaudio"] = Field(
         "none",
-        description="`none`; `bestvideo`: best video stream, no sound in the file; `bestvideoaudio`: best video "
-        "and best audio stream in one file; `bestvideowithaudio`: the best single stream that has both.",
+        description="audiosetdl's modes. `bestvideo`: the best video stream, no sound in the file; "
+        "`bestvideoaudio`: the best single stream that has both; `bestvideowithaudio`: the best video stream "
+        "joined with the best audio stream.",
     )
     format: Literal["mp4"] = Field("mp4", description="Container of the video files.")
     frame_rate: Literal["keep"] | Annotated[float, Field(gt=0, le=240, strict=False)] = Field(
         30, description="Frames per second when cut exactly, or `keep`."
     )
     cut: Literal["exact", "copy"] = Field(
-        "exact", description="`exact` re-encodes; `copy` copies the stream from the keyframe before the start."
+        "exact",
+        description="`exact` re-encodes; `copy` copies the stream from the keyframe before the start.",
     )
     max_height: Annotated[int, Field(ge=16)] | None = Field(
         None, description="Take no stream higher than this many pixels, and scale down to it; null: no limit."
     )
     codec: Literal["h264"] = Field("h264", description="Video codec of exact cuts.")
     crf: Annotated[int, Field(ge=0, le=51)] = Field(23, description="Quality of exact cuts; lower is better.")
-    preset: Literal[
-        "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"
-    ] = Field("veryfast", description="Speed against size of exact cuts.")
+    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"] = (
+        Field("veryfast", description="Speed against size of exact cuts.")
+    )
 
 
 class Worker(Section):
@@ -140,7 +140,9 @@ class Egress(Section):
     )
     proxy: str | None = Field(None, description="Proxy URL; null: the usual environment variables hold.")
     cookies: Path | None = Field(
-        None, description="Netscape cookie file. Risks the account behind it; each worker has a private copy."
+        None,
+        strict=False,
+        description="Netscape cookie file. Risks the account behind it; each worker has a private copy.",
     )
     source_address: str | None = Field(None, description="Local address to send from.")
     videos_per_hour: Annotated[float, Field(gt=0, strict=False)] | None = Field(
@@ -153,7 +155,8 @@ class Egress(Section):
         8, description="Videos in flight through this egress per task."
     )
     max_wait: Annotated[float, Field(ge=0, strict=False)] = Field(
-        3600.0, description="A pause longer than this many seconds ends the run (exit 75) if no other is open."
+        3600.0,
+        description="A pause longer than this many seconds ends the run (exit 75) if no other is open.",
     )
     pause_seconds: Seconds = Field(900.0, description="First pause after a block.")
     pause_factor: Annotated[float, Field(ge=1, strict=False)] = Field(
@@ -195,9 +198,7 @@ class Probe(Section):
 class Youtube(Section):
     """How yt-dlp is called."""
 
-    args: tuple[str, ...] = Field(
-        (), description="Options of the yt-dlp command, read by yt-dlp's own parser."
-    )
+    args: tuple[str, ...] = Field((), description="Options of the yt-dlp command, read by yt-dlp's own parser.")
     player_skip: tuple[Literal["webpage", "configs", "js", "initial_data"], ...] = Field(
         ("webpage", "configs"), description="Requests that yt-dlp leaves out when it resolves; [] for all."
     )
@@ -253,14 +254,18 @@ class Slurm(Section):
 class Config(Section):
     """Everything a worker needs to know."""
 
-    data_dir: Path | None = Field(None, description="The data directory, on a filesystem that all nodes see.")
+    data_dir: Path | None = Field(
+        None, strict=False, description="The data directory, on a filesystem that all nodes see."
+    )
     source: Source = Source()
     audio: Audio = Audio()
     video: Video = Video()
     worker: Worker = Worker()
     egress: tuple[Egress, ...] = Field((Egress(),), min_length=1, description="The ways out.")
     egress_dir: Path | None = Field(
-        None, description="Shared state of the egresses; null: DATADIR/.egress. Share it between all who share them."
+        None,
+        strict=False,
+        description="Shared state of the egresses; null: DATADIR/.egress. Share it between all who share them.",
     )
     probe: Probe = Probe()
     youtube: Youtube = Youtube()

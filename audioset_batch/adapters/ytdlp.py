@@ -1,0 +1,471 @@
+"""The one module that imports yt_dlp: resolve a video to streams, and read bounded ranges of them.
+
+Every byte goes through yt-dlp's own session, so that proxy, cookies, TLS options and impersonation hold for
+the media as for the pages. `--download-sections` is not used: it goes through ffmpeg's HTTP client, which
+ignores all of these, and cuts at keyframes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yt_dlp
+from yt_dlp.networking import Request
+from yt_dlp.networking.exceptions import HTTPError, IncompleteRead, RequestError, TransportError
+from yt_dlp.utils import DownloadError, GeoRestrictedError, UserNotLive, YoutubeDLError
+
+from audioset_batch.adapters.youtube_errors import Evidence, classify, short
+from audioset_batch.errors import EgressBlocked, SegmentTransient, SegmentUnavailable, UsageError
+from audioset_batch.reasons import Reason
+
+YTDLP_VERSION: Final[str] = yt_dlp.version.__version__
+
+_SOCKET_TIMEOUT: Final = 20.0
+_CHUNK: Final = 64 * 1024
+_SKIP_LIMIT: Final = 8 * 1024 * 1024
+"""A server that ignores Range is read up to here to reach the start of the range."""
+
+_DIRECT: Final = "[protocol=https]"
+"""Plain files with Range support; HLS and DASH fragments cannot be read by byte range."""
+
+_AUDIO_FORMAT: Final = f"bestaudio{_DIRECT}/bestaudio*{_DIRECT}"
+_NOT_YET_A_VIDEO: Final = ("is_live", "is_upcoming", "post_live")
+
+
+@dataclass(frozen=True, slots=True)
+class ClientOptions:
+    """How one client reaches YouTube.
+
+    Attributes:
+        args: Options of the yt-dlp command.
+        player_skip: Requests that yt-dlp's YouTube extractor leaves out.
+        proxy: Proxy URL; None leaves it to the environment variables.
+        cookies: Netscape cookie file; the client works on a private copy.
+        source_address: Local address to send from.
+        video_mode: `Video.mode` of the config.
+        max_height: Highest video stream to take, pixels.
+    """
+
+    args: tuple[str, ...] = ()
+    player_skip: tuple[str, ...] = ()
+    proxy: str | None = None
+    cookies: Path | None = None
+    source_address: str | None = None
+    video_mode: str = "none"
+    max_height: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One stream of a video. The URL is signed and short-lived: never log or store it.
+
+    Attributes:
+        codec: Codec string of the audio, or of the video where there is no audio.
+        size: Bytes as announced, or None.
+        bitrate: bit/s as announced, or None.
+    """
+
+    url: str
+    format_id: str
+    container: str
+    codec: str
+    has_audio: bool
+    has_video: bool
+    size: int | None
+    bitrate: float | None
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a resolve found. `video` is the same object as `audio` where one stream has both.
+
+    Attributes:
+        duration_seconds: Of the whole video, as announced; None if unknown.
+    """
+
+    ytid: str
+    duration_seconds: float | None
+    audio: Stream | None
+    video: Stream | None
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Counters of one client; `take()` before and after a segment gives the segment's own."""
+
+    requests: int = 0
+    media_requests: int = 0
+    media_bytes: int = 0
+
+    def take(self) -> Traffic:
+        """The counts so far; they start again at zero."""
+        taken = Traffic(self.requests, self.media_requests, self.media_bytes)
+        self.requests = self.media_requests = self.media_bytes = 0
+        return taken
+
+
+class _Log:
+    """Collects warnings: a 429 on the player API is said nowhere else."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def debug(self, message: str) -> None: ...
+
+    def info(self, message: str) -> None: ...
+
+    def warning(self, message: str, *, once: bool = False) -> None:
+        self.warnings.append(message)
+
+    def error(self, message: str) -> None: ...
+
+
+def parse_args(args: Sequence[str]) -> dict[str, Any]:
+    """Options of the yt-dlp command as its Python options, by yt-dlp's own parser.
+
+    Its options dictionary accepts unknown keys in silence; its parser does not.
+
+    Raises:
+        UsageError: with yt-dlp's own words.
+    """
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint), contextlib.redirect_stdout(complaint):
+            parsed = yt_dlp.parse_options(["--ignore-config", *args])
+    except SystemExit as error:
+        text = complaint.getvalue().strip().splitlines()
+        raise UsageError(
+            f"youtube.args {list(args)}: yt-dlp does not take them: {text[-1] if text else 'no reason given'}"
+        ) from error
+    except Exception as error:
+        raise UsageError(f"youtube.args {list(args)}: yt-dlp does not take them: {error}") from error
+    if parsed.urls:
+        raise UsageError(f"youtube.args {list(args)}: {parsed.urls[0]!r} is not an option of yt-dlp")
+    options: dict[str, Any] = parsed.ydl_opts
+    return options
+
+
+class _CountingYoutubeDL(yt_dlp.YoutubeDL):  # type: ignore[misc]
+    """Counts requests; everything else is yt-dlp's own."""
+
+    traffic: Traffic
+
+    def urlopen(self, req: Any) -> Any:
+        self.traffic.requests += 1
+        return super().urlopen(req)
+
+
+class YtDlpClient:
+    """One long-lived yt-dlp. Not thread-safe: one per thread and egress.
+
+    Args:
+        options: How to reach YouTube.
+        max_bytes: Most bytes read of one stream of one clip.
+
+    Raises:
+        UsageError: `options.args` are not options of yt-dlp, or the cookie file cannot be read.
+    """
+
+    def __init__(self, options: ClientOptions, max_bytes: int = 200_000_000) -> None:
+        self.traffic = Traffic()
+        self._options = options
+        self._max_bytes = max_bytes
+        self._log = _Log()
+        params = self._params()
+        self._user_format = params.pop("format", None)
+        self._ydl = _CountingYoutubeDL(params, auto_init=False)
+        self._ydl.traffic = self.traffic
+        self._ydl.add_info_extractor(yt_dlp.extractor.youtube.YoutubeIE())
+        self._selectors: dict[str, Callable[[dict[str, Any]], Any]] = {}
+
+    def _params(self) -> dict[str, Any]:
+        params = parse_args(self._options.args)
+        params.update(
+            logger=self._log,
+            quiet=True,
+            noprogress=True,
+            skip_download=True,
+            ignoreerrors=False,
+            ignore_no_formats_error=False,
+            format=params.get("format") or None,
+        )
+        if params.get("socket_timeout") is None:
+            params["socket_timeout"] = _SOCKET_TIMEOUT
+        if self._options.proxy is not None:
+            params["proxy"] = self._options.proxy
+        if self._options.source_address is not None:
+            params["source_address"] = self._options.source_address
+        if self._options.cookies is not None:
+            params["cookiefile"] = _private_copy(self._options.cookies)
+        if self._options.player_skip:
+            extractor_args = params.setdefault("extractor_args", {})
+            extractor_args.setdefault("youtube", {}).setdefault("player_skip", list(self._options.player_skip))
+        if os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR"):
+            # yt-dlp prefers certifi's list where that is installed; the variables mean the site's own.
+            params["compat_opts"] = {*params.get("compat_opts", ()), "no-certifi"}
+        return params
+
+    def resolve(self, ytid: str) -> Resolved:
+        """Ask for the streams of one video.
+
+        Raises:
+            EgressBlocked: bot check, rate limit or 429.
+            SegmentUnavailable: with the reason why the video cannot be had.
+            SegmentTransient: the question could not be asked or answered this time.
+        """
+        self._log.warnings.clear()
+        url = f"https://www.youtube.com/watch?v={ytid}"
+        try:
+            info = self._ydl.extract_info(url, download=False, ie_key="Youtube", process=False)
+            if info.get("live_status") in _NOT_YET_A_VIDEO:
+                raise SegmentUnavailable(Reason.LIVE, f"live_status is {info['live_status']}")
+            formats = self._sorted_formats(info)
+        except YoutubeDLError as error:
+            raise classify(self._evidence(error)) from error
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            # Answers that are not what YouTube sends (garbage, truncated JSON) break extractors in these ways.
+            raise SegmentTransient(Reason.INTERNAL, f"yt-dlp: {type(error).__name__}: {error}") from error
+        return self._select(ytid, info, formats)
+
+    def open(self, stream: Stream, deadline: float) -> RangedStream:
+        """A byte source over one stream; `deadline` is a time of `time.monotonic`."""
+        return RangedStream(self._ydl, stream, self._max_bytes, deadline)
+
+    def _sorted_formats(self, info: dict[str, Any]) -> list[dict[str, Any]]:
+        """yt-dlp's order, worst first, without its selection, which raises instead of saying what is missing."""
+        formats = [f for f in info.get("formats") or () if f.get("url") and not f.get("has_drm")]
+        info["formats"] = formats
+        if formats:
+            for entry in formats:
+                entry.setdefault("protocol", "https" if entry["url"].startswith("https:") else "unknown")
+                entry.setdefault("http_headers", {})
+            self._ydl.sort_formats(info)
+        elif not self._ydl.params.get("ignore_no_formats_error"):
+            self._ydl.raise_no_formats(info)
+        return formats
+
+    def _select(self, ytid: str, info: dict[str, Any], formats: list[dict[str, Any]]) -> Resolved:
+        mode = self._options.video_mode
+        height = f"[height<={self._options.max_height}]" if self._options.max_height else ""
+        audio = video = None
+        if mode == "bestvideoaudio":
+            video = self._pick(formats, f"best{height}{_DIRECT}")
+            audio = video
+            if video is None:
+                missing = Reason.NO_AUDIO if self._pick(formats, f"bestvideo*{_DIRECT}") else Reason.NO_VIDEO
+                raise SegmentUnavailable(missing, _formats_line(formats, "no single stream has both"))
+        else:
+            audio = self._pick(formats, self._user_format or _AUDIO_FORMAT)
+            if audio is None or not audio.has_audio:
+                raise SegmentUnavailable(Reason.NO_AUDIO, _formats_line(formats, "none has audio"))
+            if mode != "none":
+                video = self._pick(formats, f"bestvideo{height}{_DIRECT}/bestvideo*{height}{_DIRECT}")
+                if video is None:
+                    raise SegmentUnavailable(Reason.NO_VIDEO, _formats_line(formats, "none has video"))
+        duration = info.get("duration")
+        return Resolved(ytid, float(duration) if duration else None, audio, video)
+
+    def _pick(self, formats: list[dict[str, Any]], spec: str) -> Stream | None:
+        selector = self._selectors.get(spec)
+        if selector is None:
+            selector = self._selectors[spec] = self._ydl.build_format_selector(spec)
+        context = {
+            "formats": formats,
+            "has_merged_format": any("none" not in (f.get("acodec"), f.get("vcodec")) for f in formats),
+            "incomplete_formats": False,
+        }
+        chosen = next(iter(selector(context)), None)
+        return None if chosen is None else _stream(chosen)
+
+    def _evidence(self, error: YoutubeDLError) -> Evidence:
+        causes = list(_causes(error))
+        http = next((cause for cause in causes if isinstance(cause, HTTPError)), None)
+        if any(isinstance(cause, UserNotLive) for cause in causes):
+            return Evidence("This live event is offline")
+        return Evidence(
+            message=str(error),
+            warnings=tuple(self._log.warnings),
+            http_status=None if http is None else http.status,
+            transport=any(isinstance(cause, TransportError) for cause in causes),
+            geo_restricted=any(isinstance(cause, GeoRestrictedError) for cause in causes),
+        )
+
+
+class RangedStream:
+    """Reads bounded byte ranges of one stream; the `ByteSource` that the media package cuts from.
+
+    Attributes:
+        size: Bytes of the whole stream once the server has said so, else as announced, else None.
+        url_label: What messages call it.
+    """
+
+    def __init__(self, ydl: _CountingYoutubeDL, stream: Stream, max_bytes: int, deadline: float) -> None:
+        self._ydl = ydl
+        self._stream = stream
+        self._left = max_bytes
+        self._max_bytes = max_bytes
+        self._deadline = deadline
+        self.size = stream.size
+        self.url_label = f"format {stream.format_id}"
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Bytes [start, stop) by one request; shorter only where the stream ends.
+
+        Raises:
+            EgressBlocked: 429.
+            SegmentTransient: the connection, the server or the byte cap ended it; with the reason.
+        """
+        if stop <= start:
+            return b""
+        if stop - start > self._left:
+            raise SegmentTransient(
+                Reason.DECODE_ERROR,
+                f"{self.url_label}: the clip wants more than worker.max_clip_bytes ({self._max_bytes} bytes)",
+            )
+        self._check_deadline()
+        headers = {
+            **self._stream.headers,
+            "Range": f"bytes={start}-{stop - 1}",
+            "Accept-Encoding": "identity",
+        }
+        try:
+            with contextlib.closing(self._ydl.urlopen(Request(self._stream.url, headers=headers))) as response:
+                self._ydl.traffic.media_requests += 1
+                return self._body(response, start, stop)
+        except HTTPError as error:
+            self._ydl.traffic.media_requests += 1
+            with contextlib.closing(error):
+                if error.status == 416:
+                    return b""
+                raise _media_http_error(error, self.url_label) from error
+        except IncompleteRead as error:
+            raise SegmentTransient(Reason.TRUNCATED, f"{self.url_label}: {short(str(error))}") from error
+        except (RequestError, OSError) as error:
+            text = short(str(error))
+            timeout = isinstance(error, TimeoutError) or "timed out" in text.lower()
+            reason = Reason.TIMEOUT if timeout else Reason.NETWORK
+            raise SegmentTransient(reason, f"{self.url_label}: {text}") from error
+
+    def _body(self, response: Any, start: int, stop: int) -> bytes:
+        content_type = str(response.headers.get("Content-Type") or "")
+        if content_type.startswith(("text/", "application/json")):
+            raise SegmentTransient(Reason.HTTP_ERROR, f"{self.url_label}: got {content_type}, expected media")
+        skip = 0
+        if response.status == 206:
+            first, total = _content_range(response.headers.get("Content-Range"))
+            if first is not None and first != start:
+                raise SegmentTransient(
+                    Reason.HTTP_ERROR,
+                    f"{self.url_label}: asked for byte {start}, the server sent byte {first}",
+                )
+            self.size = total if total is not None else self.size
+        else:  # the server ignores Range and sends everything
+            length = response.headers.get("Content-Length")
+            self.size = int(length) if length and length.isdigit() else self.size
+            skip = start
+            if skip > _SKIP_LIMIT:
+                raise SegmentTransient(Reason.HTTP_ERROR, f"{self.url_label}: the server ignores Range requests")
+        expected = stop if self.size is None else min(stop, max(self.size, start))
+        body = self._read_exactly(response, skip, expected - start)
+        if len(body) < expected - start and self.size is not None:
+            raise SegmentTransient(
+                Reason.TRUNCATED,
+                f"{self.url_label}: got {len(body)} of {expected - start} bytes from byte {start}",
+            )
+        return body
+
+    def _read_exactly(self, response: Any, skip: int, length: int) -> bytes:
+        parts: list[bytes] = []
+        wanted = skip + length
+        while wanted > 0:
+            chunk: bytes = response.read(min(_CHUNK, wanted))
+            if not chunk:
+                break
+            wanted -= len(chunk)
+            self._left -= len(chunk)
+            self._ydl.traffic.media_bytes += len(chunk)
+            parts.append(chunk)
+            self._check_deadline()
+        return b"".join(parts)[skip:]
+
+    def _check_deadline(self) -> None:
+        if time.monotonic() > self._deadline:
+            raise SegmentTransient(Reason.TIMEOUT, f"{self.url_label}: worker.segment_timeout has passed")
+
+
+def _media_http_error(error: HTTPError, label: str) -> EgressBlocked | SegmentTransient:
+    if error.status == 429:
+        return EgressBlocked(f"HTTP 429: {label}")
+    if error.status == 403:
+        return SegmentTransient(Reason.MEDIA_FORBIDDEN, f"{label}: HTTP 403")
+    return SegmentTransient(Reason.HTTP_ERROR, f"{label}: {short(str(error))}")
+
+
+def _content_range(header: str | None) -> tuple[int | None, int | None]:
+    """`bytes 0-99/1234 -> (0, 1234)`; None for what is not said."""
+    unit, _, rest = (header or "").strip().partition(" ")
+    span, _, total = rest.partition("/")
+    first = span.partition("-")[0]
+    if unit != "bytes" or not first.isdigit():
+        return None, None
+    return int(first), int(total) if total.isdigit() else None
+
+
+def _stream(entry: Mapping[str, Any]) -> Stream:
+    acodec, vcodec = (entry.get(key) or "none" for key in ("acodec", "vcodec"))
+    size = entry.get("filesize") or entry.get("filesize_approx")
+    bitrate = entry.get("tbr")
+    return Stream(
+        url=str(entry["url"]),
+        format_id=str(entry.get("format_id") or ""),
+        container=str(entry.get("ext") or ""),
+        codec=str(acodec if acodec != "none" else vcodec),
+        has_audio=acodec != "none",
+        has_video=vcodec != "none",
+        size=int(size) if size else None,
+        bitrate=float(bitrate) * 1000 if bitrate else None,
+        headers=dict(entry.get("http_headers") or {}),
+    )
+
+
+def _formats_line(formats: Sequence[Mapping[str, Any]], what: str) -> str:
+    names = ", ".join(str(entry.get("format_id")) for entry in formats[:12])
+    return f"{what} among the {len(formats)} formats ({names})"
+
+
+def _causes(error: BaseException) -> Sequence[BaseException]:
+    """The chain below a yt-dlp error: its `exc_info`, its `cause`, and Python's own links."""
+    chain: list[BaseException] = []
+    queue: list[Any] = [error]
+    while queue and len(chain) < 12:
+        current = queue.pop(0)
+        if not isinstance(current, BaseException) or current in chain:
+            continue
+        chain.append(current)
+        info = getattr(current, "exc_info", None)
+        if isinstance(current, DownloadError) and info:
+            queue.append(info[1])
+        queue += [getattr(current, "cause", None), current.__cause__, current.__context__]
+    return chain
+
+
+def _private_copy(cookies: Path) -> str:
+    """yt-dlp rewrites its cookie file, and workers must not overwrite each other's: each has its own."""
+    handle, name = tempfile.mkstemp(prefix="audioset-batch-cookies-")
+    os.close(handle)
+    try:
+        shutil.copyfile(cookies, name)
+    except OSError as error:
+        Path(name).unlink(missing_ok=True)
+        raise UsageError(f"cookie file {cookies}: {error.strerror}") from error
+    return name

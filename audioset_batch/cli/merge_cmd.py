@@ -1,0 +1,49 @@
+"""`audioset-batch merge`: manifests into one table."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command `merge`."""
+    parser = commands.add_parser(
+        "merge",
+        help="merge all manifests into manifest.parquet, manifest.csv and summary.json",
+        description="Merge the manifests of all shards. Every planned segment gets exactly one row. Safe to run "
+        "while workers still write. Exit status 1 if segments are failed or pending, or counts do not add up.",
+    )
+    parser.add_argument("data_dir", type=Path, metavar="DATADIR")
+    parser.add_argument("--allow-pending", action="store_true", help="exit 0 even if segments are failed or pending")
+    parser.add_argument("--no-csv", action="store_true", help="leave out manifest.csv")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Merge and print the counts."""
+    from audioset_batch.errors import UsageError
+    from audioset_batch.merge import merge
+
+    root = args.data_dir.expanduser().resolve()
+    if not root.is_dir():
+        raise UsageError(f"data directory {root} does not exist")
+    result = merge(root, write_csv=not args.no_csv)
+    summary = result.summary
+    names = ("planned", "ok", "unavailable", "failed", "pending")
+    width = max(len(name) for name in (*summary["subsets"], "all"))
+    print(" " * width, *(f"{name:>12}" for name in names))
+    for subset, counts in (*summary["subsets"].items(), ("all", summary["totals"])):
+        print(f"{subset:<{width}}", *(f"{counts[name]:>12,}" for name in names))
+    for reason, count in summary["reasons"].items():
+        print(f"  {reason:<20} {count:>10,}")
+    if summary["outside_plan"]:
+        print(f"outside the plan (kept in the table): {summary['outside_plan']:,}")
+    if result.unreadable_lines:
+        print(f"manifest lines left out because they are not rows: {result.unreadable_lines:,}")
+    for difference in result.differences:
+        print(f"does not add up: {difference}")
+    print(f"written: {root / 'manifest.parquet'}, summary.json" + ("" if args.no_csv else ", manifest.csv"))
+    if result.differences:
+        return 1
+    return 0 if result.finished or args.allow_pending else 1

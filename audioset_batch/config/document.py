@@ -1,0 +1,143 @@
+"""The configuration described from the schema itself: `configs/default.yaml` and `docs/configuration.md`.
+
+`python -m audioset_batch.config.document yaml|markdown` prints them; a test holds the committed files to it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+import types
+import typing
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from audioset_batch.config.schema import Config, Section
+
+_HEAD: Final = """\
+# Every key of audioset-batch with its default. The defaults are in the code: this file is only a list, and
+# a config of your own names just what differs (see the other files here). `--set a.b=value` overrides a key.
+"""
+
+
+def default_yaml() -> str:
+    """The text of `configs/default.yaml`."""
+    lines = [_HEAD]
+    for name, field in Config.model_fields.items():
+        section = _section(field)
+        if section is None:
+            lines += _entry(name, field, field.default, "")
+        elif name == "egress":
+            lines += _comment(field.description or "", "")
+            lines += ["egress:"]
+            entry = _block(section, "    ")
+            first = next(i for i, line in enumerate(entry) if not line.lstrip().startswith("#"))
+            entry[first] = "  - " + entry[first].lstrip()
+            lines += entry
+        else:
+            lines += _comment(section.__doc__ or "", "")
+            lines += [f"{name}:", *_block(section, "  ")]
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def markdown() -> str:
+    """The text of `docs/configuration.md`."""
+    lines = [
+        "# Configuration",
+        "",
+        "Made from the code (`make reference`). A config is YAML and names only what differs from these defaults;",
+        "lists replace lists; unknown keys are errors. `--set section.key=value` overrides one key of any command.",
+        "No cookie and no proxy password is ever logged or written to a manifest.",
+    ]
+    sections = [(name, _section(field), field) for name, field in Config.model_fields.items()]
+    lines += _table("Top level", "", [(n, f) for n, s, f in sections if s is None])
+    for name, section, field in sections:
+        if section is not None:
+            text = (field.description or "") if name == "egress" else ""
+            title = f"`{name}`: a list of" if name == "egress" else f"`{name}`"
+            lines += _table(title, f"{section.__doc__} {text}".strip(), list(section.model_fields.items()))
+    return "\n".join(lines) + "\n"
+
+
+def _table(title: str, text: str, fields: list[tuple[str, FieldInfo]]) -> list[str]:
+    lines = ["", f"## {title}", ""]
+    if text:
+        lines += [text, ""]
+    lines += ["| key | default | values | what it does |", "|---|---|---|---|"]
+    for name, field in fields:
+        values = _values(field).replace("|", "\\|")
+        lines.append(f"| `{name}` | `{_literal(field.default)}` | {values} | {field.description} |")
+    return lines
+
+
+def _block(section: type[BaseModel], indent: str) -> list[str]:
+    lines: list[str] = []
+    for name, field in section.model_fields.items():
+        lines += _entry(name, field, field.default, indent)
+    return lines
+
+
+def _entry(name: str, field: FieldInfo, default: Any, indent: str) -> list[str]:
+    values = _values(field)
+    text = f"{field.description} [{values}]" if values else field.description or ""
+    return [*_comment(text, indent), f"{indent}{name}: {_literal(default)}"]
+
+
+def _comment(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(text, width=108, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, str) and value and value[0].isalpha() and ":" not in value:
+        return value
+    return json.dumps(list(value) if isinstance(value, tuple) else value)
+
+
+def _values(field: FieldInfo) -> str:
+    """What the key takes, in words: choices, `keep or an integer >= 8000`, `null or text`."""
+    return _words(field.annotation, field.metadata)
+
+
+def _words(annotation: Any, metadata: list[Any]) -> str:
+    origin = typing.get_origin(annotation)
+    arguments = typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _words(arguments[0], [*metadata, *getattr(arguments[1], "metadata", [])])
+    if origin is typing.Literal:
+        return ", ".join(f"`{value}`" for value in arguments)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_words(part, metadata) for part in arguments)
+    if origin in (tuple, list):
+        return f"list of {_words(arguments[0], [])}"
+    if origin is dict:
+        return "mapping"
+    name = {int: "integer", float: "number", str: "text", Path: "path", bool: "true, false"}.get(
+        annotation, "null" if annotation is type(None) else str(annotation)
+    )
+    bounds = [
+        f"{sign} {getattr(item, attribute):g}"
+        for item in metadata
+        for attribute, sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
+        if getattr(item, attribute, None) is not None
+    ]
+    return " ".join([name, " and ".join(bounds)]) if bounds and annotation in (int, float) else name
+
+
+def _section(field: FieldInfo) -> type[BaseModel] | None:
+    for candidate in (field.annotation, *typing.get_args(field.annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, Section):
+            return candidate
+    return None
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown() if sys.argv[1:] == ["markdown"] else default_yaml())

@@ -1,0 +1,133 @@
+"""Merge: one shard at a time into `manifest.parquet` and `manifest.csv`, and the counts into `summary.json`."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from audioset_batch.adapters.publish import atomic_write_json, replacing
+from audioset_batch.errors import InputRefused
+from audioset_batch.layout import DataDir
+from audioset_batch.merge.shard_table import outside_table, shard_table
+from audioset_batch.merge.summary import Tally
+from audioset_batch.plan.labels import load_class_names
+from audioset_batch.record.manifest import LineProblem
+from audioset_batch.record.schema import MANIFEST_SCHEMA
+
+_ROW_GROUP: Final = 100_000
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class MergeResult:
+    """What a merge found.
+
+    Attributes:
+        summary: The content of `summary.json`.
+        differences: Why planned segments and rows differ; empty when all adds up.
+        unreadable_lines: Manifest lines that were left out.
+    """
+
+    summary: dict[str, Any]
+    differences: tuple[str, ...]
+    unreadable_lines: int
+
+    @property
+    def finished(self) -> bool:
+        """True if every planned segment is ok or unavailable."""
+        totals = self.summary["totals"]
+        return bool(totals["planned"] == totals["ok"] + totals["unavailable"])
+
+
+def merge(root: Path, *, write_csv: bool = True) -> MergeResult:
+    """Merge all manifests under `root`. Safe while workers write: a line being written is left for next time.
+
+    Raises:
+        InputRefused: there is no shard, or a shard's CSV cannot be read.
+        StorageUnusable: the tables cannot be written.
+    """
+    data = DataDir(root)
+    shards = [shard for subset in data.subsets_present() for shard in data.shards(subset)]
+    if not shards:
+        raise InputRefused(f"{root}: no shards (*.csv.NN) here; ./download_subset_files.sh DATADIR makes them")
+    tally = Tally()
+    problems: list[LineProblem] = []
+    differences: list[str] = []
+    with _tables(data, write_csv) as write:
+        for shard in shards:
+            table = shard_table(data, shard, problems.append)
+            tally.add(table.planned, table.outside)
+            differences += [
+                f"{data.shard_csv(shard)}: {key[0]} {key[1]}-{key[2]} ms is planned more than once"
+                for key in table.repeated
+            ]
+            write(table.planned)
+            write(table.outside)
+        for orphan in [s for s in data.recorded_shards() if s not in shards]:
+            outside = outside_table(data, orphan, problems.append)
+            tally.outside_plan += outside.num_rows
+            write(outside)
+    for problem in problems:
+        if not problem.torn:
+            _log.warning("%s", problem)
+    summary = _summary(data, tally, len([p for p in problems if not p.torn]))
+    atomic_write_json(data.summary_json, summary)
+    return MergeResult(summary, tuple(differences), summary["unreadable_lines"])
+
+
+def _summary(data: DataDir, tally: Tally, unreadable: int) -> dict[str, Any]:
+    return {
+        "generated_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "totals": tally.counts(),
+        "outside_plan": tally.outside_plan,
+        "unreadable_lines": unreadable,
+        "reasons": tally.reasons(),
+        "subsets": {name: {**tally.counts(name), "reasons": tally.reasons(name)} for name in tally.subsets()},
+        "hours": round(tally.sums["duration_seconds"] / 3600, 3),
+        "silent": tally.sums["silent"],
+        "audio_bytes": tally.sums["audio_bytes"],
+        "video_bytes": tally.sums["video_bytes"],
+        "fetched_bytes": tally.sums["fetched_bytes"],
+        "requests": tally.sums["requests"],
+        "labels": tally.by_label(load_class_names(data.class_labels_csv)),
+    }
+
+
+@contextlib.contextmanager
+def _tables(data: DataDir, write_csv: bool) -> Iterator[Any]:
+    """Open both tables for writing; yields `write(table)`. They appear whole or not at all."""
+    with contextlib.ExitStack() as stack:
+        parquet_path = stack.enter_context(replacing(data.merged_parquet))
+        parquet = stack.enter_context(pq.ParquetWriter(parquet_path, MANIFEST_SCHEMA, compression="zstd"))
+        csv = None
+        if write_csv:
+            csv_path = stack.enter_context(replacing(data.merged_csv))
+            options = pyarrow.csv.WriteOptions(quoting_style="needed")
+            csv = stack.enter_context(pyarrow.csv.CSVWriter(csv_path, MANIFEST_SCHEMA, write_options=options))
+        waiting: list[pa.Table] = []
+
+        def flush() -> None:
+            if waiting:
+                table = pa.concat_tables(waiting).combine_chunks()
+                waiting.clear()
+                parquet.write_table(table)
+                if csv is not None:
+                    csv.write_table(table)
+
+        def write(table: pa.Table) -> None:
+            if table.num_rows:
+                waiting.append(table)
+            if sum(part.num_rows for part in waiting) >= _ROW_GROUP:
+                flush()
+
+        yield write
+        flush()

@@ -1,0 +1,145 @@
+"""One shard: its plan and its manifest become the rows of the merged table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.json as pj
+
+from audioset_batch.layout import DataDir, ShardId
+from audioset_batch.plan.segments_csv import read_shard
+from audioset_batch.record.manifest import RETRY, LineProblem, read_rows
+from audioset_batch.record.schema import MANIFEST_SCHEMA
+
+Key = tuple[str, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ShardTable:
+    """Rows of one shard after replay.
+
+    Attributes:
+        planned: One row per planned segment, in the order of the shard's CSV.
+        outside: Rows about segments that the plan does not hold, one per segment.
+        repeated: Planned segments that stand in the shard's CSV more than once.
+    """
+
+    planned: pa.Table
+    outside: pa.Table
+    repeated: tuple[Key, ...]
+
+
+def read_manifest(path: Path, on_problem: Callable[[LineProblem], None]) -> pa.Table:
+    """All rows of a manifest; a line that is not a row is reported and left out.
+
+    Arrow's reader takes the usual case; a file that it refuses is read line by line.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return MANIFEST_SCHEMA.empty_table()
+    whole = data.endswith(b"\n")
+    if data and whole:
+        options = pj.ParseOptions(explicit_schema=MANIFEST_SCHEMA, unexpected_field_behavior="ignore")
+        try:
+            table = pj.read_json(
+                pa.BufferReader(data),
+                read_options=pj.ReadOptions(use_threads=False, block_size=max(len(data), 1)),
+                parse_options=options,
+            )
+        except pa.ArrowInvalid:
+            pass
+        else:
+            if not any(table.column(name).null_count for name in ("ytid", "status", "start_seconds", "end_seconds")):
+                return table
+    rows = [_typed(row) for row in read_rows(path, on_problem)]
+    return pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
+
+
+def _typed(row: dict[str, object]) -> dict[str, object]:
+    """Known columns with values that fit; anything else in a hand-edited row becomes null."""
+    result: dict[str, object] = {}
+    for field in MANIFEST_SCHEMA:
+        value = row.get(field.name)
+        try:
+            pa.scalar(value, field.type)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError):
+            value = json.dumps(value) if pa.types.is_string(field.type) else None
+        result[field.name] = value
+    return result
+
+
+def shard_table(data: DataDir, shard: ShardId, on_problem: Callable[[LineProblem], None]) -> ShardTable:
+    """Join one shard's plan with its manifest.
+
+    Raises:
+        InputRefused: the shard's CSV cannot be read.
+    """
+    rows = read_manifest(data.manifest(shard), on_problem)
+    latest = _replay(rows)
+    segments = read_shard(data.shard_csv(shard), shard.subset)
+    keys = [(s.ytid, s.start_ms, s.end_ms) for s in segments]
+    seen: set[Key] = set()
+    repeated: list[Key] = []
+    indices: list[int | None] = []
+    unseen = []
+    for segment, key in zip(segments, keys, strict=True):
+        if key in seen:
+            repeated.append(key)
+            continue
+        seen.add(key)
+        index = latest.pop(key, None)
+        if index is None:
+            index = rows.num_rows + len(unseen)
+            unseen.append(
+                {
+                    "subset": segment.subset,
+                    "shard": shard.number,
+                    "ytid": segment.ytid,
+                    "start_seconds": segment.start_ms / 1000,
+                    "end_seconds": segment.end_ms / 1000,
+                    "labels": ",".join(segment.labels),
+                    "status": "pending",
+                    "reason": "",
+                }
+            )
+        indices.append(index)
+    if unseen:
+        rows = pa.concat_tables([rows, pa.Table.from_pylist(unseen, schema=MANIFEST_SCHEMA)])
+    return ShardTable(
+        planned=rows.take(pa.array(indices, pa.int64())),
+        outside=rows.take(pa.array(sorted(latest.values()), pa.int64())),
+        repeated=tuple(repeated),
+    )
+
+
+def outside_table(data: DataDir, shard: ShardId, on_problem: Callable[[LineProblem], None]) -> pa.Table:
+    """The rows of a manifest whose shard is no longer planned, one per segment."""
+    rows = read_manifest(data.manifest(shard), on_problem)
+    return rows.take(pa.array(sorted(_replay(rows).values()), pa.int64()))
+
+
+def _replay(rows: pa.Table) -> dict[Key, int]:
+    """Per segment the row that counts: the last `ok` since the last reset, else the newest.
+
+    The same rule as `record.manifest.replay`, on columns.
+    """
+    ytids = rows.column("ytid").to_pylist()
+    starts = [round(t * 1000) for t in rows.column("start_seconds").to_pylist()]
+    ends = [round(t * 1000) for t in rows.column("end_seconds").to_pylist()]
+    statuses = rows.column("status").to_pylist()
+    latest: dict[Key, int] = dict(zip(zip(ytids, starts, ends, strict=True), range(len(ytids)), strict=True))
+    if len(latest) == len(ytids):
+        return latest
+    reasons = rows.column("reason").to_pylist()
+    latest = {}
+    for index, key in enumerate(zip(ytids, starts, ends, strict=True)):
+        known = latest.get(key)
+        reset = statuses[index] == "pending" and reasons[index] == RETRY
+        if known is None or statuses[known] != "ok" or statuses[index] == "ok" or reset:
+            latest[key] = index
+    return latest
