@@ -149,9 +149,7 @@ def _zipf(classes: int, exponent: float) -> FloatArray:
     return normalized
 
 
-def _label_probabilities(
-    classes: int, family_of: npt.NDArray[np.int64], rng: np.random.Generator
-) -> FloatArray:
+def _label_probabilities(classes: int, family_of: npt.NDArray[np.int64], rng: np.random.Generator) -> FloatArray:
     """(scenes, classes): 1 for the own class, high for the family's first, up to six others by frequency."""
     probabilities = np.zeros((classes, classes))
     frequency = _zipf(classes, 1.0)

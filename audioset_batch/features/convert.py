@@ -1,0 +1,107 @@
+"""`features convert`: TFRecords to one packed file per split, in one pass and with flat memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from audioset_batch.errors import UsageError
+from audioset_batch.features.arrays import CLASSES, MAX_FRAMES
+from audioset_batch.features.packed_writers import NpyWriter, PackedWriter, ParquetWriter, clear_leftovers
+from audioset_batch.features.reading import iter_batches
+from audioset_batch.features.shards import SPLITS, Progress
+from audioset_batch.features.tfrecord import Damage, DamagedRecord
+
+FORMATS: Final = ("parquet", "npy")
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """What one conversion did.
+
+    Attributes:
+        rows: Records per split that was written.
+        kept: Splits that were there already and were left alone.
+        damaged: What was skipped.
+    """
+
+    rows: dict[str, int]
+    kept: tuple[str, ...]
+    damaged: tuple[Damage, ...]
+
+
+def target_of(output: Path, split: str, form: str) -> Path:
+    """Where a split goes: `OUT/eval.parquet` or the folder `OUT/eval`."""
+    return output / (f"{split}.parquet" if form == "parquet" else split)
+
+
+def convert(
+    source: Path,
+    output: Path,
+    *,
+    form: str = "parquet",
+    compression: str = "none",
+    splits: tuple[str, ...] = tuple(SPLITS),
+    frames: int = MAX_FRAMES,
+    classes: int = CLASSES,
+    skip_bad: bool = False,
+    overwrite: bool = False,
+    report: Callable[[Damage], None] = lambda damage: None,
+    progress: Progress | None = None,
+) -> Converted:
+    """Convert the splits that are not in `output` yet; each appears there when it is whole, none before.
+
+    Args:
+        source: The archive, an unpacked folder, or one TFRecord file.
+        output: Folder, made if needed.
+        form: "parquet" or "npy".
+        compression: Of the embeddings in Parquet: "none" or "zstd".
+        splits: Which to convert.
+        frames: Rows per record.
+        classes: Number of classes.
+        skip_bad: Leave out damaged records, and shards after the place where an archive is cut off.
+        overwrite: Convert splits that are there already too.
+        report: Told of each damage as it is skipped.
+        progress: Told (done, total) after each shard.
+
+    Raises:
+        DamagedRecord: Damage, and `skip_bad` is false. Nothing is published then.
+        InputRefused: No shards there.
+        UsageError: A format or compression that does not exist.
+    """
+    if form not in FORMATS or compression not in ("none", "zstd"):
+        raise UsageError(f"expected a format of {', '.join(FORMATS)} and compression none or zstd")
+    output.mkdir(parents=True, exist_ok=True)
+    kept = tuple(split for split in splits if not overwrite and target_of(output, split, form).exists())
+    wanted = tuple(split for split in splits if split not in kept)
+    damaged: list[Damage] = []
+
+    def on_bad(damage: Damage) -> None:
+        if not skip_bad:
+            raise DamagedRecord(damage)
+        damaged.append(damage)
+        report(damage)
+
+    writers: dict[str, PackedWriter] = {}
+    if not wanted:
+        return Converted({}, kept, ())
+    with ExitStack() as stack:
+        batches = iter_batches(source, wanted, frames=frames, classes=classes, on_bad=on_bad, progress=progress)
+        for split, batch in batches:
+            if split not in writers:
+                writer = _writer(target_of(output, split, form), form, compression, frames, classes)
+                writers[split] = stack.enter_context(writer)
+            writers[split].write(batch)
+        for writer in writers.values():
+            writer.commit()
+    return Converted({split: writer.rows for split, writer in writers.items()}, kept, tuple(damaged))
+
+
+def _writer(target: Path, form: str, compression: str, frames: int, classes: int) -> PackedWriter:
+    clear_leftovers(target)
+    if form == "npy":
+        return NpyWriter(target, frames, classes)
+    return ParquetWriter(target, frames, classes, compression)

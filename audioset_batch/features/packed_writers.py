@@ -1,0 +1,262 @@
+"""Writers of packed features (the format is described in packed.py).
+
+Everything is written under a temporary name beside the target and renamed when it is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Final, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from audioset_batch.errors import InputRefused
+from audioset_batch.features.arrays import CLASSES, EMBEDDING_SIZE, MAX_FRAMES
+from audioset_batch.features.batch import RecordBatch
+from audioset_batch.features.packed import METADATA_KEY, NPY_META, packed_metadata, read_npy
+
+ID_WIDTH: Final = 11
+"""Characters of a video id in .npy form."""
+
+
+class PackedWriter(Protocol):
+    """Writes batches; `commit` publishes, leaving the `with` block without it leaves nothing behind."""
+
+    rows: int
+
+    def write(self, batch: RecordBatch) -> None: ...
+    def commit(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def temporary_beside(target: Path) -> Path:
+    """A name for the unfinished `target`, in the same folder, hidden, unique to this process."""
+    return target.with_name(f".{target.name}.{os.uname().nodename}.{os.getpid()}.tmp")
+
+
+def clear_leftovers(target: Path) -> None:
+    """Remove what processes of this host that are gone left of `target`."""
+    prefix = f".{target.name}.{os.uname().nodename}."
+    for path in target.parent.glob(".*.tmp"):
+        pid = path.name.removeprefix(prefix).removesuffix(".tmp")
+        if path.name.startswith(prefix) and pid.isdigit() and not _alive(int(pid)):
+            _remove(path)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+
+
+class ParquetWriter:
+    """One Parquet file; at most one batch is held in memory.
+
+    Args:
+        target: Final path; replaced by `commit` if it is there.
+        frames: Rows per embedding, those of the batches.
+        classes: Recorded with the file.
+        compression: Of the embeddings: "none" or "zstd". They are close to noise: zstd saves about a fifth.
+    """
+
+    def __init__(
+        self, target: Path, frames: int = MAX_FRAMES, classes: int = CLASSES, compression: str = "none"
+    ) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self.rows = 0
+        self._target = target
+        self._frames = frames
+        self._temporary = temporary_beside(target)
+        self._schema = pa.schema(
+            [
+                ("video_id", pa.string()),
+                ("start_seconds", pa.float32()),
+                ("end_seconds", pa.float32()),
+                ("labels", pa.list_(pa.int16())),
+                ("length", pa.uint8()),
+                ("embedding", pa.binary(frames * EMBEDDING_SIZE)),
+            ],
+            metadata={METADATA_KEY: json.dumps(packed_metadata(frames, classes)).encode()},
+        )
+        small = "zstd" if compression == "zstd" else "snappy"
+        self._writer = pq.ParquetWriter(
+            self._temporary,
+            self._schema,
+            compression=dict.fromkeys(self._schema.names, small) | {"embedding": compression},
+            use_dictionary=["start_seconds", "end_seconds", "labels", "length"],
+            write_statistics=["video_id"],
+        )
+
+    def write(self, batch: RecordBatch) -> None:
+        """Append one row group."""
+        import pyarrow as pa
+
+        if not len(batch):
+            return
+        embedding = np.ascontiguousarray(batch.embeddings)
+        kind = self._schema.field("embedding").type
+        self._writer.write_table(
+            pa.Table.from_arrays(
+                [
+                    pa.array(batch.video_ids.tolist(), pa.string()),
+                    pa.array(batch.start),
+                    pa.array(batch.end),
+                    pa.ListArray.from_arrays(pa.array(batch.label_offsets), pa.array(batch.label_values)),
+                    pa.array(batch.lengths),
+                    pa.FixedSizeBinaryArray.from_buffers(kind, len(batch), [None, pa.py_buffer(embedding)]),
+                ],
+                schema=self._schema,
+            )
+        )
+        self.rows += len(batch)
+
+    def commit(self) -> None:
+        """Finish the file, reopen it, and give it its final name.
+
+        Raises:
+            OSError: It cannot be written, or does not hold the rows that were written.
+        """
+        import pyarrow.parquet as pq
+
+        self._writer.close()
+        rows = pq.ParquetFile(self._temporary).metadata.num_rows
+        if rows != self.rows:
+            raise OSError(f"{self._temporary}: wrote {self.rows} rows, the file holds {rows}")
+        _sync(self._temporary)
+        self._temporary.replace(self._target)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            self._writer.close()
+        _remove(self._temporary)
+
+
+class _NpyColumn:
+    """An .npy file that grows; its header has room for any number of rows."""
+
+    def __init__(self, path: Path, dtype: npt.DTypeLike, row_shape: tuple[int, ...]) -> None:
+        self._stream: BinaryIO = path.open("w+b")
+        self._dtype = np.dtype(dtype)
+        self._row_shape = row_shape
+        self._write_header(0)
+        self._data_start = self._stream.tell()
+
+    def _write_header(self, rows: int) -> None:
+        # NumPy pads the header so that the first axis may grow to 21 digits without moving the data.
+        np.lib.format.write_array_header_1_0(
+            self._stream,
+            {"descr": self._dtype.str, "fortran_order": False, "shape": (rows, *self._row_shape)},
+        )
+
+    def append(self, values: npt.NDArray[Any]) -> None:
+        self._stream.write(np.ascontiguousarray(values, self._dtype).data)
+
+    def finish(self, rows: int) -> None:
+        self._stream.seek(0)
+        self._write_header(rows)
+        if self._stream.tell() != self._data_start:
+            raise OSError("the .npy header has changed its length; this NumPy cannot be used to stream arrays")
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+        self._stream.close()
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class NpyWriter:
+    """One folder of arrays; arguments as for `ParquetWriter`."""
+
+    def __init__(self, target: Path, frames: int = MAX_FRAMES, classes: int = CLASSES) -> None:
+        self.rows = 0
+        self._target = target
+        self._classes = classes
+        self._meta = packed_metadata(frames, classes)
+        self._temporary = temporary_beside(target)
+        _remove(self._temporary)
+        self._temporary.mkdir()
+        kinds: dict[str, tuple[npt.DTypeLike, tuple[int, ...]]] = {
+            "embeddings": (np.uint8, (frames, EMBEDDING_SIZE)),
+            "lengths": (np.uint8, ()),
+            "labels": (np.uint8, (-(-classes // 8),)),
+            "video_ids": (f"<U{ID_WIDTH}", ()),
+            "start": ("<f4", ()),
+            "end": ("<f4", ()),
+        }
+        self._columns = {
+            name: _NpyColumn(self._temporary / f"{name}.npy", dtype, shape) for name, (dtype, shape) in kinds.items()
+        }
+
+    def write(self, batch: RecordBatch) -> None:
+        """Append rows.
+
+        Raises:
+            InputRefused: A video id is longer than 11 characters, which only Parquet holds.
+        """
+        if len(batch) and batch.video_ids.dtype.itemsize > 4 * ID_WIDTH:
+            longest = max(batch.video_ids.tolist(), key=len)
+            raise InputRefused(f".npy holds ids of up to {ID_WIDTH} characters, found {longest!r}: use Parquet")
+        columns = self._columns
+        columns["embeddings"].append(batch.embeddings)
+        columns["lengths"].append(batch.lengths)
+        columns["labels"].append(np.packbits(batch.dense_labels(self._classes), axis=1))
+        columns["video_ids"].append(batch.video_ids)
+        columns["start"].append(batch.start)
+        columns["end"].append(batch.end)
+        self.rows += len(batch)
+
+    def commit(self) -> None:
+        """Finish all arrays and give the folder its final name; an older folder of that name is replaced."""
+        for column in self._columns.values():
+            column.finish(self.rows)
+        (self._temporary / NPY_META).write_text(json.dumps(self._meta | {"rows": self.rows}) + "\n")
+        _sync(self._temporary / NPY_META)
+        read_npy(self._temporary, mmap=True)
+        old = self._target.with_name(self._temporary.name + ".old.tmp")
+        with contextlib.suppress(FileNotFoundError):
+            self._target.rename(old)
+        self._temporary.rename(self._target)
+        _remove(old)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for column in self._columns.values():
+            column.close()
+        _remove(self._temporary)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())

@@ -1,0 +1,168 @@
+"""Reading features wherever they are: a TFRecord file, the archive, an unpacked folder, a packed file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from audioset_batch.errors import InputRefused
+from audioset_batch.features.arrays import CLASSES, MAX_FRAMES, FeatureSet
+from audioset_batch.features.batch import RecordBatch, join_batches
+from audioset_batch.features.fastpath import BatchParser, Payload
+from audioset_batch.features.packed import is_packed, iter_packed, packed_size, read_npy
+from audioset_batch.features.sequence import Record, parse_record
+from audioset_batch.features.shards import Progress, iter_shards
+from audioset_batch.features.tfrecord import Damage, OnBad, Readable, iter_payloads, raise_damage
+from audioset_batch.features.wire import MalformedMessage
+
+BATCH_ROWS: Final = 4096
+
+
+def iter_records(source: Path | str | Readable, on_bad: OnBad = raise_damage) -> Iterator[Record]:
+    """Yield every record of a TFRecord file, an archive, a folder, a packed file, or an open TFRecord stream.
+
+    Both checksums of every TFRecord are checked. Any number of rows and any label is accepted.
+
+    Args:
+        source: Path or binary stream.
+        on_bad: Called for a damaged record, which is then left out.
+
+    Raises:
+        DamagedRecord: From the default `on_bad`.
+        InputRefused: `source` is nothing of the kind.
+    """
+    if not isinstance(source, Path | str):
+        yield from _records_of(source, getattr(source, "name", "stream"), on_bad)
+        return
+    path = Path(source)
+    if is_packed(path):
+        for batch in iter_packed(path):
+            yield from batch.records()
+        return
+    for shard in iter_shards(path, None, on_bad):
+        yield from _records_of(shard.stream, shard.source, on_bad)
+
+
+def _records_of(stream: Readable, source: str, on_bad: OnBad) -> Iterator[Record]:
+    for offset, payload in iter_payloads(stream, str(source), on_bad):
+        try:
+            yield parse_record(payload)
+        except MalformedMessage as error:
+            on_bad(Damage(str(source), offset, str(error)))
+
+
+def iter_batches(
+    source: Path,
+    splits: tuple[str, ...] | None = None,
+    *,
+    frames: int = MAX_FRAMES,
+    classes: int = CLASSES,
+    on_bad: OnBad = raise_damage,
+    progress: Progress | None = None,
+) -> Iterator[tuple[str, RecordBatch]]:
+    """Yield (split, up to 4096 records) of TFRecords, in file order within each split.
+
+    Args:
+        source: As for `iter_shards`.
+        splits: Only these folders.
+        frames: A record with more rows is damaged.
+        classes: A record with a label from this number on is damaged.
+        on_bad: Called for each damaged record, which is then left out.
+        progress: Told (done, total) after each shard.
+
+    Raises:
+        DamagedRecord: From the default `on_bad`.
+        InputRefused: No shards there.
+    """
+    parser = BatchParser(frames, classes, on_bad)
+    waiting: dict[str, list[Payload]] = {}
+    for shard in iter_shards(source, splits, on_bad, progress):
+        payloads = waiting.setdefault(shard.split, [])
+        for offset, data in iter_payloads(shard.stream, shard.source, on_bad):
+            payloads.append(Payload(shard.source, offset, data))
+            if len(payloads) == BATCH_ROWS:
+                yield shard.split, parser.parse(payloads)
+                payloads.clear()
+    for split, payloads in waiting.items():
+        # Also when nothing is left: a split whose shards are all empty is still there.
+        yield split, parser.parse(payloads)
+
+
+def find_packed(folder: Path, split: str) -> Path | None:
+    """The packed form of `split` in an output folder of `features convert`, or None."""
+    for path in (folder / f"{split}.parquet", folder / split):
+        if is_packed(path) and path.exists():
+            return path
+    return None
+
+
+def read_split(
+    source: Path | str,
+    split: str | None = None,
+    *,
+    classes: int | None = None,
+    frames: int = MAX_FRAMES,
+    mmap: bool = False,
+    on_bad: OnBad = raise_damage,
+) -> FeatureSet:
+    """One split in memory: embeddings uint8 (N, 10, 128), lengths, labels bool (N, K), video_ids, start, end.
+
+    Args:
+        source: What `features convert` or `embed` wrote (a Parquet file, a folder of arrays, or the folder
+            above), or TFRecords as `iter_shards` takes them. Packed forms are much faster.
+        split: `eval`, `bal_train` or `unbal_train`; None takes everything there is.
+        classes: K; None takes the packed file's own number, or 527.
+        frames: Rows per record of TFRecords; packed files know theirs.
+        mmap: Leave the embeddings of a folder of arrays on disk until they are used.
+        on_bad: Called for each damaged record, which is then left out.
+
+    Raises:
+        DamagedRecord: From the default `on_bad`.
+        InputRefused: No such features there.
+    """
+    path = Path(source)
+    packed = path if is_packed(path) else find_packed(path, split) if split else None
+    if packed is None:
+        splits = (split,) if split else None
+        number = CLASSES if classes is None else classes
+        batches = iter_batches(path, splits, frames=frames, classes=number, on_bad=on_bad)
+        return join_batches((batch for _, batch in batches), number, frames)
+    if not packed.exists():
+        raise InputRefused(f"{packed}: no such file; `audioset-batch features convert` writes it")
+    if packed.is_dir():
+        return read_npy(packed, mmap)
+    return _read_parquet(packed, classes)
+
+
+def _read_parquet(path: Path, classes: int | None) -> FeatureSet:
+    """Filled in place: at no time is anything of size N in memory twice."""
+    batches = iter_packed(path)
+    first = next(batches, None)
+    rows, frames, recorded = packed_size(path)
+    number = recorded if classes is None else classes
+    if first is None:
+        return join_batches([], number, frames)
+    features = FeatureSet(
+        embeddings=np.empty((rows, *first.embeddings.shape[1:]), np.uint8),
+        lengths=np.empty(rows, np.int64),
+        labels=np.zeros((rows, number), np.bool_),
+        video_ids=np.empty(rows, f"<U{max(11, first.video_ids.dtype.itemsize // 4)}"),
+        start=np.empty(rows, np.float32),
+        end=np.empty(rows, np.float32),
+    )
+    position = 0
+    batch: RecordBatch | None = first
+    while batch is not None:
+        here = slice(position, position + len(batch))
+        features.embeddings[here] = batch.embeddings
+        features.lengths[here] = batch.lengths
+        features.labels[here] = batch.dense_labels(number)
+        features.video_ids[here] = batch.video_ids
+        features.start[here] = batch.start
+        features.end[here] = batch.end
+        position += len(batch)
+        batch = next(batches, None)
+    return features

@@ -1,0 +1,169 @@
+"""The released set as a sequence of shards: from the archive as it streams by, or from an unpacked folder."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Final
+
+from audioset_batch.errors import InputRefused
+from audioset_batch.features.tfrecord import Damage, OnBad, Readable
+
+SPLITS: Final = {
+    "eval": "eval_segments",
+    "bal_train": "balanced_train_segments",
+    "unbal_train": "unbalanced_train_segments",
+}
+"""Folder of the released archive -> stem of the segments CSV."""
+
+EXPECTED_SHARDS: Final = {"eval": 4062, "bal_train": 4070, "unbal_train": 4096}
+"""Distinct first two characters of the video ids; together the published 12,228 files."""
+
+SUFFIX: Final = ".tfrecord"
+_READ: Final = 1 << 20
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One TFRecord file; `stream` is valid until the next shard is asked for."""
+
+    split: str
+    source: str
+    stream: Readable
+
+
+Progress = Callable[[int, int], None]
+"""Called with (bytes of the input read so far, bytes of the input)."""
+
+
+def iter_shards(
+    source: Path, splits: tuple[str, ...] | None, on_bad: OnBad, progress: Progress | None = None
+) -> Iterator[Shard]:
+    """All shards of an archive, a folder or a single file, in the order in which they are stored.
+
+    Args:
+        source: `features.tar.gz` (or an uncompressed tar), a folder that holds `<split>/*.tfrecord` at any
+            depth, or one TFRecord file. The name of a shard's folder is its split.
+        splits: Only these; None for all.
+        on_bad: Told when the archive itself is damaged; if it returns, the shards end there.
+        progress: Told after each shard.
+
+    Raises:
+        InputRefused: `source` is not there or holds no shard of `splits`.
+    """
+    if source.is_dir():
+        shards = _folder_shards(source, splits, progress)
+    elif source.is_file() and _is_archive(source):
+        shards = _archive_shards(source, splits, on_bad, progress)
+    elif source.is_file():
+        shards = _one(source, splits, progress)
+    else:
+        raise InputRefused(f"{source}: no such file or folder; `audioset-batch features fetch` gets the archive")
+    found = False
+    for shard in shards:
+        found = True
+        yield shard
+    if not found:
+        wanted = ", ".join(splits or SPLITS)
+        raise InputRefused(f"{source}: expected files <split>/*{SUFFIX} with split in {wanted}, found none")
+
+
+def _is_archive(path: Path) -> bool:
+    with path.open("rb") as stream:
+        start = stream.read(512)
+    return start.startswith(_GZIP_MAGIC) or start[257:262] == b"ustar"
+
+
+def _one(path: Path, splits: tuple[str, ...] | None, progress: Progress | None) -> Iterator[Shard]:
+    split = path.resolve().parent.name
+    if splits is None or split in splits:
+        with path.open("rb") as stream:
+            yield Shard(split, str(path), stream)
+    if progress:
+        progress(1, 1)
+
+
+def _folder_shards(folder: Path, splits: tuple[str, ...] | None, progress: Progress | None) -> Iterator[Shard]:
+    # Names that macOS adds ("._xx") are no shards; released names have two characters.
+    paths = sorted(path for path in folder.rglob(f"*{SUFFIX}") if not path.name.startswith("._"))
+    root = folder.resolve()
+    for number, path in enumerate(paths, 1):
+        split = path.parent.name if path.parent != folder else root.name
+        if splits is None or split in splits:
+            with path.open("rb") as stream:
+                yield Shard(split, str(path), stream)
+        if progress:
+            progress(number, len(paths))
+
+
+def _archive_shards(
+    path: Path, splits: tuple[str, ...] | None, on_bad: OnBad, progress: Progress | None
+) -> Iterator[Shard]:
+    size = path.stat().st_size
+    with path.open("rb") as raw:
+        packed = raw.read(2) == _GZIP_MAGIC
+        raw.seek(0)
+        stream: Readable = _GunzipReader(raw) if packed else raw
+        try:
+            with closing(tarfile.open(fileobj=stream, mode="r|", bufsize=_READ)) as archive:  # type: ignore[call-overload]
+                for member in archive:
+                    name = PurePosixPath(member.name)
+                    wanted = splits is None or name.parent.name in splits
+                    if member.isfile() and wanted and name.suffix == SUFFIX and not name.name.startswith("._"):
+                        content = archive.extractfile(member)
+                        assert content is not None
+                        # Read whole, so that damage of the archive comes up here; released shards are below 1 MB.
+                        yield Shard(name.parent.name, f"{path}:{member.name}", io.BytesIO(content.read()))
+                    # Otherwise every member ever seen stays in memory.
+                    archive.members = []
+                    if progress:
+                        progress(raw.tell(), size)
+            # What follows the last member still counts for the checksum of the compressed stream.
+            while stream.read(_READ):
+                pass
+        except (tarfile.TarError, zlib.error, EOFError) as error:
+            on_bad(Damage(str(path), raw.tell(), f"the archive is cut off or damaged near here: {error}"))
+        if progress:
+            progress(size, size)
+
+
+class _GunzipReader:
+    """Decompresses with large reads and checks the stream's own CRC-32 and length.
+
+    `tarfile`'s built-in decompression checks neither, and takes the end of a cut-off file for the end.
+    """
+
+    def __init__(self, raw: BinaryIO) -> None:
+        self._raw = raw
+        self._input = b""
+        self._decompressor = zlib.decompressobj(wbits=31)
+        self._started = False
+
+    def read(self, size: int, /) -> bytes:
+        """Up to `size` bytes, b"" at the end.
+
+        Raises:
+            EOFError: The file ends inside the compressed stream.
+            zlib.error: Damaged, or a wrong checksum.
+        """
+        while True:
+            if self._decompressor.eof:
+                # Several streams may follow one another in a gzip file.
+                self._input = self._decompressor.unused_data or self._raw.read(_READ)
+                if not self._input.strip(b"\0"):
+                    return b""
+                self._decompressor = zlib.decompressobj(wbits=31)
+            if not self._input:
+                self._input = self._raw.read(_READ)
+                if not self._input:
+                    raise EOFError("the compressed stream does not end")
+            output = self._decompressor.decompress(self._input, size)
+            self._input = self._decompressor.unconsumed_tail
+            if output:
+                return output
