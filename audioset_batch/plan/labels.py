@@ -1,0 +1,123 @@
+"""AudioSet's classes: names and MIDs, and the ontology that orders them."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from audioset_batch.errors import InputRefused, UsageError
+
+
+def load_class_names(path: Path) -> dict[str, str]:
+    """MID -> display name from `class_labels_indices.csv`, in index order; empty if the file does not exist.
+
+    Raises:
+        InputRefused: the file is not `index,mid,display_name` rows.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputRefused(f"{path}: cannot be read as the list of classes: {error}") from error
+    names: dict[str, str] = {}
+    for number, fields in enumerate(csv.reader(io.StringIO(text, newline=""), skipinitialspace=True), 1):
+        if not any(field.strip() for field in fields) or (number == 1 and not fields[0].strip().isdigit()):
+            if number == 1 and [field.strip() for field in fields[:3]] != ["index", "mid", "display_name"]:
+                raise InputRefused(
+                    f"{path}: expected the header index,mid,display_name, found {','.join(fields)[:60]!r}. "
+                    "Remove the file to have it fetched again"
+                )
+            continue
+        if len(fields) < 3 or not fields[0].strip().isdigit() or not fields[1].strip().startswith("/"):
+            raise InputRefused(
+                f"{path}: line {number}: expected index,mid,display_name, found {','.join(fields)[:60]!r}. "
+                "Remove the file to have it fetched again"
+            )
+        names[fields[1].strip()] = fields[2].strip()
+    if not names:
+        raise InputRefused(f"{path}: no class in it. Remove the file to have it fetched again")
+    return names
+
+
+def resolve_labels(text: str, names: Mapping[str, str]) -> tuple[str, ...]:
+    """The MIDs that a list such as `Dog,Male speech, man speaking,/m/09x0r` names.
+
+    Names hold commas themselves, so the longest name that matches is taken first. Case and spaces around commas
+    do not matter.
+
+    Args:
+        text: Display names or MIDs, separated by commas.
+        names: MID -> display name of every class that may be named.
+
+    Raises:
+        UsageError: some are not known; names the closest ones.
+    """
+    parts = [" ".join(part.split()) for part in text.split(",")]
+    known = {_fold(name): mid for mid, name in names.items()} | {_fold(mid): mid for mid in names}
+    longest = max((key.count(",") + 1 for key in known), default=1)
+    found: list[str] = []
+    unknown: list[str] = []
+    at = 0
+    while at < len(parts):
+        if not parts[at]:
+            at += 1
+            continue
+        for count in range(min(longest, len(parts) - at), 0, -1):
+            mid = known.get(_fold(",".join(parts[at : at + count])))
+            if mid is not None:
+                found.append(mid)
+                at += count
+                break
+        else:
+            unknown.append(parts[at])
+            at += 1
+    if unknown:
+        raise UsageError("; ".join(_unknown(part, names) for part in unknown))
+    if not found:
+        raise UsageError("--labels names no label: give display names or MIDs, e.g. --labels 'Dog,Speech'")
+    return tuple(dict.fromkeys(found))
+
+
+def _fold(name: str) -> str:
+    return ",".join(" ".join(part.split()).casefold() for part in name.split(","))
+
+
+def _unknown(part: str, names: Mapping[str, str]) -> str:
+    folded = {name.casefold(): name for name in (*names.values(), *names)}
+    close = difflib.get_close_matches(part.casefold(), folded, n=5, cutoff=0.5)
+    holding = [name for key, name in folded.items() if part.casefold() in key][:5]
+    proposals = list(dict.fromkeys([folded[key] for key in close] + holding))[:6]
+    hint = f"did you mean {' | '.join(proposals)}?" if proposals else "see class_labels_indices.csv"
+    return f"unknown label {part!r}: {hint}"
+
+
+def load_children(path: Path) -> dict[str, tuple[str, ...]]:
+    """MID -> its direct children from `ontology.json`.
+
+    Raises:
+        InputRefused: the file is missing or is not the ontology.
+    """
+    try:
+        nodes = json.loads(path.read_text(encoding="utf-8-sig"))
+        return {node["id"]: tuple(node["child_ids"]) for node in nodes}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputRefused(
+            f"{path}: expected the AudioSet ontology, a JSON list of nodes with id and child_ids: {error!r}"
+        ) from error
+
+
+def with_descendants(mids: Iterable[str], children: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """`mids` and everything below them."""
+    found: dict[str, None] = {}
+    waiting = list(mids)
+    while waiting:
+        mid = waiting.pop(0)
+        if mid not in found:
+            found[mid] = None
+            waiting.extend(children.get(mid, ()))
+    return tuple(found)

@@ -1,0 +1,315 @@
+"""Segment CSVs: everything seen in the wild is read or named, and a file that is not whole is recognised.
+
+The released format has three header lines that start with `#`, then rows `YTID, start, end, "mid,mid"` with times in
+seconds (https://research.google.com/audioset/download.html). Shards are written in the same format.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from audioset_batch.errors import InputRefused
+from audioset_batch.model import Segment
+from audioset_batch.plan.careful_row import BadRow, Kind, ParsedRow, parse_careful
+from audioset_batch.plan.regular_rows import parse_regular
+from audioset_batch.plan.table import YTID_DTYPE, SegmentTable, concat, segment_hashes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN_PROBLEMS: Final = 20
+_PIECE: Final = 4 << 20
+_SPREADSHEET_ROWS: Final = 1_048_576
+_PROMISE: Final = re.compile(rb"num_segs\s*=\s*(\d+)")
+_MID: Final = r"^/[a-z]/[0-9A-Za-z_]+$"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One row that cannot be used: where (line 1 is the first of the file), what, and the row itself."""
+
+    line: int
+    kind: Kind
+    detail: str
+    raw: str
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentsCsv:
+    """What a segments CSV holds.
+
+    Attributes:
+        table: The good rows, in order.
+        problems: The others, in order.
+        promised: What the header says of the number of segments, if it does.
+        lines: Lines in the file.
+        unfinished: Why the file ends before its end, if it visibly does; the torn row is in neither list.
+    """
+
+    path: Path
+    table: SegmentTable
+    problems: tuple[Problem, ...]
+    promised: int | None
+    lines: int
+    unfinished: str
+
+    @property
+    def rows(self) -> int:
+        return len(self.table) + len(self.problems)
+
+    def shortfall(self) -> str:
+        """Why the file is not whole: expected against found; empty if it is whole as far as can be seen."""
+        found = f"{self.rows:,} {'row' if self.rows == 1 else 'rows'} came"
+        reasons = [self.unfinished] if self.unfinished else []
+        spreadsheet = self.lines == _SPREADSHEET_ROWS
+        if self.promised is not None and self.rows < self.promised:
+            reasons.insert(0, f"expected {self.promised:,} segments (num_segs in its header), {found}")
+        elif self.promised is None and self.rows == 0:
+            reasons.insert(0, "expected segments, found none")
+        elif spreadsheet:
+            reasons.insert(0, found)
+        if spreadsheet:
+            reasons.append("it has exactly the 1,048,576 lines that a spreadsheet keeps")
+        return "; ".join(reasons)
+
+
+def read_segments_csv(path: Path, subset: str, known_labels: Collection[str] = (), *, fast: bool = True) -> SegmentsCsv:
+    """Read a segments CSV, plain or gzip, and check every row.
+
+    Args:
+        path: The file.
+        subset: Name of the subset, for the table.
+        known_labels: All MIDs there are; empty: only the form of the labels is checked.
+        fast: False reads every row with the careful reader; the result is the same.
+
+    Raises:
+        InputRefused: the file cannot be read or is no CSV at all, for example an error page.
+    """
+    data, unfinished = _load(path)
+    _refuse_other_formats(path, data)
+    parts: list[SegmentTable] = []
+    places: list[npt.NDArray[np.int64]] = []
+    problems: list[Problem] = []
+    promised: int | None = None
+    line_number, offset = 1, 0
+    for piece in _pieces(data):
+        rows, place, bad, promise = _parse_piece(piece, subset, line_number, offset, fast)
+        parts.append(rows)
+        places.append(place)
+        problems += bad
+        promised = promise if promised is None else promised
+        line_number += piece.count(b"\n") + (not piece.endswith(b"\n"))
+        offset += len(piece)
+    lines = line_number - 1
+    if problems and problems[-1].line == lines and data and not data.endswith(b"\n"):
+        torn = problems.pop()
+        unfinished = unfinished or f"its last row (line {torn.line:,}) is cut off: {torn.raw[:80]!r}"
+    table = concat(subset, parts)
+    if parts:
+        table, found = _check(table, np.concatenate(places, axis=1), data, known_labels)
+        problems = sorted([*problems, *found], key=lambda problem: problem.line)
+    return SegmentsCsv(path, table, tuple(problems), promised, lines, unfinished)
+
+
+def read_shard(path: Path, subset: str) -> list[Segment]:
+    """The segments of a shard that prep wrote, in order.
+
+    Raises:
+        InputRefused: the shard is missing, torn, or has a row that is not a segment.
+    """
+    return _read_strictly(path, subset).segments()
+
+
+def read_segments_table(path: Path, subset: str) -> pd.DataFrame:
+    """A shard, or a whole CSV without problems, as columns `subset, ytid, start_ms, end_ms, labels`.
+
+    Raises:
+        InputRefused: as `read_shard`.
+    """
+    return _read_strictly(path, subset).to_pandas()
+
+
+def _read_strictly(path: Path, subset: str) -> SegmentTable:
+    parsed = read_segments_csv(path, subset)
+    if parsed.problems:
+        raise InputRefused(
+            f"{path}: {describe_problems(parsed.problems, path)}\n"
+            "Run download_subset_files.sh again to make the shards anew"
+        )
+    shortfall = parsed.shortfall()
+    if shortfall and not (parsed.rows == 0 and parsed.lines > 0 and not parsed.unfinished and not parsed.promised):
+        raise InputRefused(
+            f"{path} is not whole: {shortfall}. Run download_subset_files.sh again to make the shards anew"
+        )
+    return parsed.table
+
+
+def describe_problems(problems: Collection[Problem], path: Path) -> str:
+    """The first problems with file and line, and the counts by kind."""
+    shown = [
+        f"{path}: line {problem.line}: {problem.kind}: {problem.detail}" for problem in list(problems)[:SHOWN_PROBLEMS]
+    ]
+    if len(problems) > SHOWN_PROBLEMS:
+        shown.append(f"... and {len(problems) - SHOWN_PROBLEMS:,} more")
+    counts = Counter(problem.kind for problem in problems)
+    total = ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common())
+    return "\n  ".join([f"{len(problems):,} bad {'row' if len(problems) == 1 else 'rows'} ({total})", *shown])
+
+
+def _load(path: Path) -> tuple[bytes, str]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputRefused(f"{path}: cannot be read: {error.strerror or error}") from error
+    unfinished = ""
+    if data.startswith(b"\x1f\x8b"):
+        try:
+            data = gzip.decompress(data)
+        except (EOFError, OSError, zlib.error) as error:
+            unfinished = f"its gzip stream breaks off ({error})"
+            data = _inflate_what_is_there(data)
+    if data.startswith(b"\xef\xbb\xbf"):
+        data = data[3:]
+    if b"\n" not in data and b"\r" in data:
+        data = data.replace(b"\r", b"\n")
+    return data, unfinished
+
+
+def _inflate_what_is_there(data: bytes) -> bytes:
+    inflater = zlib.decompressobj(wbits=31)
+    whole = bytearray()
+    try:
+        for begin in range(0, len(data), 1 << 16):
+            whole += inflater.decompress(data[begin : begin + (1 << 16)])
+    except zlib.error:
+        pass  # what came before the damage is what there is; the caller has noted the damage
+    return bytes(whole)
+
+
+def _refuse_other_formats(path: Path, data: bytes) -> None:
+    head = data[:512].lstrip()
+    if head.startswith(b"<"):
+        raise InputRefused(
+            f"{path}: expected a segments CSV, found an HTML or XML page, as servers and proxies send with an error: "
+            f"{head[:80].decode('utf-8', 'replace')!r}"
+        )
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputRefused(f"{path}: expected UTF-8 text, found UTF-16: save it as UTF-8")
+    if data.startswith(b"PK\x03\x04"):
+        raise InputRefused(f"{path}: expected a segments CSV, found a spreadsheet or zip file")
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    begin = 0
+    while begin < len(data):
+        end = data.find(b"\n", begin + _PIECE) + 1 or len(data)
+        yield data[begin:end]
+        begin = end
+
+
+def _parse_piece(
+    piece: bytes, subset: str, first_line: int, offset: int, fast: bool
+) -> tuple[SegmentTable, npt.NDArray[np.int64], list[Problem], int | None]:
+    """The rows of a piece, their places (line number, offset in the file), its problems, and num_segs."""
+    regular = parse_regular(piece)
+    mask = regular.regular
+    table = SegmentTable(subset, regular.ytid, regular.start_ms, regular.end_ms, regular.labels)
+    if not fast:
+        mask = np.zeros_like(mask)
+        table = table.take(np.zeros(0, dtype=np.int64))
+    promised: int | None = None
+    problems: list[Problem] = []
+    rows: list[ParsedRow] = []
+    indices: list[int] = []
+    for index in np.flatnonzero(~mask).tolist():
+        line = piece[regular.starts[index] : regular.ends[index]]
+        parsed = parse_careful(line)
+        if isinstance(parsed, ParsedRow):
+            rows.append(parsed)
+            indices.append(index)
+        elif isinstance(parsed, BadRow):
+            raw = line.decode("utf-8", "replace")
+            problems.append(Problem(first_line + index, parsed.kind, parsed.detail, raw))
+        elif promised is None and (match := _PROMISE.search(line)):
+            promised = int(match[1])
+    order = np.flatnonzero(mask)
+    if rows:
+        careful = SegmentTable(
+            subset,
+            np.array([row.ytid for row in rows], dtype=YTID_DTYPE),
+            np.array([row.start_ms for row in rows], dtype=np.int64),
+            np.array([row.end_ms for row in rows], dtype=np.int64),
+            pa.array([row.labels for row in rows], type=pa.string()),
+        )
+        order = np.concatenate([order, np.array(indices, dtype=np.int64)])
+        by_line = np.argsort(order)
+        table, order = concat(subset, [table, careful]).take(by_line), order[by_line]
+    return table, np.stack([order + first_line, regular.starts[order] + offset]), problems, promised
+
+
+def _check(
+    table: SegmentTable, places: npt.NDArray[np.int64], data: bytes, known_labels: Collection[str]
+) -> tuple[SegmentTable, list[Problem]]:
+    """Take out the rows whose values are impossible; the first of equal rows stays."""
+    found: dict[int, tuple[Kind, str]] = {}
+    for row in np.flatnonzero(table.end_ms <= table.start_ms).tolist():
+        start, end = table.start_ms[row] / 1000, table.end_ms[row] / 1000
+        found[row] = (Kind.ORDER, f"end {end:.3f} is not after start {start:.3f}")
+    for row, label in _unknown_labels(table.labels, known_labels):
+        found.setdefault(row, (Kind.UNKNOWN_LABEL, f"{label!r} is not a class of AudioSet"))
+    good = np.ones(len(table), dtype=np.bool_)
+    good[list(found)] = False
+    for row, first in _duplicates(table, np.flatnonzero(good)):
+        found[row] = (Kind.DUPLICATE, f"the same segment as line {places[0, first]}")
+        good[row] = False
+    if not found:
+        return table, []
+    problems = []
+    for row, (kind, detail) in found.items():
+        begin = int(places[1, row])
+        end = data.find(b"\n", begin)
+        raw = data[begin : end if end >= 0 else len(data)].rstrip(b"\r").decode("utf-8", "replace")
+        problems.append(Problem(int(places[0, row]), kind, detail, raw))
+    return table.take(good), problems
+
+
+def _unknown_labels(labels: Any, known: Collection[str]) -> list[tuple[int, str]]:
+    """(row, label) of the first unknown label of each row that has one."""
+    split = pc.split_pattern(labels, ",")
+    flat = pc.list_flatten(split)
+    distinct = pc.unique(flat)
+    if known:
+        bad = pc.filter(distinct, pc.invert(pc.is_in(distinct, pa.array(list(known), type=pa.string()))))
+    else:
+        bad = pc.filter(distinct, pc.invert(pc.match_substring_regex(distinct, _MID)))
+    if not len(bad):
+        return []
+    at = pc.filter(pa.array(np.arange(len(flat))), pc.is_in(flat, bad))
+    rows = pc.list_parent_indices(split).take(at).to_pylist()
+    return list(dict(zip(reversed(rows), reversed(flat.take(at).to_pylist()), strict=True)).items())
+
+
+def _duplicates(table: SegmentTable, rows: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
+    """(row, earlier row) for each of `rows` that repeats an earlier one."""
+    hashes = segment_hashes(table.ytid, table.start_ms, table.end_ms)[rows]
+    ordered = np.sort(hashes)
+    repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    first: dict[tuple[bytes, int, int], int] = {}
+    result: list[tuple[int, int]] = []
+    for row in rows[np.isin(hashes, repeated)].tolist() if len(repeated) else []:
+        key = (bytes(table.ytid[row]), int(table.start_ms[row]), int(table.end_ms[row]))
+        if first.setdefault(key, row) != row:
+            result.append((row, first[key]))
+    return result
