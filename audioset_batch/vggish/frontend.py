@@ -1,9 +1,9 @@
 """VGGish's log-mel front end in numpy, float64 throughout.
 
 Follows `mel_features.py` and `vggish_input.py` of tensorflow/models, research/audioset/vggish: frames of
-25 ms every 10 ms without padding, periodic Hann window, magnitude (not power) of a 512-point FFT, 64 triangles that
-are linear in mel, `ln(mel + 0.01)`, then examples of 96 frames that do not overlap. The incomplete tail is
-dropped.
+25 ms every 10 ms without padding, periodic Hann window, magnitude (not power) of a 512-point FFT, 64 triangles
+that are linear in mel, `ln(mel + 0.01)`, then examples of 96 frames that do not overlap. The incomplete tail
+is dropped.
 """
 
 from __future__ import annotations

@@ -93,7 +93,8 @@ def _read_npz(path: Path) -> Mapping[str, NDArray[Any]]:
 def standardising_pca(embeddings: NDArray[np.float32], source: str) -> Pca:
     """Centres and scales each dimension to unit variance over `embeddings`, (N, 128).
 
-    For random weights only: no PCA fits untrained weights, and without any, quantization would leave one or two values per dimension.
+    For random weights only: no PCA fits untrained weights, and without any,
+    quantization would leave one or two values per dimension.
     """
     values = embeddings.astype(np.float64)
     scale = 1.0 / np.maximum(values.std(axis=0), 1e-9)

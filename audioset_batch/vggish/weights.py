@@ -96,8 +96,8 @@ def _read(path: Path) -> Mapping[str, NDArray[Any]]:
     except (OSError, zipfile.BadZipFile, ValueError) as error:
         raise InputRefused(f"{path}: cannot be read: {error}") from error
     raise InputRefused(
-        f"{path}: expected VGGish weights: a TensorFlow V1 checkpoint ({CHECKPOINT_NAME}), torchvggish's .pth, "
-        "a .keras or a .npz file; this is none of them, or it is truncated"
+        f"{path}: expected VGGish weights: a TensorFlow V1 checkpoint ({CHECKPOINT_NAME}), torchvggish's "
+        ".pth, a .keras or a .npz file; this is none of them, or it is truncated"
     )
 
 

@@ -1,0 +1,220 @@
+"""The files of one shard of embeddings: parts while it is under way, then one file per split.
+
+    OUT/<split>/<KKKK>-of-<NNNN>.tfrecord        the released format; the folder is what `features` reads
+    OUT/<split>.parquet                          with `--format parquet`; of several shards
+    OUT/<split>.<KKKK>-of-<NNNN>.parquet
+    OUT/embed.<KKKK>-of-<NNNN>.json              how they were made, counts, what was left out
+    OUT/.parts/<KKKK>-of-<NNNN>/                 finished parts; gone when the shard is
+
+A file under its final name is whole. Parts are TFRecords, so a torn one would be noticed by its checksums.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from audioset_batch.errors import InputRefused, StorageUnusable, UsageError
+from audioset_batch.features.arrays import CLASSES, MAX_FRAMES
+from audioset_batch.features.batch import batch_of_records
+from audioset_batch.features.reading import iter_records
+from audioset_batch.features.sequence import Record, serialize_record
+from audioset_batch.features.tfrecord import RecordWriter
+from audioset_batch.vggish.inputs import Clip, ShardOf
+
+Format = Literal["tfrecord", "parquet"]
+Key = tuple[str, int, int | None]
+
+_PART_SUFFIX: Final = ".part"
+_PARQUET_ROWS: Final = 4096
+_PARQUET_FRAMES: Final = 255
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE})
+
+
+class ShardStore:
+    """What one shard has on disk.
+
+    Args:
+        out: The output folder; made if need be.
+        shard: Which part of how many.
+        kind: Format of the final files.
+        provenance: How the embeddings are made; a shard is only continued with the same.
+        overwrite: Forget what an earlier run of this shard wrote.
+
+    Raises:
+        UsageError: the folder holds embeddings made otherwise, or cut into another number of shards.
+        StorageUnusable: the disk is full or cannot be written.
+    """
+
+    def __init__(
+        self, out: Path, shard: ShardOf, kind: Format, provenance: dict[str, Any], *, overwrite: bool = False
+    ) -> None:
+        self._out = out
+        self._shard = shard
+        self._kind = kind
+        self._provenance = provenance
+        self._parts = out / ".parts" / str(shard)
+        self.sidecar = out / f"embed.{shard}.json"
+        with _storage(out):
+            if overwrite:
+                self._forget()
+            self._refuse_mixture()
+            self._parts.mkdir(parents=True, exist_ok=True)
+            for leftover in self._parts.rglob("*.tmp"):
+                leftover.unlink(missing_ok=True)
+            self._write_json(self._parts / "provenance.json", {**provenance, "format": kind})
+
+    def final(self, split: str) -> Path:
+        """The finished file of `split`."""
+        if self._kind == "tfrecord":
+            return self._out / split / f"{self._shard}.tfrecord"
+        middle = "" if self._shard.count == 1 else f".{self._shard}"
+        return self._out / f"{split}{middle}.parquet"
+
+    def done(self, split: str) -> set[Key]:
+        """Keys of the clips of `split` that need not be embedded again."""
+        keys: set[Key] = set()
+        for record in self._stored(split):
+            start, end = round(record.start * 1000), round(record.end * 1000)
+            keys |= {(record.video_id, start, end), (record.video_id, start, None)}
+        return keys
+
+    def write_part(self, split: str, records: list[Record]) -> None:
+        """Keep finished records; atomic."""
+        if not records:
+            return
+        folder = self._parts / split
+        with _storage(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            number = 1 + max((int(path.stem) for path in folder.glob(f"*{_PART_SUFFIX}")), default=0)
+            self._write_records(folder / f"{number:06d}{_PART_SUFFIX}", records)
+
+    def finish(self, splits: Iterable[str], summary: dict[str, Any]) -> list[Path]:
+        """Join the parts and what an earlier run published into the final files; returns those."""
+        written = []
+        with _storage(self._out):
+            for split in splits:
+                target = self.final(split)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if any((self._parts / split).glob(f"*{_PART_SUFFIX}")):
+                    self._publish(target, split)
+                if target.exists():
+                    written.append(target)
+            self._write_json(self.sidecar, {**self._provenance, "format": self._kind, **summary})
+            shutil.rmtree(self._parts)
+        return written
+
+    def _publish(self, target: Path, split: str) -> None:
+        records = self._unique(split)
+        if self._kind == "tfrecord":
+            self._write_records(target, records)
+            return
+        from audioset_batch.features.packed_writers import ParquetWriter
+
+        # Two passes: the row length of the file is that of the longest clip, and must be known first.
+        frames = max([MAX_FRAMES, *(len(record.embedding) for record in self._stored(split))])
+        if frames > _PARQUET_FRAMES:
+            raise InputRefused(
+                f"{target}: a clip has {frames} rows, and Parquet output holds at most {_PARQUET_FRAMES} "
+                f"({_PARQUET_FRAMES * 0.96:.0f} s): use --format tfrecord"
+            )
+        with ParquetWriter(target, frames, CLASSES) as writer:
+            waiting: list[Record] = []
+            for record in records:
+                waiting.append(record)
+                if len(waiting) == _PARQUET_ROWS:
+                    writer.write(batch_of_records(waiting, frames))
+                    waiting.clear()
+            writer.write(batch_of_records(waiting, frames))
+            writer.commit()
+
+    def _stored(self, split: str) -> Iterator[Record]:
+        """Records of the final file, then of the parts."""
+        if (final := self.final(split)).exists():
+            yield from iter_records(final)
+        for part in sorted((self._parts / split).glob(f"*{_PART_SUFFIX}")):
+            with part.open("rb") as stream:
+                yield from iter_records(stream)
+
+    def _unique(self, split: str) -> Iterator[Record]:
+        """`_stored` without doubles, which a run killed between publishing and clearing leaves."""
+        seen: set[tuple[str, float, float]] = set()
+        for record in self._stored(split):
+            key = (record.video_id, record.start, record.end)
+            if key not in seen:
+                seen.add(key)
+                yield record
+
+    def _write_records(self, target: Path, records: Iterable[Record]) -> None:
+        temporary = target.with_name(f".{target.name}.{os.uname().nodename}.{os.getpid()}.tmp")
+        try:
+            with temporary.open("wb") as stream:
+                writer = RecordWriter(stream)
+                for record in records:
+                    writer.write(serialize_record(record))
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _write_json(self, target: Path, content: dict[str, Any]) -> None:
+        temporary = target.with_name(f".{target.name}.{os.uname().nodename}.{os.getpid()}.tmp")
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        temporary.replace(target)
+
+    def _forget(self) -> None:
+        shutil.rmtree(self._parts, ignore_errors=True)
+        pattern = f"*/{self._shard}.tfrecord" if self._kind == "tfrecord" else f"*.{self._shard}.parquet"
+        for path in self._out.glob(pattern):
+            path.unlink()
+        if self._kind == "parquet" and self._shard.count == 1:
+            for path in self._out.glob("*.parquet"):
+                path.unlink()
+        self.sidecar.unlink(missing_ok=True)
+
+    def _refuse_mixture(self) -> None:
+        for path in sorted(self._out.glob("embed.*.json")):
+            if path != self.sidecar and not path.name.endswith(f"-of-{self._shard.count:04d}.json"):
+                raise UsageError(
+                    f"{self._out} holds {path.name}, of another number of shards than {self._shard.count}: clips "
+                    "would be there twice; take the same number, or another --out"
+                )
+        for path in (self.sidecar, self._parts / "provenance.json"):
+            if not path.is_file():
+                continue
+            earlier = json.loads(path.read_text(encoding="utf-8"))
+            now = {**self._provenance, "format": self._kind}
+            changed = [name for name in _IDENTITY if earlier.get(name) != now.get(name)]
+            if changed:
+                differences = "; ".join(f"{name} was {earlier.get(name)}, is {now.get(name)}" for name in changed)
+                raise UsageError(
+                    f"{path} says that this shard was made otherwise: {differences}. Take the same options, "
+                    "another --out, or --overwrite to make it anew"
+                )
+
+
+_IDENTITY: Final = ("weights_sha256", "pca_sha256", "random_weights_seed", "final_relu", "resampler", "format")
+"""Entries of the provenance that must agree within a shard."""
+
+
+def clip_key(clip: Clip) -> Key:
+    """What identifies a clip within its split; see `ShardStore.done`."""
+    return clip.video_id, clip.start_ms, clip.end_ms
+
+
+@contextmanager
+def _storage(path: Path) -> Iterator[None]:
+    """Turns a full or vanished disk into the error that says so."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StorageUnusable(f"{error.filename or path}: {error.strerror}; run again when it is mended") from error
+        raise UsageError(f"{error.filename or path}: cannot be written: {error}") from error
