@@ -93,6 +93,10 @@ class DataDir:
     def manifest(self, shard: ShardId) -> Path:
         return self.manifests / f"{shard}.jsonl"
 
+    def torn(self, shard: ShardId) -> Path:
+        """What was found in a manifest and is no row: torn ends, damaged lines."""
+        return self.manifests / f"{shard}.jsonl.torn"
+
     def recorded_shards(self) -> list[ShardId]:
         """Shards that have a manifest, planned or not, by name."""
         names = sorted(path.name.removesuffix(".jsonl") for path in self.manifests.glob("*.jsonl"))
@@ -111,6 +115,15 @@ class DataDir:
 
     def tmp(self, shard: ShardId) -> Path:
         return self.root / ".tmp" / str(shard)
+
+    @property
+    def split_staging(self) -> Path:
+        """Where prep makes a new split before it takes effect; its journal is `split_journal`."""
+        return self.root / ".tmp" / "split"
+
+    @property
+    def split_journal(self) -> Path:
+        return self.split_staging / "journal.json"
 
     @property
     def egress(self) -> Path:

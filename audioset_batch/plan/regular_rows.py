@@ -97,7 +97,8 @@ def parse_regular(piece: bytes) -> RegularRows:
 
 
 def _after(buffer: Bytes, comma: Index) -> Index:
-    return comma + 1 + (buffer[comma + 1] == _SPACE)
+    after: Index = comma + 1 + (buffer[comma + 1] == _SPACE)
+    return after
 
 
 def _milliseconds(buffer: Bytes, begin: Index, end: Index) -> tuple[Index, Mask]:
@@ -125,11 +126,11 @@ def _milliseconds(buffer: Bytes, begin: Index, end: Index) -> tuple[Index, Mask]
 def _labels_regular(buffer: Bytes, commas: Index, begin: Index, stop: Index) -> Mask:
     other = np.zeros(len(buffer) + 1, dtype=np.int32)
     np.cumsum(~_LABEL_CHARACTERS[buffer], out=other[1:])
-    ok = other[begin] == other[stop]
+    ok: Mask = other[begin] == other[stop]
     ok &= (buffer[begin] != _COMMA) & (buffer[stop - 1] != _COMMA)
     double = commas[:-1][np.diff(commas) == 1]
-    empty: Mask = np.searchsorted(double, begin) == np.searchsorted(double, stop)
-    return ok & empty
+    ok &= np.searchsorted(double, begin) == np.searchsorted(double, stop)
+    return ok
 
 
 def _gather(buffer: Bytes, begin: Index, stop: Index) -> Any:

@@ -1,0 +1,116 @@
+"""`audioset-batch prep`: fetch the segment lists, check them, split them into shards."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from audioset_batch.cli.common import subset_list
+from audioset_batch.model import SUBSETS
+
+if TYPE_CHECKING:
+    from audioset_batch.plan.prep import PrepReport
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "prep",
+        help="fetch the segment CSVs, check them and split them into shards",
+        description="Fetch the segment CSVs and class_labels_indices.csv into DATADIR, check every row, choose "
+        "rows, and split each subset into N shards (DATADIR/eval_segments.csv.01 ...). Files that are there and "
+        "whole are not fetched again. Splitting again keeps all that is recorded. Subsets that are not named stay "
+        "as they are.",
+        epilog="The rows of the shards are the plan: filters must be given again when splitting again. Exit "
+        "status: 0 done; 1 input refused; 2 usage; 75 a shard is held by a worker, or the disk is full.",
+    )
+    parser.add_argument("data_dir", type=Path, metavar="DATADIR", help="where all goes; made if needed")
+    parser.add_argument("--split", type=_positive, default=1, metavar="N", help="shards of each subset (default: 1)")
+    parser.add_argument(
+        "--subsets",
+        type=subset_list,
+        default=SUBSETS,
+        metavar="A,B",
+        help="of eval_segments, balanced_train_segments, unbalanced_train_segments (default: all)",
+    )
+    parser.add_argument(
+        "--base-url",
+        metavar="URL|DIR",
+        help="folder that holds the CSVs, plain or .csv.gz: http(s)://, file:// or a path (default: Google's)",
+    )
+    choose = parser.add_argument_group("rows to plan")
+    choose.add_argument(
+        "--labels",
+        metavar="NAMES",
+        help="only segments with one of these labels: display names or MIDs, e.g. 'Dog,Male speech, man speaking'",
+    )
+    choose.add_argument("--descendants", action="store_true", help="with all labels below them in the ontology")
+    choose.add_argument("--limit", type=_count, metavar="N", help="only the first N of each subset")
+    choose.add_argument("--sample", type=_count, metavar="N", help="only N of each subset, chosen at random")
+    choose.add_argument("--seed", type=int, default=0, metavar="S", help="decides --sample (default: 0)")
+    choose.add_argument("--ontology", metavar="URL|FILE", help="ontology.json for --descendants (default: GitHub)")
+    accept = parser.add_argument_group("files that are not as they should be")
+    accept.add_argument("--allow-partial", action="store_true", help="take what there is of a file cut short")
+    accept.add_argument(
+        "--skip-bad-rows", action="store_true", help="go on without bad rows; keep them in SUBSET.rejected.csv"
+    )
+    accept.add_argument("--refetch", action="store_true", help="fetch all files anew")
+    accept.add_argument("--retries", type=_count, default=5, metavar="N", help="tries in vain at a URL (default: 5)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prepare DATADIR."""
+    from audioset_batch.config.schema import DEFAULT_BASE_URL
+    from audioset_batch.errors import UsageError
+    from audioset_batch.plan.fetch import FetchOptions
+    from audioset_batch.plan.prep import ONTOLOGY_URL, PrepRequest, prep
+
+    if args.descendants and args.labels is None:
+        raise UsageError("--descendants needs --labels: it adds what is below them in the ontology")
+    request = PrepRequest(
+        root=args.data_dir.expanduser().absolute(),
+        base=args.base_url or DEFAULT_BASE_URL,
+        ontology=args.ontology or ONTOLOGY_URL,
+        subsets=args.subsets,
+        shards=args.split,
+        labels=args.labels,
+        descendants=args.descendants,
+        limit=args.limit,
+        sample=args.sample,
+        seed=args.seed,
+        allow_partial=args.allow_partial,
+        skip_bad_rows=args.skip_bad_rows,
+        refetch=args.refetch,
+        fetching=FetchOptions(retries=args.retries, say=lambda text: print(text, file=sys.stderr)),
+    )
+    _print(prep(request), request.shards)
+    return 0
+
+
+def _print(report: PrepReport, shards: int) -> None:
+    for note in report.notes:
+        print(f"note: {note}", file=sys.stderr)
+    print(f"{'subset':26}{'rows':>12}{'rejected':>10}{'planned':>12}{'shards':>8}  manifest rows")
+    for one in report.subsets:
+        done = one.split
+        told = f"{done.moved:,} moved, {done.outside:,} outside the plan" if done.changed else "unchanged"
+        print(f"{one.subset:26}{one.rows:>12,}{one.rejected:>10,}{one.planned:>12,}{done.shards:>8}  {told}")
+    if report.filters:
+        print(f"filters: {report.filters}")
+    print(f"next: sbatch --array=1-{shards} audiosetdl-job-array.s, or audioset-batch download")
+
+
+def _count(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number, 0 or more")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    number = _count(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("expected at least 1")
+    return number

@@ -1,0 +1,105 @@
+"""Sort the rows of all manifests of a subset into the shards of a new split."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from audioset_batch.model import SegmentKey
+from audioset_batch.record.manifest import decode_row, row_key
+
+_BATCH: Final = 20_000
+_HEAD: Final = re.compile(
+    rb'\{"subset":"[a-z_]+","shard":(\d+),"ytid":"([A-Za-z0-9_-]{11})",'
+    rb'"start_seconds":(\d+\.\d+),"end_seconds":(\d+\.\d+),'
+)
+
+
+@dataclass(slots=True)
+class MoveCounts:
+    """Rows of the old manifests, those that went to another shard, and those outside the plan."""
+
+    rows: int = 0
+    moved: int = 0
+    outside: int = 0
+    unreadable: int = 0
+
+
+def move_rows(
+    manifests: Sequence[tuple[int, Path]],
+    subset: str,
+    shards_of: Callable[[Sequence[SegmentKey]], Sequence[int | None]],
+    outside: int,
+    put: Callable[[int | None, list[bytes]], None],
+) -> MoveCounts:
+    """Sort the lines of `manifests` (shard number, path) of `subset`; those of one shard keep their order.
+
+    Args:
+        shards_of: Shard of each segment in the new split, None if outside the plan.
+        outside: Number for rows outside the plan.
+        put: Called many times with a shard number and lines for it; None: lines that are no rows.
+    """
+    counts = MoveCounts()
+    for number, path in manifests:
+        with path.open("rb") as file:
+            while batch := list(itertools.islice(file, _BATCH)):
+                _move_batch(batch, number, subset, shards_of, outside, put, counts)
+    return counts
+
+
+def _move_batch(
+    batch: list[bytes],
+    number: int,
+    subset: str,
+    shards_of: Callable[[Sequence[SegmentKey]], Sequence[int | None]],
+    outside: int,
+    put: Callable[[int | None, list[bytes]], None],
+    counts: MoveCounts,
+) -> None:
+    sorted_lines: dict[int | None, list[bytes]] = {}
+    rows: list[tuple[SegmentKey, int | None, bytes]] = []
+    for line in batch:
+        whole = line if line.endswith(b"\n") else line + b"\n"
+        parsed = _parse(whole, subset)
+        if parsed is None:
+            counts.unreadable += 1
+            sorted_lines.setdefault(None, []).append(whole)
+        else:
+            rows.append((*parsed, whole))
+    planned = shards_of([key for key, _, _ in rows])
+    for (_, written, line), found in zip(rows, planned, strict=True):
+        shard = outside if found is None else found
+        counts.rows += 1
+        counts.outside += found is None
+        counts.moved += shard != number
+        sorted_lines.setdefault(shard, []).append(line if written == shard else _renumber(line, shard))
+    for target, lines in sorted_lines.items():
+        put(target, lines)
+
+
+def _parse(line: bytes, subset: str) -> tuple[SegmentKey, int | None] | None:
+    """The segment and shard of a row; None if the line is not a row."""
+    head = _HEAD.match(line)
+    if head is not None and line.endswith(b"}\n"):
+        times = round(float(head[3]) * 1000), round(float(head[4]) * 1000)
+        return SegmentKey(subset, head[2].decode(), *times), int(head[1])
+    try:
+        row = decode_row(line)
+    except ValueError:
+        return None
+    shard = row.get("shard")
+    return row_key(row), shard if isinstance(shard, int) else None
+
+
+def _renumber(line: bytes, shard: int) -> bytes:
+    head = _HEAD.match(line)
+    if head is not None:
+        return b"%b%d%b" % (line[: head.start(1)], shard, line[head.end(1) :])
+    row = json.loads(line)
+    row["shard"] = shard
+    return json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"

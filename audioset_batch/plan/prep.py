@@ -1,0 +1,217 @@
+"""Prep: fetch the lists, check them, choose the rows, split them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from audioset_batch.config.schema import DEFAULT_BASE_URL
+from audioset_batch.errors import InputRefused, StorageUnusable
+from audioset_batch.layout import DataDir
+from audioset_batch.model import SUBSETS
+from audioset_batch.plan.fetch import FetchOptions, NotThere, fetch, join_source, publish
+from audioset_batch.plan.filters import Filters
+from audioset_batch.plan.labels import load_children, load_class_names, resolve_labels, with_descendants
+from audioset_batch.plan.segments_csv import Problem, SegmentsCsv, describe_problems, read_segments_csv
+from audioset_batch.plan.split import SplitReport, split
+from audioset_batch.plan.swap import finish_or_roll_back
+
+ONTOLOGY_URL: Final = "https://raw.githubusercontent.com/audioset/ontology/master/ontology.json"
+CLASSES_NAME: Final = "class_labels_indices.csv"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepRequest:
+    """What the user asked for; the defaults are those of the command line."""
+
+    root: Path
+    base: str = DEFAULT_BASE_URL
+    ontology: str = ONTOLOGY_URL
+    subsets: tuple[str, ...] = SUBSETS
+    shards: int = 1
+    labels: str | None = None
+    descendants: bool = False
+    limit: int | None = None
+    sample: int | None = None
+    seed: int = 0
+    allow_partial: bool = False
+    skip_bad_rows: bool = False
+    refetch: bool = False
+    fetching: FetchOptions = field(default_factory=FetchOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class SubsetReport:
+    """What became of one subset: rows that came, were rejected, and are planned."""
+
+    subset: str
+    rows: int
+    rejected: int
+    planned: int
+    split: SplitReport
+
+
+@dataclass(frozen=True, slots=True)
+class PrepReport:
+    """The outcome of a prep; `notes` are things the user should know."""
+
+    subsets: tuple[SubsetReport, ...]
+    filters: str
+    notes: tuple[str, ...]
+
+
+def prep(request: PrepRequest) -> PrepReport:
+    """Do what the command `prep` says.
+
+    Raises:
+        InputRefused: a list cannot be had, is not whole, or has bad rows.
+        UsageError: a label is not known.
+        ShardHeld: a worker holds a shard that would change.
+        StorageUnusable: the data directory cannot be written.
+    """
+    data = DataDir(request.root)
+    try:
+        data.root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageUnusable(f"cannot make {data.root}: {error.strerror}") from error
+    notes: list[str] = []
+    if finish_or_roll_back(data):
+        notes.append("finished the split that an earlier prep was killed in")
+    names = _classes(data, request, notes)
+    filters = Filters(_mids(data, request, names), request.limit, request.sample, request.seed)
+
+    refusals: list[str] = []
+    parsed: list[SegmentsCsv] = []
+    for subset in request.subsets:
+        try:
+            parsed.append(_subset(data, request, subset, names, notes))
+        except InputRefused as error:
+            refusals.append(str(error))
+    if refusals:
+        raise InputRefused("\n".join(refusals))
+    tables = [filters.apply(one.table) for one in parsed]
+    splits = split(data, tables, request.shards, filters.describe())
+    return PrepReport(
+        tuple(
+            SubsetReport(table.subset, one.rows, len(one.problems), len(table), done)
+            for one, table, done in zip(parsed, tables, splits, strict=True)
+        ),
+        filters.describe(),
+        tuple(notes),
+    )
+
+
+def _classes(data: DataDir, request: PrepRequest, notes: list[str]) -> dict[str, str]:
+    target = data.class_labels_csv
+    if request.refetch or not target.exists():
+        source = join_source(request.base, CLASSES_NAME)
+        try:
+            part = fetch(source, target, request.fetching)
+        except NotThere as error:
+            if request.labels is not None:
+                raise InputRefused(f"--labels needs the list of classes, but {error}") from error
+            if target.exists():
+                return load_class_names(target)
+            notes.append(f"{source} is not there: labels are checked for their form only")
+            return {}
+        _checked(part, load_class_names)
+        publish(part, target)
+    return load_class_names(target)
+
+
+def _mids(data: DataDir, request: PrepRequest, names: dict[str, str]) -> tuple[str, ...]:
+    if request.labels is None:
+        return ()
+    if not request.descendants:
+        return resolve_labels(request.labels, names)
+    target = data.ontology_json
+    if request.refetch or not target.exists():
+        part = fetch(request.ontology, target, request.fetching)
+        _checked(part, load_children)
+        publish(part, target)
+    children = load_children(target)
+    every = {**_ontology_names(target), **names}
+    return with_descendants(resolve_labels(request.labels, every), children)
+
+
+def _ontology_names(path: Path) -> dict[str, str]:
+    import json
+
+    return {node["id"]: str(node.get("name", "")) for node in json.loads(path.read_text(encoding="utf-8-sig"))}
+
+
+def _checked(part: Path, load: Callable[[Path], object]) -> None:
+    """Refuse a fetched file that cannot be read, and keep it under a name that is not taken for it."""
+    try:
+        load(part)
+    except InputRefused:
+        part.replace(part.with_suffix(".refused"))
+        raise
+
+
+def _subset(data: DataDir, request: PrepRequest, subset: str, names: dict[str, str], notes: list[str]) -> SegmentsCsv:
+    """The rows of one subset from the file that is there or is fetched, if they are acceptable."""
+    target = data.segments_csv(subset)
+    fresh = request.refetch or not target.exists()
+    path = _fetch_subset(data, request, subset) if fresh else target
+    try:
+        one = read_segments_csv(path, subset, names)
+        shortfall = one.shortfall()
+        if shortfall and not request.allow_partial:
+            raise InputRefused(
+                f"{target if not fresh else path} is not whole: {shortfall}. "
+                "--refetch fetches it anew; --allow-partial takes what is there"
+            )
+    except InputRefused as error:
+        if not fresh:
+            raise
+        kept = target.with_name(f"{target.name}.refused")
+        path.replace(kept)
+        raise InputRefused(str(error).replace(str(path), str(kept))) from error
+    if shortfall:
+        notes.append(f"{target}: partial: {shortfall}")
+    if fresh:
+        publish(path, target)
+    if one.problems:
+        if not request.skip_bad_rows:
+            raise InputRefused(
+                f"{target}: {describe_problems(one.problems, target)}\n"
+                f"  --skip-bad-rows goes on without them and keeps them in {data.rejected_csv(subset).name}"
+            )
+        notes.append(f"{len(one.problems):,} bad rows are in {data.rejected_csv(subset)}")
+        _write_rejected(data.rejected_csv(subset), one.problems)
+    else:
+        data.rejected_csv(subset).unlink(missing_ok=True)
+    return one
+
+
+def _fetch_subset(data: DataDir, request: PrepRequest, subset: str) -> Path:
+    target = data.segments_csv(subset)
+    sources = [join_source(request.base, f"{subset}.csv{ending}") for ending in ("", ".gz")]
+    try:
+        return fetch(sources[0], target, request.fetching)
+    except NotThere as first:
+        try:
+            return fetch(sources[1], target, request.fetching)
+        except NotThere as second:
+            raise InputRefused(
+                f"{first}, and no .csv.gz either. Check --base-url, or name the subsets you want: --subsets "
+                f"{','.join(SUBSETS)}"
+            ) from second
+
+
+def _write_rejected(path: Path, problems: Sequence[Problem]) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["line", "problem", "detail", "row"])
+    writer.writerows([problem.line, problem.kind, problem.detail, problem.raw] for problem in problems)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_text(text.getvalue(), encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise StorageUnusable(f"cannot write {path}: {error.strerror}") from error
