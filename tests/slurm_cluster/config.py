@@ -1,6 +1,6 @@
 """The text of the private cluster's `slurm.conf`.
 
-Defaults of SLURM are tuned for thousands of nodes: it restarts a requeued job after two minutes. Here every wait is as short
+By default SLURM takes two minutes to restart a requeued job. Here every wait is as short
 as SLURM allows, so that a test of a requeue takes seconds.
 """
 

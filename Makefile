@@ -1,0 +1,51 @@
+# Every target sets up what it needs; nothing but bash and Python 3.11 to 3.13 has to be there.
+SHELL := /bin/bash
+BIN := .venv/bin
+SHELL_FILES := $(wildcard *.sh *.s jobs/*.sh jobs/*.s scripts/*.sh) .ci/run
+# SLURM's tests stay together in one worker (loadgroup): two clusters on a small machine slow each other down.
+PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
+CHAOS := $(wildcard tests/chaos/run.py)
+
+.PHONY: help setup demo demo-learn test test-all lint test-tools bench chaos constraints
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: ## make the environment in .venv (./setup.sh -h tells its options)
+	@./setup.sh
+
+demo: setup ## run everything on made-up videos, through SLURM where it answers: about a minute
+	$(BIN)/audioset-batch demo
+
+demo-learn: ## clips to embeddings to a classifier and its report, on made-up videos
+	@./setup.sh --with learn
+	$(BIN)/audioset-batch demo --learn
+
+test: lint test-tools ## all checks and tests that take less than ten minutes together
+	$(PYTEST) -m "not slow"
+
+test-all: lint test-tools ## also what takes longer
+	$(PYTEST)
+	$(if $(CHAOS),$(BIN)/python $(CHAOS) --short)
+
+lint: ## formatting, types, import layers, shell scripts
+	@./setup.sh --with test,learn
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/shellcheck --external-sources $(SHELL_FILES)
+
+test-tools: # SLURM for the tests that need a real one
+	@scripts/test-tools.sh
+
+bench: ## compare with other downloaders
+	@./setup.sh --with test
+	$(BIN)/python benchmarks/run.py
+
+chaos: test-tools ## kill, preempt, block and fill while three nodes download; then check that nothing is lost
+	@./setup.sh --with test
+	$(BIN)/python tests/chaos/run.py
+
+constraints: ## pin the newest versions of everything in constraints.txt
+	scripts/make-constraints.sh

@@ -1,0 +1,53 @@
+#!/bin/bash
+# One task of this array downloads one shard of each subset:
+#
+#     sbatch --array=1-10 audiosetdl-job-array.s
+#
+# Submit it from the checkout, after ./setup.sh and ./download_subset_files.sh --split 10 DATADIR. Arguments go on to
+# `audioset-batch worker`. Options of sbatch on the command line win over the lines below.
+#
+#SBATCH --job-name=audiosetdl
+#SBATCH --output=audiosetdl-%A_%a.log
+#SBATCH --open-mode=append
+#SBATCH --ntasks=1
+#SBATCH --cpus-per-task=4
+#SBATCH --mem=4G
+#SBATCH --time=24:00:00
+# A task that is preempted, or stops before its time limit, goes back to the queue and continues where it was.
+#SBATCH --requeue
+# Two minutes before the time limit (SLURM may be one early). B: to the batch process only, not to sox and other helpers.
+#SBATCH --signal=B:USR1@120
+##SBATCH --account=YOUR_ACCOUNT
+##SBATCH --partition=YOUR_PARTITION
+##SBATCH --mail-type=END,FAIL
+##SBATCH --mail-user=YOU@EXAMPLE.ORG
+#
+# Environment (all optional):
+#   AUDIOSET_CONFIG   the YAML file                           default: configs/default.yaml of the checkout
+#   DATADIR           the data directory                      default: data_dir of the config
+#   SRCDIR            the checkout                            default: the folder from which you submit
+#   SHARD_OFFSET      added to the array index, for arrays beyond the cluster's MaxArraySize; default: 0
+
+set -euo pipefail
+
+if [ -z "${SLURM_ARRAY_TASK_ID:-}" ]; then
+    echo "audiosetdl-job-array: this is an array job; submit it so: sbatch --array=1-10 audiosetdl-job-array.s" >&2
+    exit 2
+fi
+if ! [[ ${SHARD_OFFSET:=0} =~ ^[0-9]+$ ]]; then
+    echo "audiosetdl-job-array: SHARD_OFFSET is no whole number: $SHARD_OFFSET" >&2
+    exit 2
+fi
+SRCDIR=${SRCDIR:-$SLURM_SUBMIT_DIR} # not the folder of $0, which is SLURM's spool copy
+if [ ! -r "$SRCDIR/jobs/environment.sh" ]; then
+    echo "audiosetdl-job-array: $SRCDIR is not the checkout; submit from there, or set SRCDIR" >&2
+    exit 2
+fi
+# shellcheck source=jobs/environment.sh
+. "$SRCDIR/jobs/environment.sh"
+
+# exec, so that Python is the batch process: it gets the warning (USR1) itself, and alone. Under srun a shell would have to
+# stay and pass signals on, and USR1 would reach the helpers. The price: where a partition has a GraceTime, preemption is
+# first heard of at its end, by TERM, with KillWait (30 s by default) left: longer than worker.grace_seconds.
+exec audioset-batch worker --config "${AUDIOSET_CONFIG:-$SRCDIR/configs/default.yaml}" ${DATADIR:+--data-dir "$DATADIR"} \
+    --task $((SLURM_ARRAY_TASK_ID + 10#$SHARD_OFFSET)) "$@"
