@@ -1,0 +1,161 @@
+"""Synthesised sources in the file layouts of YouTube, whose content tells its own time.
+
+    251        Opus 48 kHz in WebM; cues in front, one about every 10 s; CodecDelay 6.5 ms
+    140        AAC 44.1 kHz in fragmented MP4; one `sidx` in front, fragments of about 10 s; edit list for the priming
+    18         640 x 360 H.264 and AAC in progressive MP4; `moov` in front
+    134, 136   640 x 360, 1280 x 720 H.264 alone in fragmented MP4; one `sidx` in front, a keyframe every 5 s
+
+The first call for a kind of file encodes (seconds); every other file is those packets written into a container.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import av
+
+from audioset_batch.standin.masters import (
+    FORMAT_VERSION,
+    AudioCoding,
+    Packets,
+    VideoCoding,
+    audio_packets,
+    video_packets,
+    write_atomically,
+)
+from audioset_batch.standin.timecode import FRAME_RATE
+
+ITAGS: Final = (18, 134, 136, 140, 251)
+
+_SIZES: Final = {18: (640, 360), 134: (640, 360), 136: (1280, 720)}
+_SUFFIXES: Final = {251: ".webm"}
+_Item = tuple[float, av.Packet]
+_FRAGMENTED: Final = "+dash+delay_moov+global_sidx"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSpec:
+    """One file to synthesise.
+
+    Attributes:
+        itag: YouTube's number of the format, one of `ITAGS`.
+        seconds: Duration; the file ends with the packet in which this lies.
+        channels: 1 or 2; the right channel is half as loud.
+        silent: Digital silence instead of the time code.
+        edit_list: False leaves the edit list out of an MP4 file: its audio then starts with 1,024 samples (23.2 ms)
+            of encoder priming that nothing declares.
+        bit_rate: Of the audio, bit/s.
+    """
+
+    itag: int
+    seconds: float
+    channels: int = 2
+    silent: bool = False
+    edit_list: bool = True
+    bit_rate: int = 128_000
+
+    def __post_init__(self) -> None:
+        if self.itag not in ITAGS:
+            raise ValueError(f"itag {self.itag}: expected one of {ITAGS}")
+        if self.seconds <= 0 or self.channels not in (1, 2):
+            raise ValueError(f"expected seconds > 0 and 1 or 2 channels, got {self.seconds} and {self.channels}")
+
+    @property
+    def file_name(self) -> str:
+        """Its name in the cache folder; equal specs have equal names."""
+        parts = [f"v{FORMAT_VERSION}", str(self.itag), f"{self.seconds:g}s", f"{self.channels}ch", str(self.bit_rate)]
+        parts += ["silent"] * self.silent + ["noedit"] * (not self.edit_list)
+        return "-".join(parts) + _SUFFIXES.get(self.itag, ".mp4")
+
+    @property
+    def audio(self) -> AudioCoding | None:
+        """How its audio is encoded, if it has any."""
+        if self.itag in (134, 136):
+            return None
+        codec, rate = ("libopus", 48_000) if self.itag == 251 else ("aac", 44_100)
+        return AudioCoding(codec, rate, self.channels, self.bit_rate, self.silent)
+
+    @property
+    def video(self) -> VideoCoding | None:
+        """How its video is encoded, if it has any."""
+        size = _SIZES.get(self.itag)
+        return None if size is None else VideoCoding(*size)
+
+
+def synthesise(cache: Path, spec: SourceSpec) -> Path:
+    """The file of `spec` in the folder `cache`, made if it is not there; safe with several processes at once."""
+    path = cache / spec.file_name
+    if not path.exists():
+        write_atomically(path, lambda temporary: _write(cache, spec, temporary))
+    return path
+
+
+def _write(cache: Path, spec: SourceSpec, path: Path) -> None:
+    options, container = _muxer(spec)
+    with av.open(str(path), "w", format=container, options=options) as output:
+        tracks = []
+        if (video := spec.video) is not None:
+            stream: Any = output.add_stream("libx264")
+            video.configure(stream.codec_context)
+            tracks.append(_track(stream, cache, video, spec))
+        if (audio := spec.audio) is not None:
+            stream = output.add_stream(audio.codec, rate=audio.rate)
+            audio.configure(stream.codec_context)
+            tracks.append(_track(stream, cache, audio, spec))
+        output.start_encoding()
+        _mux(output, tracks)
+
+
+def _muxer(spec: SourceSpec) -> tuple[dict[str, str], str]:
+    if spec.itag == 251:
+        # One cue per cluster; without video the muxer starts a cluster every `cluster_time_limit` ms.
+        return {"cues_to_front": "1", "cluster_time_limit": "10000", "cluster_size_limit": "5000000"}, "webm"
+    options = {"use_editlist": "1" if spec.edit_list else "0"}
+    if spec.itag == 18:
+        return options | {"movflags": "+faststart"}, "mp4"
+    if spec.itag == 140:
+        return options | {"movflags": _FRAGMENTED, "frag_duration": "9980000"}, "mp4"
+    return options | {"movflags": f"{_FRAGMENTED}+frag_keyframe"}, "mp4"
+
+
+def _track(stream: Any, cache: Path, coding: AudioCoding | VideoCoding, spec: SourceSpec) -> Iterator[_Item]:
+    """The packets of one stream up to the source's end, each with its decoding time in seconds."""
+    if isinstance(coding, AudioCoding):
+        packets = audio_packets(cache, coding, spec.seconds)
+        rate, duration = coding.rate, coding.samples_per_packet
+        count = math.ceil((spec.seconds * rate - int(packets.pts[0])) / duration)
+        shift = 0 if spec.edit_list else -int(packets.pts[0])
+    else:
+        packets = video_packets(cache, coding)
+        rate, duration, shift = FRAME_RATE, 1, 0
+        count = _whole_pictures(packets, math.ceil(spec.seconds * FRAME_RATE))
+    time_base = Fraction(1, rate)
+    for data, pts, dts, keyframe in itertools.islice(packets.stream(), count):
+        packet = av.Packet(data)
+        packet.stream = stream
+        packet.time_base = time_base
+        packet.pts, packet.dts, packet.duration = pts + shift, dts + shift, duration
+        packet.is_keyframe = keyframe
+        yield dts / rate, packet
+
+
+def _whole_pictures(packets: Packets, limit: int) -> int:
+    """The most packets, at most `limit`, that leave no picture without those that it refers to."""
+    best = highest = 0
+    for count, (_, pts, _, _) in enumerate(itertools.islice(packets.stream(), limit), start=1):
+        highest = max(highest, pts)
+        if highest + 1 == count:
+            best = count
+    return best
+
+
+def _mux(output: Any, tracks: list[Iterator[_Item]]) -> None:
+    for _, packet in heapq.merge(*tracks, key=lambda item: item[0]):
+        output.mux_one(packet)
