@@ -106,6 +106,7 @@ make_venv() {
         die "$venv is there but is no virtual environment: move it away"
     fi
     rm -rf -- "$venv"
+    [ -w "$project" ] || die "$project is not yours to write to: clone the repository to a place of your own"
     if ! found=$(find_python) && [ -z "$python" ] && is_root_with_apt; then
         apt_install python3 python3-venv || true
         found=$(find_python) || true
@@ -124,9 +125,12 @@ make_venv() {
     fi
 }
 
-healthy() { # a move of the folder breaks the paths inside
-    [ -x "$venv/bin/python" ] && fits "$venv/bin/python" && "$venv/bin/python" -c 'import pip' 2>/dev/null &&
-        [ "$("$venv/bin/python" -c 'import sys; print(sys.prefix)')" -ef "$venv" ]
+healthy() {
+    local folder
+    [ -x "$venv/bin/python" ] && [ -r "$venv/bin/pip" ] && fits "$venv/bin/python" || return 1
+    # the commands inside name their Python by its full path: after a move or copy of the checkout it is the old one
+    folder=$(sed -n '1,2s/^[^/]*\(\/.*\)\/python[0-9.]*\(".*\)\{0,1\}$/\1/p' "$venv/bin/pip")
+    [ "$folder" -ef "$venv/bin" ]
 }
 
 # --- the package
@@ -148,7 +152,7 @@ installed_extras=""
 install_package() {
     local all
     all=$(printf '%s,%s' "$extras" "$installed_extras" | tr , '\n' | sed '/^$/d' | sort -u | paste -sd, -)
-    say "installing audioset-batch${all:+ with $all}"
+    say "installing audioset-batch${all:+ with $all}; the first time takes some minutes"
     pins >"$venv/.constraints.txt"
     pip install --quiet -c "$venv/.constraints.txt" -e "$project${all:+[$all]}" ||
         die "pip could not install the package; see above"
@@ -211,7 +215,7 @@ provide_sox() {
 }
 
 if [ "$update" = yes ]; then
-    healthy || die "there is no environment yet: run ./setup.sh first"
+    healthy || die "there is no environment here yet: run ./setup.sh first"
     touch "$unpinned"
     pins >"$venv/.constraints.txt"
     pip install --quiet --upgrade -c "$venv/.constraints.txt" 'yt-dlp[default]' || die "yt-dlp could not be updated; see above"

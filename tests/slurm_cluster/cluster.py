@@ -65,7 +65,7 @@ class PrivateSlurm:
         accounting: bool = False,
         user: str | None = None,
         cpus: int = 8,
-        memory_mb: int = 8000,
+        memory_mb: int = 64000,
         max_array_size: int = 1001,
     ) -> None:
         self.nodes = tuple(f"n{number}" for number in range(1, nodes + 1))
