@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from audioset_batch.errors import InputRefused
 from audioset_batch.features.arrays import EMBEDDING_SIZE, FeatureSet, Float32Array, UInt8Array
 from audioset_batch.features.sequence import Record
 
@@ -38,7 +39,14 @@ class RecordBatch:
         return len(self.embeddings)
 
     def dense_labels(self, classes: int) -> npt.NDArray[np.bool_]:
-        """bool (N, classes)."""
+        """bool (N, classes).
+
+        Raises:
+            InputRefused: There is a label from `classes` on.
+        """
+        highest = int(self.label_values.max(initial=-1))
+        if highest >= classes:
+            raise InputRefused(f"expected labels 0..{classes - 1}, found {highest}: give the number of classes")
         labels = np.zeros((len(self), classes), np.bool_)
         labels[np.repeat(np.arange(len(self)), np.diff(self.label_offsets)), self.label_values] = True
         return labels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from audioset_batch.errors import UsageError
 from audioset_batch.features.arrays import CLASSES, MAX_FRAMES
 from audioset_batch.features.packed_writers import NpyWriter, PackedWriter, ParquetWriter, clear_leftovers
 from audioset_batch.features.reading import iter_batches
-from audioset_batch.features.shards import SPLITS, Progress
+from audioset_batch.features.shards import EXPECTED_SHARDS, SPLITS, Progress
 from audioset_batch.features.tfrecord import Damage, DamagedRecord
 
 FORMATS: Final = ("parquet", "npy")
@@ -24,13 +25,24 @@ class Converted:
 
     Attributes:
         rows: Records per split that was written.
+        shards: Shards per split that was written.
         kept: Splits that were there already and were left alone.
         damaged: What was skipped.
     """
 
     rows: dict[str, int]
+    shards: dict[str, int]
     kept: tuple[str, ...]
     damaged: tuple[Damage, ...]
+
+    @property
+    def incomplete(self) -> dict[str, int]:
+        """Splits with another number of shards than the released set -> the number it has."""
+        return {
+            split: EXPECTED_SHARDS[split]
+            for split in self.shards
+            if self.shards[split] != EXPECTED_SHARDS.get(split, self.shards[split])
+        }
 
 
 def target_of(output: Path, split: str, form: str) -> Path:
@@ -86,10 +98,19 @@ def convert(
         report(damage)
 
     writers: dict[str, PackedWriter] = {}
+    shards: Counter[str] = Counter()
     if not wanted:
-        return Converted({}, kept, ())
+        return Converted({}, {}, kept, ())
     with ExitStack() as stack:
-        batches = iter_batches(source, wanted, frames=frames, classes=classes, on_bad=on_bad, progress=progress)
+        batches = iter_batches(
+            source,
+            wanted,
+            frames=frames,
+            classes=classes,
+            on_bad=on_bad,
+            progress=progress,
+            shards=shards,
+        )
         for split, batch in batches:
             if split not in writers:
                 writer = _writer(target_of(output, split, form), form, compression, frames, classes)
@@ -97,7 +118,12 @@ def convert(
             writers[split].write(batch)
         for writer in writers.values():
             writer.commit()
-    return Converted({split: writer.rows for split, writer in writers.items()}, kept, tuple(damaged))
+    return Converted(
+        rows={split: writer.rows for split, writer in writers.items()},
+        shards=dict(shards),
+        kept=kept,
+        damaged=tuple(damaged),
+    )
 
 
 def _writer(target: Path, form: str, compression: str, frames: int, classes: int) -> PackedWriter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -62,6 +63,7 @@ def iter_batches(
     classes: int = CLASSES,
     on_bad: OnBad = raise_damage,
     progress: Progress | None = None,
+    shards: Counter[str] | None = None,
 ) -> Iterator[tuple[str, RecordBatch]]:
     """Yield (split, up to 4096 records) of TFRecords, in file order within each split.
 
@@ -72,6 +74,7 @@ def iter_batches(
         classes: A record with a label from this number on is damaged.
         on_bad: Called for each damaged record, which is then left out.
         progress: Told (done, total) after each shard.
+        shards: Counts the shards of each split, if given.
 
     Raises:
         DamagedRecord: From the default `on_bad`.
@@ -81,6 +84,8 @@ def iter_batches(
     waiting: dict[str, list[Payload]] = {}
     for shard in iter_shards(source, splits, on_bad, progress):
         payloads = waiting.setdefault(shard.split, [])
+        if shards is not None:
+            shards[shard.split] += 1
         for offset, data in iter_payloads(shard.stream, shard.source, on_bad):
             payloads.append(Payload(shard.source, offset, data))
             if len(payloads) == BATCH_ROWS:

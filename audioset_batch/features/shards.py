@@ -25,7 +25,7 @@ EXPECTED_SHARDS: Final = {"eval": 4062, "bal_train": 4070, "unbal_train": 4096}
 """Distinct first two characters of the video ids; together the published 12,228 files."""
 
 SUFFIX: Final = ".tfrecord"
-_READ: Final = 1 << 20
+_READ: Final = 1 << 17
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 
 

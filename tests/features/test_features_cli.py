@@ -1,0 +1,220 @@
+"""The commands as a user types them: texts, exit status, JSON."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from featuredata import clips, write_archive, write_tree
+
+import audioset_batch.cli as cli
+from audioset_batch.errors import InputRefused
+from audioset_batch.features.arrays import FeatureSet, dequantize
+from audioset_batch.features.batch import batch_of_features
+from audioset_batch.features.compare import compare_features
+from audioset_batch.features.csvs import SegmentId, read_label_table, read_segments_csv
+from audioset_batch.features.packed_writers import ParquetWriter
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(cli, "COMMAND_MODULES", ("features_cmd",))
+
+    def call(*words: object) -> tuple[int, str, str]:
+        status = cli.main(["features", *map(str, words)])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def features() -> FeatureSet:
+    return clips(80, 1)
+
+
+def write_csvs(folder: Path, features: FeatureSet, name: str = "eval_segments.csv") -> Path:
+    folder.mkdir(exist_ok=True)
+    mids = [f"/m/{index:05d}" for index in range(527)]
+    with (folder / "class_labels_indices.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(("index", "mid", "display_name"))
+        writer.writerows((index, mid, f"Sound, number {index}") for index, mid in enumerate(mids))
+    lines = ["# Segments csv created Sun Mar  5 10:54:25 2017", "# num_ytids=1", "# YTID, start_seconds, ..."]
+    for row in range(len(features)):
+        labels = ",".join(mids[k] for k in np.flatnonzero(features.labels[row]))
+        lines.append(f'{features.video_ids[row]}, {features.start[row]:.3f}, {features.end[row]:.3f}, "{labels}"')
+    (folder / name).write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_convert_says_what_was_written_and_keeps_it(run, tmp_path: Path, features: FeatureSet) -> None:
+    archive = write_archive(tmp_path / "features.tar.gz", {"eval": features})
+    status, out, err = run("convert", archive, tmp_path / "out", "--splits", "eval")
+    assert status == 0 and "eval.parquet: 80 segments from 38 shards" in out
+    assert "the released set has 4,062" in err
+    status, out, _ = run("convert", archive, tmp_path / "out", "--splits", "eval")
+    assert status == 0 and "already there, kept" in out
+
+
+def test_damage_is_exit_1_and_skipped_only_on_demand(run, tmp_path: Path, features: FeatureSet) -> None:
+    tree = write_tree(tmp_path, {"eval": features})
+    shard = sorted((tree / "eval").iterdir())[0]
+    data = bytearray(shard.read_bytes())
+    data[3] ^= 1
+    shard.write_bytes(data)
+    status, _, err = run("convert", tree, tmp_path / "out")
+    assert status == 1 and f"{shard}: byte 0: wrong length checksum" in err and "--skip-bad" in err
+    status, out, err = run("convert", tree, tmp_path / "out", "--skip-bad")
+    assert status == 0 and "79 segments" in out and "skipped: " in err and "1 damaged places skipped" in err
+    assert run("read", tree)[0] == 1
+    assert run("read", tree, "--skip-bad")[1].count("\n") == 79
+
+
+def test_usage_errors_are_exit_2(run, tmp_path: Path) -> None:
+    for words in (("convert", "a"), ("convert", "a", "b", "--splits", "test"), ("nothing",), ()):
+        with pytest.raises(SystemExit) as caught:
+            run(*words)
+        assert caught.value.code == 2
+
+
+def test_read_prints_records(run, tmp_path: Path, features: FeatureSet) -> None:
+    tree = write_tree(tmp_path, {"eval": features})
+    wanted = str(features.video_ids[7])
+    status, out, _ = run("read", tree, f"--id={wanted}", "--embedding", "float")
+    (row,) = map(json.loads, out.splitlines())
+    assert status == 0
+    assert row["labels"] == np.flatnonzero(features.labels[7]).tolist()
+    assert (row["start_seconds"], row["rows"]) == (features.start[7], features.lengths[7])
+    expected = dequantize(features.embeddings[7, : features.lengths[7]])
+    assert np.allclose(row["audio_embedding"], expected, atol=1e-6)
+    assert run("read", tree, "--limit", 3)[1].count("\n") == 3
+    run("convert", tree, tmp_path / "out")
+    one = run("read", tmp_path / "out/eval.parquet", f"--id={wanted}")[1]
+    assert one == run("read", tree, f"--id={wanted}")[1] != ""
+
+
+def test_info_finds_what_is_missing_extra_and_labelled_otherwise(run, tmp_path: Path, features: FeatureSet) -> None:
+    released = features.select(slice(0, 75))
+    planned = features.select(slice(5, 80))
+    labels = planned.labels.copy()
+    labels[0] = False
+    labels[0, 526] = True
+    planned = FeatureSet(planned.embeddings, planned.lengths, labels, planned.video_ids, planned.start, planned.end)
+    data_dir = write_csvs(tmp_path / "data", planned)
+    with (data_dir / "eval_segments.csv").open("a") as stream:
+        stream.write("cut off, 10.0")
+    tree = write_tree(tmp_path, {"eval": released})
+    run("convert", tree, tmp_path / "out")
+    for source in (tree, tmp_path / "out", tmp_path / "out/eval.parquet"):
+        status, out, _ = run("info", source, "--data-dir", data_dir, "--json", "--list", tmp_path / "lists")
+        entry = json.loads(out)["eval"]
+        assert status == 0
+        assert entry["records"] == 75
+        assert entry["csv"] == {
+            "path": str(data_dir / "eval_segments.csv"),
+            "segments": 75,
+            "unreadable_lines": 1,
+            "missing": 5,
+            "extra": 5,
+            "different_labels": 1,
+        }
+        assert [row["records"] for row in entry["labels"]] == released.labels.sum(axis=0).tolist()
+        assert [row["csv"] for row in entry["labels"]] == planned.labels.sum(axis=0).tolist()
+        assert entry["labels"][3]["name"] == "Sound, number 3"
+    with (tmp_path / "lists/eval.missing.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert sorted(row["YTID"] for row in rows) == sorted(features.video_ids[75:])
+    _, out, _ = run("info", tree, "--data-dir", data_dir, "--top", 1)
+    assert "missing here 5, extra here 5, other labels 1" in out
+    assert run("info", tree)[1].startswith("eval: 75 segments")
+
+
+def test_csvs_of_mirrors_are_read(tmp_path: Path, features: FeatureSet) -> None:
+    data_dir = write_csvs(tmp_path, features)
+    table = read_label_table(data_dir / "class_labels_indices.csv")
+    path = tmp_path / "eval_segments.csv"
+    straight = read_segments_csv(path, table).labels
+    text = path.read_text()
+    path.write_bytes(("\ufeff" + text.split("\n", 2)[2].replace(", ", ",").replace("\n", ",,\r\n")).encode())
+    assert read_segments_csv(path, table).labels == straight
+    path.write_text('# YTID, start\n#NAME?, 1.0, 2.0, "/m/00001"\n-----------, 1.5, 2.0, /m/00001, /m/nope\n')
+    read = read_segments_csv(path, table)
+    assert read.labels == {SegmentId("-----------", 1500): (1,)}
+    assert (read.unreadable, read.unknown_mids) == (1, {"/m/nope"})
+    (tmp_path / "class_labels_indices.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputRefused, match="index, mid, display_name"):
+        read_label_table(tmp_path / "class_labels_indices.csv")
+
+
+def write_own(path: Path, features: FeatureSet) -> Path:
+    with ParquetWriter(path) as writer:
+        writer.write(batch_of_features(features))
+        writer.commit()
+    return path
+
+
+def test_compare_measures_the_difference(run, tmp_path: Path, features: FeatureSet) -> None:
+    tree = write_tree(tmp_path, {"eval": features, "bal_train": clips(10, 9)})
+    other = features.embeddings.copy()
+    other[3] = np.where(other[3] < 250, other[3] + 5, other[3] - 5)
+    other[4] = 255 - other[4]
+    lengths = features.lengths.copy()
+    lengths[4] = 10
+    lengths[5] = min(int(lengths[5]), 4)
+    own = FeatureSet(other, lengths, features.labels, features.video_ids, features.start, features.end)
+    path = write_own(tmp_path / "own.parquet", own.select(slice(0, 70)))
+    status, out, _ = run("compare", path, tree, "--json", "--worst", 2)
+    document = json.loads(out)
+    assert status == 0
+    assert (document["segments"], document["only_own"], document["released_seen"]) == (70, 0, 90)
+    assert document["worst"][0]["video_id"] == features.video_ids[4]
+    assert document["worst"][0]["cosine"] < -0.9
+    agreement = compare_features(path, tree, classes=527)
+    row = [key.video_id for key in agreement.segments].index(features.video_ids[3])
+    assert agreement.difference[row] == pytest.approx(5)
+    assert agreement.within_one[row] == 0
+    same = [n for n, key in enumerate(agreement.segments) if key.video_id not in features.video_ids[3:5]]
+    assert np.allclose(agreement.cosine[same], 1) and not agreement.difference[same].any()
+    assert "worst segments:" in run("compare", path, tree, "--split", "eval")[1]
+    status, _, err = run("compare", path, tree, "--split", "bal_train")
+    assert status == 1 and "no segment in common" in err
+
+
+def test_compare_streams_packed_folders_too(run, tmp_path: Path, features: FeatureSet) -> None:
+    tree = write_tree(tmp_path, {"eval": features})
+    run("convert", tree, tmp_path / "out", "--format", "npy")
+    own = write_own(tmp_path / "own.parquet", features.select(slice(0, 20)))
+    document = json.loads(run("compare", own, tmp_path / "out", "--json")[1])
+    assert (document["segments"], document["cosine"]["p0"]) == (20, 1.0)
+
+
+def test_a_missing_crc32c_is_explained(run, tmp_path: Path, features: FeatureSet, monkeypatch) -> None:
+    tree = write_tree(tmp_path, {"eval": features})
+    monkeypatch.setitem(sys.modules, "crc32c", None)
+    status, _, err = run("convert", tree, tmp_path / "out")
+    assert status == 2 and "pip install 'audioset-batch[learn]'" in err
+
+
+def test_a_full_disk_and_an_unreadable_file_are_no_traceback(run, tmp_path: Path, features: FeatureSet) -> None:
+    tree = write_tree(tmp_path, {"eval": features})
+    (tmp_path / "lists").write_text("in the way")
+    status, _, err = run("info", tree, "--data-dir", write_csvs(tmp_path / "d", features), "--list", tmp_path / "lists")
+    assert status == 1 and "lists" in err and "exists" in err
+    (tree / "eval" / "zz.tfrecord").symlink_to(tmp_path / "gone")
+    status, _, err = run("convert", tree, tmp_path / "out")
+    assert status == 1 and "zz.tfrecord" in err
+
+
+def test_no_space_left_is_for_later(run, tmp_path: Path, features: FeatureSet, monkeypatch) -> None:
+    def full(path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("audioset_batch.features.packed_writers._sync", full)
+    status, _, err = run("convert", write_tree(tmp_path, {"eval": features}), tmp_path / "out")
+    assert status == 75 and "No space left" in err
+    assert list((tmp_path / "out").iterdir()) == []
