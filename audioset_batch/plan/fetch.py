@@ -136,7 +136,7 @@ def _receive(source: str, part: Path, options: FetchOptions) -> None:
     else:
         _forget(part)
         have = 0
-    with urllib.request.urlopen(request, timeout=options.timeout_seconds) as response:
+    with urllib.request.build_opener().open(request, timeout=options.timeout_seconds) as response:
         if response.status == 206:
             match = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
             if match is None or int(match[1]) != have:

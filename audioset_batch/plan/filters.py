@@ -21,12 +21,14 @@ class Filters:
         limit: At most this many rows from the beginning.
         sample: At most this many rows by chance, in the order of the CSV.
         seed: Decides the sample; the same seed and rows give the same sample everywhere.
+        wording: How the user named the labels.
     """
 
     mids: tuple[str, ...] = ()
     limit: int | None = None
     sample: int | None = None
     seed: int = 0
+    wording: str = ""
 
     def apply(self, table: SegmentTable) -> SegmentTable:
         """The rows that pass."""
@@ -48,7 +50,7 @@ class Filters:
         """The filters in words; empty if there are none."""
         words = []
         if self.mids:
-            words.append(f"labels {','.join(self.mids)}")
+            words.append(f"labels {self.wording or ','.join(self.mids)}")
         if self.limit is not None:
             words.append(f"limit {self.limit}")
         if self.sample is not None:

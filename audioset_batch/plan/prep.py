@@ -82,7 +82,8 @@ def prep(request: PrepRequest) -> PrepReport:
     if finish_or_roll_back(data):
         notes.append("finished the split that an earlier prep was killed in")
     names = _classes(data, request, notes)
-    filters = Filters(_mids(data, request, names), request.limit, request.sample, request.seed)
+    mids = _mids(data, request, names)
+    filters = Filters(mids, request.limit, request.sample, request.seed, _wording(request, mids))
 
     refusals: list[str] = []
     parsed: list[SegmentsCsv] = []
@@ -138,6 +139,13 @@ def _mids(data: DataDir, request: PrepRequest, names: dict[str, str]) -> tuple[s
     return with_descendants(resolve_labels(request.labels, every), children)
 
 
+def _wording(request: PrepRequest, mids: Sequence[str]) -> str:
+    if request.labels is None:
+        return ""
+    words = " ".join(request.labels.split())
+    return f"{words} and below ({len(mids)} labels)" if request.descendants else words
+
+
 def _ontology_names(path: Path) -> dict[str, str]:
     import json
 
@@ -163,8 +171,8 @@ def _subset(data: DataDir, request: PrepRequest, subset: str, names: dict[str, s
         shortfall = one.shortfall()
         if shortfall and not request.allow_partial:
             raise InputRefused(
-                f"{target if not fresh else path} is not whole: {shortfall}. "
-                "--refetch fetches it anew; --allow-partial takes what is there"
+                f"{path} is not whole: {shortfall}. "
+                f"{'Run again to fetch' if fresh else '--refetch fetches'} it anew; --allow-partial takes what is there"
             )
     except InputRefused as error:
         if not fresh:
@@ -176,6 +184,7 @@ def _subset(data: DataDir, request: PrepRequest, subset: str, names: dict[str, s
         notes.append(f"{target}: partial: {shortfall}")
     if fresh:
         publish(path, target)
+        target.with_name(f"{target.name}.refused").unlink(missing_ok=True)
     if one.problems:
         if not request.skip_bad_rows:
             raise InputRefused(
