@@ -228,7 +228,7 @@ def _print_split(split: str, counts: SplitCounts, entry: dict[str, Any], top: in
             print(f"  {csv['unreadable_lines']:,} lines of that CSV cannot be read")
     rows = sorted(entry["labels"], key=lambda row: -row["records"])[: max(top, 0)]
     for row in rows:
-        planned = "" if row["csv"] is None else f" of {row['csv']:,}"
+        planned = "" if row["csv"] is None else f" ({row['csv']:,} in the CSV)"
         print(f"  {row['index']:4d} {row['records']:>9,}{planned}  {row['name'] or ''}")
 
 

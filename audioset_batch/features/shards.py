@@ -71,7 +71,9 @@ def iter_shards(
         yield shard
     if not found:
         wanted = ", ".join(splits or SPLITS)
-        raise InputRefused(f"{source}: expected files <split>/*{SUFFIX} with split in {wanted}, found none")
+        archives = sorted(path.name for path in source.glob("*.tar*")) if source.is_dir() else []
+        hint = f"; an archive must be named itself, here {source / archives[0]}" if archives else ""
+        raise InputRefused(f"{source}: expected files <split>/*{SUFFIX} with split in {wanted}, found none{hint}")
 
 
 def _is_archive(path: Path) -> bool:

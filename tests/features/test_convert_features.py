@@ -123,6 +123,9 @@ def test_sources_that_hold_nothing_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputRefused, match="found none"):
         convert(tmp_path / "empty", tmp_path / "out")
+    (tmp_path / "empty/features.tar.gz").touch()
+    with pytest.raises(InputRefused, match=r"must be named itself, here .*features\.tar\.gz"):
+        convert(tmp_path / "empty", tmp_path / "out")
     with pytest.raises(UsageError, match="parquet, npy"):
         convert(tmp_path / "empty", tmp_path / "out", form="csv")
     (tmp_path / "x.parquet").write_bytes(b"PAR1 not really")

@@ -1,0 +1,53 @@
+#!/bin/bash
+# Converts $DATADIR/features/features.tar.gz to $DATADIR/features/<split>.parquet. One job does all three splits in one pass; as an
+# array each task does one (1 eval, 2 bal_train, 3 unbal_train), which helps only where the disk is faster than a core:
+#
+#     DATADIR=/scratch/audioset sbatch jobs/features-convert.s
+#     DATADIR=/scratch/audioset sbatch --array=1-3 jobs/features-convert.s
+#
+# Splits that are there are kept, so a requeued job does what is left. Arguments go on to `audioset-batch features
+# convert`, such as --format npy or --skip-bad.
+#
+#SBATCH --job-name=features-convert
+#SBATCH --output=features-convert-%j.log
+#SBATCH --open-mode=append
+#SBATCH --ntasks=1
+#SBATCH --cpus-per-task=1
+#SBATCH --mem=2G
+#SBATCH --time=01:00:00
+#SBATCH --requeue
+##SBATCH --account=YOUR_ACCOUNT
+##SBATCH --partition=YOUR_PARTITION
+#
+# Environment:
+#   DATADIR           the data directory; needed
+#   FEATURES          the archive or an unpacked folder; default: $DATADIR/features/features.tar.gz
+#   SRCDIR            the checkout; default: the folder from which you submit
+
+set -euo pipefail
+
+if [ -z "${DATADIR:-}" ]; then
+    echo "features-convert: DATADIR is not set; submit it so: DATADIR=/scratch/audioset sbatch jobs/features-convert.s" >&2
+    exit 2
+fi
+SRCDIR=${SRCDIR:-$SLURM_SUBMIT_DIR} # not the folder of $0, which is SLURM's spool copy
+if [ ! -r "$SRCDIR/jobs/environment.sh" ]; then
+    echo "features-convert: $SRCDIR is not the checkout; submit from there, or set SRCDIR" >&2
+    exit 2
+fi
+# shellcheck source=jobs/environment.sh
+. "$SRCDIR/jobs/environment.sh"
+
+splits=eval,bal_train,unbal_train
+case "${SLURM_ARRAY_TASK_ID:-}" in
+    "") ;;
+    1) splits="eval" ;;
+    2) splits=bal_train ;;
+    3) splits=unbal_train ;;
+    *)
+        echo "features-convert: there are three splits, expected --array=1-3, got task $SLURM_ARRAY_TASK_ID" >&2
+        exit 2
+        ;;
+esac
+
+exec audioset-batch features convert "${FEATURES:-$DATADIR/features/features.tar.gz}" "$DATADIR/features" --splits "$splits" "$@"
