@@ -117,11 +117,9 @@ def _apply(data: Any, override: str, places: dict[KeyPath, str], problems: list[
             problems.append(f"{label}: there is no {dotted!r}")
             return
     last = keys[-1]
-    if isinstance(target, dict):
-        target[last] = value
-        places[tuple(keys)] = label
-    elif isinstance(target, list) and isinstance(last, int) and last < len(target):
-        target[last] = value
+    if isinstance(target, dict) or (isinstance(target, list) and isinstance(last, int) and last < len(target)):
+        container: Any = target
+        container[last] = value
         places[tuple(keys)] = label
     else:
         problems.append(f"{label}: there is no {dotted!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -26,10 +26,15 @@ CLASSES_NAME: Final = "class_labels_indices.csv"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrepRequest:
-    """What the user asked for; the defaults are those of the command line."""
+    """What the user asked for; the defaults are those of the command line.
+
+    Attributes:
+        sources: Files or URLs of single subsets, instead of `base`/<subset>.csv.
+    """
 
     root: Path
     base: str = DEFAULT_BASE_URL
+    sources: Mapping[str, str] = field(default_factory=dict)
     ontology: str = ONTOLOGY_URL
     subsets: tuple[str, ...] = SUBSETS
     shards: int = 1
@@ -200,6 +205,8 @@ def _subset(data: DataDir, request: PrepRequest, subset: str, names: dict[str, s
 
 def _fetch_subset(data: DataDir, request: PrepRequest, subset: str) -> Path:
     target = data.segments_csv(subset)
+    if subset in request.sources:
+        return fetch(request.sources[subset], target, request.fetching)
     sources = [join_source(request.base, f"{subset}.csv{ending}") for ending in ("", ".gz")]
     try:
         return fetch(sources[0], target, request.fetching)

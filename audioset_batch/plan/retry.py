@@ -59,12 +59,14 @@ def reset(data: DataDir, choice: Choice, holder: Holder) -> Counter[tuple[str, s
     for shard in _shards(data):
         if not any(True for _ in _fitting(data, shard, choice)):
             continue
-        with Lease.acquire(data.lease(shard), holder, _LEASE_SECONDS) as lease:
-            with ManifestWriter(data.manifest(shard)) as manifest:
-                for segment, outcome in list(_fitting(data, shard, choice)):
-                    lease.check()
-                    manifest.append(_reset_row(shard, segment, outcome))
-                    done[outcome.status, outcome.reason] += 1
+        with (
+            Lease.acquire(data.lease(shard), holder, _LEASE_SECONDS) as lease,
+            ManifestWriter(data.manifest(shard)) as manifest,
+        ):
+            for segment, outcome in list(_fitting(data, shard, choice)):
+                lease.check()
+                manifest.append(_reset_row(shard, segment, outcome))
+                done[outcome.status, outcome.reason] += 1
     return done
 
 

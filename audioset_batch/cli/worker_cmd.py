@@ -1,0 +1,59 @@
+"""`audioset-batch worker`: one shard of each subset; what an array task runs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from audioset_batch.cli.common import add_config_options, config_from, require_data_dir, subset_list
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command `worker`."""
+    parser = commands.add_parser(
+        "worker",
+        help="work through one shard of each subset (what an array task runs)",
+        description="Download, cut, verify and record shard K of each subset. Run it again to continue: what is "
+        "recorded is not fetched again, failed segments are tried again.",
+    )
+    add_config_options(parser)
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="overrides data_dir of the config")
+    parser.add_argument("--subsets", type=subset_list, metavar="A,B", help="only these subsets")
+    parser.add_argument(
+        "--task",
+        type=positive,
+        metavar="K",
+        default=os.environ.get("SLURM_ARRAY_TASK_ID"),
+        help="number of the shard, from 1 (default: SLURM_ARRAY_TASK_ID)",
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="log every retry as well")
+    parser.set_defaults(run=run)
+
+
+def positive(text: str) -> int:
+    """Type of a number that counts from 1."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the shard; returns the contract's exit status."""
+    from audioset_batch.errors import UsageError
+
+    if args.task is None:
+        raise UsageError("which shard? give --task K, or run it in a job array (SLURM_ARRAY_TASK_ID)")
+    config = config_from(args, args.data_dir)
+    root = require_data_dir(config)
+
+    from audioset_batch.cli.log import log_to_stderr
+    from audioset_batch.layout import DataDir
+    from audioset_batch.worker.run import run_shards, shards_of_task
+
+    if args.subsets is not None:
+        config = config.model_copy(update={"source": config.source.model_copy(update={"subsets": args.subsets})})
+    log_to_stderr(args.verbose)
+    data = DataDir(root)
+    result = run_shards(config, data, shards_of_task(data, config, args.task))
+    return result.exit_code

@@ -1,0 +1,1 @@
+"""One segment's walk: resolve, fetch, cut, convert, write, verify."""

@@ -1,0 +1,111 @@
+"""A worker process: a few threads, each with one long-lived yt-dlp per egress, making clips into temporary files.
+
+It decides nothing: it neither publishes nor records, and it may be killed at any instant.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import threading
+import time
+from multiprocessing.connection import Connection
+
+from audioset_batch.adapters.ytdlp import ClientOptions, YtDlpClient
+from audioset_batch.config import Config
+from audioset_batch.errors import (
+    EgressBlocked,
+    SegmentTransient,
+    SegmentUnavailable,
+    StopRun,
+    StorageUnusable,
+)
+from audioset_batch.reasons import Reason
+from audioset_batch.stages.clip import make_clip
+from audioset_batch.worker.messages import Attempt, Job, Kind
+
+
+def serve(connection: Connection, config: Config, threads: int) -> None:
+    """Run jobs from `connection` until it closes. The entry point of a worker process."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
+        # The coordinator alone decides when to stop; ignored signals stay ignored in helpers such as sox.
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+    sending = threading.Lock()
+    for index in range(threads):
+        threading.Thread(
+            target=_thread, args=(jobs, connection, sending, config), name=f"clip-{index}", daemon=True
+        ).start()
+    try:
+        while True:
+            jobs.put(connection.recv())
+    except (EOFError, OSError):
+        os._exit(0)  # the coordinator is gone; threads in the middle of a clip have nothing left to do
+
+
+def _thread(jobs: queue.SimpleQueue[Job], connection: Connection, sending: threading.Lock, config: Config) -> None:
+    clients: dict[int, YtDlpClient] = {}
+    while True:
+        job = jobs.get()
+        attempt = _run(job, clients, config)
+        try:
+            with sending:
+                connection.send(attempt)
+        except OSError:
+            return
+
+
+def _run(job: Job, clients: dict[int, YtDlpClient], config: Config) -> Attempt:
+    started = time.monotonic()
+    kind, reason, detail, clip = Kind.OK, "", "", None
+    client = clients.get(job.egress)
+    try:
+        if client is None:
+            client = clients[job.egress] = _client(config, job.egress)
+        if job.segment is None:
+            client.resolve(job.probe)
+        else:
+            stem = job.tmp_dir / f"{job.number}"
+            clip = make_clip(job.segment, client, config, stem, deadline=started + job.timeout)
+    except EgressBlocked as error:
+        kind, detail = Kind.BLOCKED, str(error)
+    except SegmentUnavailable as error:
+        kind, reason, detail = Kind.UNAVAILABLE, error.reason, error.detail
+    except SegmentTransient as error:
+        kind, reason, detail = Kind.TRANSIENT, error.reason, error.detail
+    except StorageUnusable as error:
+        kind, detail = Kind.STORAGE, str(error)
+    except StopRun as error:
+        kind, detail = Kind.REFUSED, str(error)
+    except Exception as error:  # noqa: BLE001 - one segment's surprise must not end the shard; it is recorded
+        kind, reason, detail = Kind.TRANSIENT, Reason.INTERNAL, f"{type(error).__name__}: {error}"[:300]
+        clients.pop(job.egress, None)
+    traffic = None if client is None else client.traffic.take()
+    return Attempt(
+        number=job.number,
+        kind=kind,
+        reason=str(reason),
+        detail=detail,
+        clip=clip,
+        elapsed=time.monotonic() - started,
+        requests=0 if traffic is None else traffic.requests,
+        fetched_bytes=0 if traffic is None else traffic.media_bytes,
+    )
+
+
+def _client(config: Config, index: int) -> YtDlpClient:
+    egress = config.egress[index]
+    return YtDlpClient(
+        ClientOptions(
+            args=config.youtube.args,
+            player_skip=config.youtube.player_skip,
+            proxy=egress.proxy,
+            cookies=egress.cookies,
+            source_address=egress.source_address,
+            video_mode=config.video.mode,
+            max_height=config.video.max_height,
+        ),
+        max_bytes=config.worker.max_clip_bytes,
+    )

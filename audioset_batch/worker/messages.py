@@ -1,0 +1,64 @@
+"""What the coordinator and its worker processes send each other. Plain values: they are pickled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from audioset_batch.model import Segment
+from audioset_batch.stages.clip import Clip
+
+
+class Kind(StrEnum):
+    """How one try at a segment, or at a probe, ended."""
+
+    OK = "ok"
+    UNAVAILABLE = "unavailable"
+    TRANSIENT = "transient"
+    BLOCKED = "blocked"
+    STORAGE = "storage"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One try at one segment, or a probe of an egress.
+
+    Attributes:
+        number: Unique within the worker; names the temporary files.
+        segment: What to make; None for a probe.
+        probe: Id of a video known to be good, for a probe.
+        egress: Index into `Config.egress`.
+        tmp_dir: Folder for the temporary files.
+        timeout: Seconds for this try.
+    """
+
+    number: int
+    segment: Segment | None
+    probe: str
+    egress: int
+    tmp_dir: Path
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The answer to a `Job`.
+
+    Attributes:
+        reason: A `Reason`, or "" where the kind says all.
+        clip: Present when `kind` is OK and the job was a segment.
+        elapsed: Seconds.
+        requests: HTTP requests of every sort.
+        fetched_bytes: Bytes of media.
+    """
+
+    number: int
+    kind: Kind
+    reason: str = ""
+    detail: str = ""
+    clip: Clip | None = None
+    elapsed: float = 0.0
+    requests: int = 0
+    fetched_bytes: int = 0

@@ -1,0 +1,187 @@
+"""Worker processes: start them, hand them jobs, notice when one dies or hangs.
+
+A dead process takes its other segments with it. Nobody can tell whose fault it was, so each of them is a
+suspect and runs again alone in a process; who is alone when it dies is guilty.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from multiprocessing import connection
+from multiprocessing.context import ForkServerProcess
+from typing import Final
+
+from audioset_batch.config import Config
+from audioset_batch.worker.child import serve
+from audioset_batch.worker.messages import Attempt, Job
+
+_HANG_SLACK: Final = 10.0
+"""A try that overruns its timeout by this many seconds hangs in native code: only a kill ends it."""
+
+
+@dataclass(slots=True)
+class _Running:
+    job: Job
+    alone: bool
+    overdue_at: float
+
+
+@dataclass(slots=True)
+class _Process:
+    process: ForkServerProcess
+    pipe: connection.Connection
+    running: dict[int, _Running] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """A process that ended with jobs in hand.
+
+    Attributes:
+        jobs: What it was working on.
+        alone: True if there was just one, so that it is the cause.
+        hung: The job that overran its time, if that is why the process was killed.
+        why: For people.
+    """
+
+    jobs: tuple[Job, ...]
+    alone: bool
+    hung: Job | None
+    why: str
+
+
+class Pool:
+    """`processes` processes with `threads` jobs in flight altogether."""
+
+    def __init__(self, config: Config, processes: int, threads: int) -> None:
+        self._config = config
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload([serve.__module__])
+        share, extra = divmod(threads, processes)
+        self._threads = [share + (index < extra) for index in range(processes)]
+        self._processes: list[_Process | None] = [None] * processes
+
+    def __enter__(self) -> Pool:
+        for index in range(len(self._processes)):
+            self._start(index)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._processes:
+            if worker is not None:
+                worker.pipe.close()
+                worker.process.kill()
+                worker.process.join()
+        self._processes = [None] * len(self._processes)
+
+    def _start(self, index: int) -> _Process:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=serve, args=(theirs, self._config, self._threads[index]), daemon=True)
+        with _signals_blocked():
+            process.start()
+        theirs.close()
+        self._processes[index] = worker = _Process(process, ours)
+        return worker
+
+    @property
+    def in_flight(self) -> list[Job]:
+        """Jobs that have not been answered."""
+        return [item.job for worker in self._alive() for item in worker.running.values()]
+
+    def can_take(self, *, alone: bool = False) -> bool:
+        """True if a job (one that must run alone) could start now."""
+        return self._free(alone) is not None
+
+    def submit(self, job: Job, *, alone: bool = False) -> None:
+        """Start a job; only after `can_take`."""
+        index = self._free(alone)
+        if index is None:
+            raise RuntimeError("submit without can_take")
+        worker = self._processes[index] or self._start(index)
+        running = _Running(job, alone, time.monotonic() + job.timeout + _HANG_SLACK)
+        worker.running[job.number] = running
+        with contextlib.suppress(OSError):  # it has just died: `wait` tells
+            worker.pipe.send(job)
+
+    def wait(self, timeout: float) -> Iterator[Attempt | Death]:
+        """What has happened, waiting up to `timeout` seconds for the first of it."""
+        pipes = {worker.pipe: worker for worker in self._alive()}
+        for ready in connection.wait(list(pipes), timeout) if pipes else ():
+            worker = pipes[ready]  # type: ignore[index]
+            try:
+                attempt: Attempt = worker.pipe.recv()
+            except (EOFError, OSError):
+                yield from self._died(worker, hung=None)
+                continue
+            if worker.running.pop(attempt.number, None) is not None:
+                yield attempt
+        yield from self._hung()
+
+    def _hung(self) -> Iterator[Death]:
+        now = time.monotonic()
+        for worker in self._alive():
+            late = [item.job for item in worker.running.values() if now > item.overdue_at]
+            if late:
+                yield from self._died(worker, hung=late[0])
+
+    def _died(self, worker: _Process, hung: Job | None) -> Iterator[Death]:
+        if hung is not None:
+            worker.process.kill()
+        worker.process.join()
+        worker.pipe.close()
+        jobs = tuple(item.job for item in worker.running.values())
+        alone = len(jobs) == 1
+        self._processes[self._processes.index(worker)] = None
+        if jobs:
+            yield Death(jobs, alone, hung, _cause(worker.process.exitcode, hung))
+
+    def _alive(self) -> list[_Process]:
+        return [worker for worker in self._processes if worker is not None]
+
+    def _free(self, alone: bool) -> int | None:
+        """The least busy process with room, or one with nothing to do for a job that must be alone."""
+        best: int | None = None
+        best_load = 1.0
+        for index, worker in enumerate(self._processes):
+            running = worker.running if worker is not None else {}
+            if any(item.alone for item in running.values()) or (alone and running):
+                continue
+            load = len(running) / self._threads[index]
+            if load < best_load:
+                best, best_load = index, load
+        return best
+
+
+def _cause(exitcode: int | None, hung: Job | None) -> str:
+    if hung is not None:
+        return "the try did not end within worker.segment_timeout; its process was killed"
+    if exitcode is not None and exitcode < 0:
+        with contextlib.suppress(ValueError):
+            name = signal.Signals(-exitcode).name
+            hint = " (out of memory?)" if name == "SIGKILL" else ""
+            return f"the worker process died of {name}{hint}"
+    return f"the worker process ended with exit status {exitcode}"
+
+
+@contextlib.contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """The fork server inherits the mask: the TERM that SLURM sends to every process must not end it."""
+    ours = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ours)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def default_processes(threads: int) -> int:
+    """CPUs that SLURM gave this task, else those this process may use; never more than `threads`."""
+    given = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    cpus = int(given) if given.isdigit() and int(given) > 0 else len(os.sched_getaffinity(0))
+    return max(1, min(cpus, threads))

@@ -1,0 +1,106 @@
+"""What a person sees of a run: a live bar on a terminal, one line a minute in a batch log."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections import Counter
+from types import TracebackType
+from typing import Final, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
+
+from audioset_batch.reasons import Status
+
+_LINE_SECONDS: Final = 60.0
+_RATE_WINDOW: Final = 600.0
+_log = logging.getLogger(__name__)
+
+
+class RunProgress:
+    """Counts outcomes of one shard and shows them.
+
+    Args:
+        title: Names the shard.
+        planned: Segments of the shard.
+        known: Counts by status of what earlier runs recorded.
+    """
+
+    def __init__(self, title: str, planned: int, known: Counter[Status]) -> None:
+        self.counts = Counter(known)
+        self.title = title
+        self.planned = planned
+        self._known = known.total()
+        self._finished: list[float] = []
+        self._started = self._last_line = time.monotonic()
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty():
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                _Words(self),
+                console=Console(stderr=True),
+            )
+            self._bar.add_task(self.title, total=self.planned, completed=self._known)
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        _log.info("%s: %s", self.title, self.line())
+
+    def record(self, status: Status) -> None:
+        """One more segment has its row."""
+        self.counts[status] += 1
+        self._finished.append(time.monotonic())
+        if self._bar is not None:
+            self._bar.advance(self._bar.task_ids[0])
+
+    def tick(self, note: str = "") -> None:
+        """Call often; writes a line to the log when a minute has passed."""
+        now = time.monotonic()
+        if self._bar is None and now - self._last_line >= _LINE_SECONDS:
+            self._last_line = now
+            _log.info("%s: %s%s", self.title, self.line(), f"; {note}" if note else "")
+
+    def rate_per_hour(self) -> float:
+        """Segments finished per hour over the last ten minutes, or since the start."""
+        now = time.monotonic()
+        while self._finished and self._finished[0] < now - _RATE_WINDOW:
+            self._finished.pop(0)
+        span = min(_RATE_WINDOW, now - self._started)
+        return 3600 * len(self._finished) / span if span > 0 else 0.0
+
+    def line(self) -> str:
+        """E.g. `120 of 400 (100 ok, 15 unavailable, 5 failed), 290 an hour, 58 min left`."""
+        done = self.counts.total()
+        outcomes = ", ".join(f"{self.counts[s]} {s}" for s in Status if self.counts[s])
+        rate = self.rate_per_hour()
+        left = f", {duration(3600 * (self.planned - done) / rate)} left" if rate and done < self.planned else ""
+        return f"{done} of {self.planned}" + (f" ({outcomes})" if outcomes else "") + f", {rate:,.0f} an hour{left}"
+
+
+class _Words(ProgressColumn):
+    def __init__(self, progress: RunProgress) -> None:
+        super().__init__()
+        self._progress = progress
+
+    def render(self, task: Task) -> Text:
+        return Text(self._progress.line().partition("(")[2].replace(")", "", 1))
+
+
+def duration(seconds: float) -> str:
+    """`95 -> "2 min"`, `7200 -> "2 h"`, `300000 -> "3 days"`, rounded for people."""
+    for limit, size, unit in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
+        if seconds < limit:
+            return f"{round(seconds / size)} {unit}"
+    return f"{round(seconds / 86400):,} days"

@@ -1,0 +1,60 @@
+"""From an attempt to a row of the manifest."""
+
+from __future__ import annotations
+
+import datetime
+import socket
+from dataclasses import dataclass, field
+from typing import Any
+
+from audioset_batch.adapters.slurm import JobIdentity
+from audioset_batch.model import ManifestRow, Segment
+from audioset_batch.reasons import Reason, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """What is the same in all rows that one worker writes for one shard."""
+
+    shard: int
+    job: JobIdentity
+    ytdlp_version: str
+    host: str = field(default_factory=socket.gethostname)
+
+    def row(
+        self,
+        segment: Segment,
+        status: Status,
+        *,
+        reason: Reason | str = "",
+        detail: str = "",
+        egress: str = "",
+        attempts: int = 0,
+        elapsed: float = 0.0,
+        requests: int = 0,
+        fetched_bytes: int = 0,
+        columns: dict[str, Any] | None = None,
+    ) -> ManifestRow:
+        """One row; `columns` are those of the published clip."""
+        return ManifestRow(
+            subset=segment.subset,
+            shard=self.shard,
+            ytid=segment.ytid,
+            start_seconds=segment.start_ms / 1000,
+            end_seconds=segment.end_ms / 1000,
+            labels=",".join(segment.labels),
+            status=status,
+            reason=reason,
+            detail=detail,
+            egress=egress,
+            attempts=attempts,
+            elapsed_seconds=round(elapsed, 3),
+            requests=requests,
+            fetched_bytes=fetched_bytes,
+            job_id=self.job.job_id,
+            restart_count=self.job.restart_count,
+            host=self.host,
+            finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+            ytdlp_version=self.ytdlp_version,
+            **(columns or {}),
+        )

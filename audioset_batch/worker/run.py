@@ -1,0 +1,154 @@
+"""One worker: its shard of each subset in turn, and what to do when it has to stop early."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from audioset_batch.adapters.slurm import JobIdentity, requeue
+from audioset_batch.adapters.ytdlp import YTDLP_VERSION, parse_args
+from audioset_batch.config import Config
+from audioset_batch.egress import EgressPool
+from audioset_batch.errors import EgressExhausted, ShardHeld, StopEarly, StorageUnusable, UsageError
+from audioset_batch.layout import DataDir, ShardId
+from audioset_batch.reasons import Status
+from audioset_batch.record.manifest import read_rows
+from audioset_batch.worker.pool import Pool, default_processes
+from audioset_batch.worker.rows import Recorder
+from audioset_batch.worker.shard import ShardResult, ShardRun
+from audioset_batch.worker.stop import StopRequest, ignore_term, stop_on_signals
+
+_STORAGE_PAUSE: Final = 600.0
+"""Seconds before a requeued task looks again at a filesystem that was full or gone."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """Planned segments of all shards of a run, by status."""
+
+    counts: Counter[Status]
+
+    @property
+    def exit_code(self) -> int:
+        """0 if every segment is ok or unavailable, else 1."""
+        return 1 if self.counts[Status.FAILED] or self.counts[Status.PENDING] else 0
+
+
+def shards_of_task(data: DataDir, config: Config, task: int) -> list[ShardId]:
+    """Shard number `task` of every subset that the config names.
+
+    Raises:
+        UsageError: there is no such shard.
+    """
+    subsets = data.subsets_present() if config.source.subsets == "present" else list(config.source.subsets)
+    existing = {subset: data.shards(subset) for subset in subsets}
+    most = max((shards[-1].number for shards in existing.values() if shards), default=0)
+    if most == 0:
+        raise UsageError(
+            f"{data.root} has no shards of {', '.join(subsets) or 'any subset'}: run "
+            "./download_subset_files.sh --split N DATADIR first"
+        )
+    shards = [shard for found in existing.values() for shard in found if shard.number == task]
+    if not shards:
+        raise UsageError(f"there is no shard {task}: {data.root} has {most}, so use --array=1-{most}")
+    return shards
+
+
+def run_shards(config: Config, data: DataDir, shards: Sequence[ShardId]) -> RunResult:
+    """Work through `shards`, one after the other, with one set of worker processes.
+
+    A task of SLURM that has to stop early asks to be requeued before it raises.
+
+    Raises:
+        UsageError: yt-dlp does not take `youtube.args`.
+        ShardHeld: another worker has one of the shards; the others were worked through.
+        StopEarly: a signal, a blocked egress or an unusable filesystem ended the run.
+    """
+    parse_args(config.youtube.args)
+    job = JobIdentity.from_environment()
+    recorded = 0
+    try:
+        with stop_on_signals() as stop, _resources(config, data, job, stop) as (pool, egress):
+            counts: Counter[Status] = Counter()
+            held: ShardHeld | None = None
+            for shard in shards:
+                run = ShardRun(config, data, shard, pool, egress, stop, Recorder(shard.number, job, YTDLP_VERSION))
+                try:
+                    result: ShardResult = run.run()
+                    counts += result.counts
+                except ShardHeld as error:
+                    _log.warning("%s", error)
+                    held = error
+                finally:
+                    recorded += run.recorded
+            if held is not None:
+                raise held
+            return RunResult(counts)
+    except ShardHeld:
+        raise  # whoever holds the shard does its work: a duplicate never requeues itself
+    except StopEarly as error:
+        _requeue(config, data, shards, job, error, progress=recorded > 0)
+        raise
+
+
+@contextmanager
+def _resources(config: Config, data: DataDir, job: JobIdentity, stop: StopRequest) -> Iterator[tuple[Pool, EgressPool]]:
+    processes = config.worker.processes
+    if processes == "auto":
+        processes = default_processes(config.worker.threads)
+    threads = max(config.worker.threads, processes)
+    with (
+        EgressPool(config.egress, config.probe, config.egress_dir or data.egress) as egress,
+        Pool(config, processes, threads) as pool,
+    ):
+        yield pool, egress
+
+
+def _requeue(
+    config: Config, data: DataDir, shards: Sequence[ShardId], job: JobIdentity, error: StopEarly, *, progress: bool
+) -> None:
+    """Ask SLURM to run this task again, unless it has come back too often for nothing."""
+    if not job.job_id:
+        return
+    idle = 0 if progress else job.restart_count - _last_useful_restart(data, shards, job)
+    if idle >= max(1, config.worker.max_requeues):
+        _log.error(
+            "not requeued: this task was restarted %d times without finishing a segment (worker.max_requeues). "
+            "Last reason to stop: %s. Mend that, then submit the array again",
+            idle,
+            error,
+        )
+        return
+    delay = 0.0
+    if isinstance(error, EgressExhausted) and error.reopens_at is not None:
+        delay = max(0.0, error.reopens_at - time.time())
+    elif isinstance(error, StorageUnusable | EgressExhausted):
+        delay = _STORAGE_PAUSE
+    ignore_term()
+    requeue(job, delay)
+
+
+def _last_useful_restart(data: DataDir, shards: Sequence[ShardId], job: JobIdentity) -> int:
+    """The latest restart of this very job that wrote a row; 0 if none did."""
+    return max(
+        (
+            row.get("restart_count") or 0
+            for shard in shards
+            for row in read_rows(data.manifest(shard))
+            if row.get("job_id") == job.job_id
+        ),
+        default=0,
+    )
+
+
+def data_dir(config: Config) -> DataDir:
+    """The data directory of a config that is known to have one."""
+    return DataDir(Path(config.data_dir or "."))

@@ -1,0 +1,315 @@
+"""One shard from its CSV to its last row: the coordinator. It alone publishes and records.
+
+Order of things for one clip: temporary file, verified -> the lease is still ours -> final name -> row. A kill
+between any two leaves at worst temporary files and one whole file not yet recorded; the next run clears the
+ones and replaces the other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from audioset_batch.adapters.lease import Lease
+from audioset_batch.adapters.publish import storage
+from audioset_batch.config import Config
+from audioset_batch.egress import EgressPool, Grant, Wait
+from audioset_batch.errors import EgressExhausted, Interrupted, StopEarly, StorageUnusable, UsageError
+from audioset_batch.layout import DataDir, ShardId
+from audioset_batch.model import Segment
+from audioset_batch.plan.segments_csv import read_shard
+from audioset_batch.reasons import Reason, Status
+from audioset_batch.record.manifest import ManifestWriter, replay
+from audioset_batch.record.state import StateWriter
+from audioset_batch.worker.messages import Attempt, Job, Kind
+from audioset_batch.worker.pool import Death, Pool
+from audioset_batch.worker.progress import RunProgress
+from audioset_batch.worker.rows import Recorder
+from audioset_batch.worker.sink import FilesSink, Sink
+from audioset_batch.worker.stop import StopRequest
+from audioset_batch.worker.todo import Entry, Todo, backoff, in_order
+
+_TICK: Final = 0.5
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ShardResult:
+    """How a run of one shard ended.
+
+    Attributes:
+        counts: Planned segments by status, `pending` included.
+        recorded: Rows written by this run.
+    """
+
+    counts: Counter[Status]
+    recorded: int
+
+
+@dataclass(slots=True)
+class _Flying:
+    entry: Entry | None
+    grant: Grant
+
+
+class ShardRun:
+    """Works through one shard with a pool of processes that several shards in turn share.
+
+    Args:
+        config: As loaded.
+        data: The data directory.
+        shard: Which shard.
+        pool: Running worker processes.
+        egress: The ways out, shared with all other tasks.
+        stop: Set when somebody asks to stop.
+        recorder: What all rows have in common.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        data: DataDir,
+        shard: ShardId,
+        pool: Pool,
+        egress: EgressPool,
+        stop: StopRequest,
+        recorder: Recorder,
+    ) -> None:
+        self._config = config
+        self._data = data
+        self._shard = shard
+        self._pool = pool
+        self._egress = egress
+        self._stop = stop
+        self._recorder = recorder
+        self._flying: dict[int, _Flying] = {}
+        self._numbers = itertools.count(1)
+        self._held_back: list[tuple[Entry, Attempt, Grant]] = []
+        self.recorded = 0
+
+    def run(self) -> ShardResult:
+        """Process what no earlier run has settled.
+
+        Raises:
+            ShardHeld: another worker has this shard, or took it over.
+            Interrupted, EgressExhausted, StorageUnusable: stopped early; what is not recorded is pending.
+            InputRefused: the shard's CSV cannot be read.
+        """
+        with contextlib.ExitStack() as stack:
+            with storage(self._data.root):
+                self._data.states.mkdir(parents=True, exist_ok=True)
+            self._lease = stack.enter_context(
+                Lease.acquire(self._data.lease(self._shard), self._recorder.holder(), self._config.worker.lease_seconds)
+            )
+            self._tmp = stack.enter_context(self._temporary_folder())
+            segments = read_shard(self._data.shard_csv(self._shard), self._shard.subset)
+            settled: Counter[Status] = Counter()
+            left: list[Segment] = []
+            known = replay(self._data.manifest(self._shard))
+            for segment in segments:
+                outcome = known.get(segment.key)
+                if outcome is not None and outcome.status in (Status.OK, Status.UNAVAILABLE):
+                    settled[Status(outcome.status)] += 1
+                else:
+                    left.append(segment)
+            self._todo = Todo(in_order(left, self._config.worker.order))
+            self._manifest = stack.enter_context(ManifestWriter(self._data.manifest(self._shard)))
+            self._sink: Sink = FilesSink(self._data)
+            stack.callback(self._sink.close)
+            self._progress = stack.enter_context(RunProgress(str(self._shard), len(segments), settled))
+            self._state = stack.enter_context(
+                StateWriter(
+                    self._data.state(self._shard),
+                    every=self._config.worker.state_seconds,
+                    planned=len(segments),
+                    holder=self._recorder.holder(),
+                )
+            )
+            if left:
+                _log.info("%s: %d of %d segments to do", self._shard, len(left), len(segments))
+            self._loop()
+            counts = Counter(self._progress.counts)
+            counts[Status.PENDING] = len(segments) - counts.total()
+            return ShardResult(counts, self.recorded)
+
+    # The loop
+
+    def _loop(self) -> None:
+        ending: StopEarly | None = None
+        deadline = float("inf")
+        while self._flying or (ending is None and len(self._todo)):
+            if ending is None:
+                if self._stop.is_set():
+                    ending = Interrupted(f"stopped by {self._stop.why}")
+                    deadline = time.monotonic() + self._config.worker.grace_seconds
+                else:
+                    ending = self._start_what_can()
+            elif self._stop.is_set():
+                deadline = min(deadline, time.monotonic() + self._config.worker.grace_seconds)
+            if time.monotonic() >= deadline:
+                break
+            for event in self._pool.wait(_TICK):
+                if isinstance(event, Death):
+                    self._on_death(event)
+                else:
+                    self._on_attempt(event)
+            self._progress.tick()
+            self._state.update(self._progress.counts, self._progress.rate_per_hour())
+        self._drop_the_rest()
+        if ending is not None:
+            raise ending
+
+    def _start_what_can(self) -> StopEarly | None:
+        """Hand out jobs until processes, egresses or segments run out; an error means: begin no more."""
+        while True:
+            probe = self._egress.probe_due() if self._pool.can_take() else None
+            if probe is not None:
+                self._submit(None, probe)
+                continue
+            entry = self._todo.peek(time.monotonic())
+            if entry is None or not self._pool.can_take(alone=entry.suspect):
+                return None
+            try:
+                grant = self._egress.try_acquire()
+            except EgressExhausted as error:
+                return error
+            if isinstance(grant, Wait):
+                return None
+            self._submit(self._todo.pop(), grant)
+
+    def _submit(self, entry: Entry | None, grant: Grant) -> None:
+        number = next(self._numbers)
+        job = Job(
+            number=number,
+            segment=None if entry is None else entry.segment,
+            probe=grant.probe_ytid,
+            egress=grant.index,
+            tmp_dir=self._tmp,
+            timeout=self._config.worker.segment_timeout,
+        )
+        self._flying[number] = _Flying(entry, grant)
+        self._pool.submit(job, alone=entry is not None and entry.suspect)
+
+    # Answers
+
+    def _on_attempt(self, attempt: Attempt) -> None:
+        flying = self._flying.pop(attempt.number, None)
+        if flying is None:
+            return
+        entry, grant = flying.entry, flying.grant
+        if attempt.kind is Kind.BLOCKED:
+            _log.warning("egress %s is blocked: %s", grant.name, attempt.detail)
+            grant.blocked(attempt.detail)
+            self._release_held_back(grant.index)
+            if entry is not None:
+                self._todo.put_back(entry)
+            return
+        if attempt.kind is Kind.REFUSED:
+            grant.release()
+            raise UsageError(attempt.detail)
+        if attempt.kind is Kind.STORAGE:
+            grant.release()
+            raise StorageUnusable(attempt.detail)
+        if entry is None:
+            grant.answered(attempt.reason)
+            return
+        entry.elapsed += attempt.elapsed
+        entry.requests += attempt.requests
+        entry.fetched_bytes += attempt.fetched_bytes
+        grant.answered(attempt.reason)
+        if attempt.kind is Kind.TRANSIENT:
+            self._retry_or_fail(entry, grant.name, Reason(attempt.reason), attempt.detail)
+            return
+        entry.attempts += 1
+        if attempt.kind is Kind.OK and attempt.clip is not None:
+            self._lease.check()
+            with storage(self._data.root):
+                columns = attempt.clip.columns | self._sink.put(entry.segment, attempt.clip)
+            self._record(entry, Status.OK, grant.name, columns=columns)
+        else:
+            self._record(entry, Status.UNAVAILABLE, grant.name, reason=attempt.reason, detail=attempt.detail)
+
+    def _on_death(self, death: Death) -> None:
+        _log.warning("%s; %d segments were in flight there", death.why, len(death.jobs))
+        for job in death.jobs:
+            flying = self._flying.pop(job.number, None)
+            if flying is None:
+                continue
+            flying.grant.release()
+            entry = flying.entry
+            if entry is None:
+                continue
+            if death.hung is job:
+                self._retry_or_fail(entry, flying.grant.name, Reason.TIMEOUT, death.why)
+            elif death.alone and death.hung is None:
+                entry.suspect = True
+                self._retry_or_fail(entry, flying.grant.name, Reason.INTERNAL, death.why)
+            else:
+                entry.suspect = entry.suspect or death.hung is None
+                self._todo.put_back(entry)
+
+    def _retry_or_fail(self, entry: Entry, egress: str, reason: Reason, detail: str) -> None:
+        entry.attempts += 1
+        settings = self._config.worker
+        if entry.attempts > settings.retries:
+            self._record(entry, Status.FAILED, egress, reason=reason, detail=detail)
+            return
+        pause = backoff(entry.attempts, settings.backoff_seconds, settings.backoff_max_seconds)
+        _log.debug("%s: %s (%s); again in %.1f s", entry.segment.ytid, reason, detail, pause)
+        self._todo.put_later(entry, time.monotonic() + pause)
+
+    # Rows
+
+    def _record(self, entry: Entry, status: Status, egress: str, **columns: Any) -> None:
+        self._manifest.append(
+            self._recorder.row(
+                entry.segment,
+                status,
+                egress=egress,
+                attempts=entry.attempts,
+                elapsed=entry.elapsed,
+                requests=entry.requests,
+                fetched_bytes=entry.fetched_bytes,
+                **columns,
+            )
+        )
+        self.recorded += 1
+        self._progress.record(status)
+
+    def _drop_the_rest(self) -> None:
+        """What is still in flight stays pending; its processes are ended by the pool."""
+        for flying in self._flying.values():
+            flying.grant.release()
+        if self._flying:
+            _log.info("%s: dropped %d segments in flight; they stay pending", self._shard, len(self._flying))
+            self._flying.clear()
+            self._pool.restart()
+
+    # Temporary files
+
+    @contextlib.contextmanager
+    def _temporary_folder(self) -> Iterator[Path]:
+        """This shard's own folder, cleared at the start and at the end."""
+        if self._config.worker.temp_dir == "node":
+            base = os.environ.get("SLURM_TMPDIR") or tempfile.gettempdir()
+            with storage(Path(base)):
+                folder = Path(tempfile.mkdtemp(prefix=f"audioset-batch-{self._shard}-", dir=base))
+        else:
+            folder = self._data.tmp(self._shard)
+            with storage(self._data.root):
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir(parents=True, exist_ok=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)

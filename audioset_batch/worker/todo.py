@@ -1,0 +1,79 @@
+"""The queue of one shard: what is left, in which order, and which tries must wait."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from audioset_batch.model import Segment
+
+
+@dataclass(slots=True)
+class Entry:
+    """One segment on its way through this run, with what its tries have cost so far.
+
+    Attributes:
+        suspect: True after it was in a process that died: it runs alone from then on.
+    """
+
+    segment: Segment
+    attempts: int = 0
+    elapsed: float = 0.0
+    requests: int = 0
+    fetched_bytes: int = 0
+    suspect: bool = False
+
+
+class Todo:
+    """A queue with a waiting room for retries. Times are those of `time.monotonic`."""
+
+    def __init__(self, segments: Iterable[Segment]) -> None:
+        self._ready = deque(Entry(segment) for segment in segments)
+        self._later: list[tuple[float, int, Entry]] = []
+        self._tie = itertools.count()
+
+    def __len__(self) -> int:
+        return len(self._ready) + len(self._later)
+
+    def peek(self, now: float) -> Entry | None:
+        """The next entry that may run now, left in place."""
+        while self._later and self._later[0][0] <= now:
+            self._ready.appendleft(heapq.heappop(self._later)[2])
+        return self._ready[0] if self._ready else None
+
+    def pop(self) -> Entry:
+        """Take what `peek` showed."""
+        return self._ready.popleft()
+
+    def put_back(self, entry: Entry) -> None:
+        """To the front: its try did not count."""
+        self._ready.appendleft(entry)
+
+    def put_later(self, entry: Entry, due: float) -> None:
+        """Not before `due`."""
+        heapq.heappush(self._later, (due, next(self._tie), entry))
+
+    def next_due(self) -> float | None:
+        """When the first waiting entry may run; None if none waits."""
+        return self._later[0][0] if self._later else None
+
+
+def in_order(segments: Sequence[Segment], order: str) -> list[Segment]:
+    """`csv`: as given. `rare-first`: by the rarest label of each segment, counted in `segments`. `random`."""
+    if order == "random":
+        shuffled = list(segments)
+        random.shuffle(shuffled)
+        return shuffled
+    if order == "rare-first":
+        counts = Counter(label for segment in segments for label in segment.labels)
+        return sorted(segments, key=lambda s: min((counts[label] for label in s.labels), default=0))
+    return list(segments)
+
+
+def backoff(attempt: int, first: float, longest: float) -> float:
+    """Seconds to wait after the failed try number `attempt` (from 1): doubling, with jitter of half to all of it."""
+    return min(longest, first * 2.0 ** min(attempt - 1, 60)) * random.uniform(0.5, 1.0)
