@@ -27,7 +27,7 @@ from audioset_batch.standin.timecode import (
     picture,
 )
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 """Part of every cached file's name: raise it when the content changes."""
 
 GOP_FRAMES: Final = 125

@@ -116,7 +116,7 @@ def _write(cache: Path, spec: SourceSpec, path: Path) -> None:
 def _muxer(spec: SourceSpec) -> tuple[dict[str, str], str]:
     if spec.itag == 251:
         # One cue per cluster; without video the muxer starts a cluster every `cluster_time_limit` ms.
-        return {"cues_to_front": "1", "cluster_time_limit": "10000", "cluster_size_limit": "5000000"}, "webm"
+        return {"cues_to_front": "1", "cluster_time_limit": "10010", "cluster_size_limit": "5000000"}, "webm"
     options = {"use_editlist": "1" if spec.edit_list else "0"}
     if spec.itag == 18:
         return options | {"movflags": "+faststart"}, "mp4"
