@@ -77,11 +77,17 @@ class DataDir:
     def stem(self, segment: Segment) -> str:
         return f"{segment.ytid}_{segment.start_ms}_{segment.end_ms}"
 
+    def audio_dir(self, subset: str) -> Path:
+        return self.root / "data" / subset / "audio"
+
+    def video_dir(self, subset: str) -> Path:
+        return self.root / "data" / subset / "video"
+
     def audio(self, segment: Segment, extension: str) -> Path:
-        return self.root / "data" / segment.subset / "audio" / f"{self.stem(segment)}.{extension}"
+        return self.audio_dir(segment.subset) / f"{self.stem(segment)}.{extension}"
 
     def video(self, segment: Segment, extension: str) -> Path:
-        return self.root / "data" / segment.subset / "video" / f"{self.stem(segment)}.{extension}"
+        return self.video_dir(segment.subset) / f"{self.stem(segment)}.{extension}"
 
     def tar_dir(self, subset: str) -> Path:
         return self.root / "data" / subset / "tar"
