@@ -1,0 +1,183 @@
+"""Fragmented MP4 with one `sidx` in front: which fragments, and which bytes of the first and the last.
+
+Most AudioSet starts are multiples of ten seconds and fragments last about ten, so the sample before the start
+is often the last one of a fragment. That fragment's `moof` (a few kilobytes) says where its tail begins, which
+saves the rest of it at the price of one more request.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+import numpy as np
+
+from audioset_batch.adapters.media.boxes import MAX_INDEX_BYTES, Movie, Mp4Track, read_header
+from audioset_batch.adapters.media.demux import Sample, Track, UnexpectedLayout, Want
+from audioset_batch.adapters.media.source import RangeReader
+from audioset_batch.adapters.media.tables import Ints, SampleTable, concat, fragment_table, load_samples
+
+_WORTH_A_REQUEST: Final = 40 << 10
+"""Bytes that a further request has to save."""
+_END_MARGIN: Final = 4 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class FragmentIndex:
+    """A `sidx`: fragment i is bytes offset[i] to offset[i + 1], ticks start[i] to start[i + 1] of `scale` a second."""
+
+    scale: int
+    start: Ints
+    offset: Ints
+
+    def __len__(self) -> int:
+        return len(self.start) - 1
+
+
+def parse_index(data: bytes, anchor: int) -> FragmentIndex:
+    """Parse the payload of a `sidx` that ends at byte `anchor` of the file.
+
+    Raises:
+        UnexpectedLayout: damaged, empty, or an index of indexes.
+    """
+    try:
+        wide = data[0] != 0
+        _, scale = struct.unpack_from(">II", data, 4)
+        earliest, first = struct.unpack_from(">QQ" if wide else ">II", data, 12)
+        at = 28 if wide else 20
+        (count,) = struct.unpack_from(">H", data, at + 2)
+        rows = np.frombuffer(data, dtype=">u4", count=3 * count, offset=at + 4).astype(np.int64).reshape(count, 3)
+    except (struct.error, ValueError, IndexError) as error:
+        raise UnexpectedLayout(f"damaged sidx: {error}") from error
+    if not scale or not count or (rows[:, 0] >> 31).any() or earliest >= 1 << 62 or first >= 1 << 62:
+        raise UnexpectedLayout("an empty sidx, or one that points to others")
+    return FragmentIndex(
+        scale,
+        earliest + np.concatenate([[0], np.cumsum(rows[:, 1])]),
+        anchor + first + np.concatenate([[0], np.cumsum(rows[:, 0])]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """What is wanted of one track, in fragments (`first` to `last`, inclusive) and ticks of presentation."""
+
+    first: int
+    last: int
+    lo: int
+    hi: int
+
+
+class FragmentedMp4:
+    """An MP4 of fragments, found through its `sidx`."""
+
+    def __init__(self, reader: RangeReader, movie: Movie, index: FragmentIndex) -> None:
+        self._reader = reader
+        self._movie = movie
+        self._index = index
+        self._tables: dict[tuple[int, int], SampleTable] = {}
+        self._moof_rate = self._measure_first_moof()
+
+    @property
+    def tracks(self) -> Sequence[Track]:
+        return [track.track for track in self._movie.tracks]
+
+    def read(self, wants: Sequence[Want]) -> list[list[Sample]]:
+        return [self._read(want) for want in wants]
+
+    def _read(self, want: Want) -> list[Sample]:
+        track = next(t for t in self._movie.tracks if t.track.number == want.track.number)
+        span = self._span(track, want)
+        if span.first > span.last:
+            return []
+        start = self._first_byte(track, span)
+        stop = self._last_byte(track, span)
+        self._reader.upto(start, stop)
+        parts = [self._fragment(track, number) for number in range(span.first, span.last + 1)]
+        table = concat(parts).cut(span.lo, span.hi, track.track.kind == "video")
+        if span.first > 0 and self._starts_late(table, track, span):
+            parts.insert(0, self._fragment(track, span.first - 1))
+            table = concat(parts).cut(span.lo, span.hi, track.track.kind == "video")
+        return load_samples(self._reader, table)
+
+    def _starts_late(self, table: SampleTable, track: Mp4Track, span: _Span) -> bool:
+        """The index promised more than the fragment holds (its times are of presentation, or rounded)."""
+        if not len(table):
+            return True
+        return int(table.pts[0]) > span.lo or (track.track.kind == "video" and not table.key[0])
+
+    def _span(self, track: Mp4Track, want: Want) -> _Span:
+        base = track.track.time_base
+        lo = int((want.start - want.preroll) // base)
+        hi = -int(-want.stop // base)
+        # The index counts in media time like the fragments, where audio's priming comes first; for video the
+        # edit list takes back what reordering delayed, so that a keyframe is shown at its decode time.
+        shift = track.shift if track.track.kind == "audio" else 0
+        rescale = base * self._index.scale
+        last_of = self._index.start
+        first = int(np.searchsorted(last_of, int((lo - shift) * rescale), side="right")) - 1
+        last = int(np.searchsorted(last_of, int((hi - shift) * rescale), side="left")) - 1
+        return _Span(max(first, 0), min(last, len(self._index) - 1), lo, hi)
+
+    def _share(self, track: Mp4Track, number: int, tick: int) -> Fraction:
+        """How far into fragment `number` the presentation tick lies, 0 to 1."""
+        shift = track.shift if track.track.kind == "audio" else 0
+        begin, end = (int(t) for t in self._index.start[number : number + 2])
+        at = (tick - shift) * track.track.time_base * self._index.scale
+        return min(max((at - begin) / max(end - begin, 1), Fraction(0)), Fraction(1))
+
+    def _first_byte(self, track: Mp4Track, span: _Span) -> int:
+        begin = int(self._index.offset[span.first])
+        size = int(self._index.offset[span.first + 1]) - begin
+        if track.track.kind == "video" or self._share(track, span.first, span.lo) * size < _WORTH_A_REQUEST:
+            return begin
+        table = self._fragment(track, span.first).cut(span.lo, span.hi, video=False)
+        return int(table.offset[0]) if len(table) else begin + size
+
+    def _last_byte(self, track: Mp4Track, span: _Span) -> int:
+        begin, end = (int(b) for b in self._index.offset[span.last : span.last + 2])
+        if (span.last, track.track.number) in self._tables:
+            table = self._fragment(track, span.last).cut(span.lo, span.hi, track.track.kind == "video")
+            return int((table.offset + table.size).max()) if len(table) else begin
+        share = self._share(track, span.last, span.hi)
+        head = self._moof_bytes(span.last)
+        guess = begin + head + int(share * (end - begin - head) * Fraction(21, 20)) + _END_MARGIN
+        return end if end - guess < _WORTH_A_REQUEST // 2 else guess
+
+    def _moof_bytes(self, number: int) -> int:
+        ticks = int(self._index.start[number + 1] - self._index.start[number])
+        return 256 + int(self._moof_rate * ticks)
+
+    def _measure_first_moof(self) -> float:
+        """Bytes of `moof` per tick of the index, from the first fragment if it is here; else a guess for AAC."""
+        at = int(self._index.offset[0])
+        ticks = max(int(self._index.start[1] - self._index.start[0]), 1)
+        if self._reader.has(at, at + 16):
+            header = read_header(self._reader.get(at, at + 16))
+            if header.kind == b"moof" and header.size < MAX_INDEX_BYTES:
+                return min(header.size / ticks, 1.0)
+        return 8 / 1024
+
+    def _fragment(self, track: Mp4Track, number: int) -> SampleTable:
+        known = self._tables.get((number, track.track.number))
+        if known is not None:
+            return known
+        at, end = (int(b) for b in self._index.offset[number : number + 2])
+        parts: list[SampleTable] = []
+        reach = self._moof_bytes(number)
+        while at + 8 <= end:
+            header = read_header(self._reader.get(at, min(at + max(reach, 16), end)))
+            reach = 16
+            if not header.size or at + header.size > end:
+                raise UnexpectedLayout(f"box {header.kind!r} reaches out of its fragment")
+            if header.kind == b"moof":
+                parts.append(fragment_table(self._reader.get(at, at + header.size), at, track))
+            at += header.size
+        if not parts:
+            raise UnexpectedLayout("a fragment without moof")
+        table = concat(parts)
+        self._tables[number, track.track.number] = table
+        return table

@@ -1,0 +1,108 @@
+"""Opening MP4: from the first bytes to a `Media` that knows where each sample lies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from audioset_batch.adapters.media.boxes import MAX_INDEX_BYTES, BoxHeader, Movie, parse_movie, read_header
+from audioset_batch.adapters.media.demux import Media, Sample, Track, UnexpectedLayout, Want
+from audioset_batch.adapters.media.fragments import FragmentedMp4, parse_index
+from audioset_batch.adapters.media.source import RangeReader, StreamHint
+from audioset_batch.adapters.media.tables import SampleTable, load_samples, progressive_table
+
+_MERGE_GAP: Final = 256 << 10
+"""Ranges closer than this are fetched as one."""
+_MAX_TOP_BOXES: Final = 64
+
+
+def first_request(hint: StreamHint) -> int:
+    """Bytes that should hold the index of an MP4: twelve per fragment in the `sidx`, or the head of a `moov`."""
+    seconds = hint.duration_seconds or 300.0
+    if hint.has_audio and hint.has_video:
+        return 24 << 10
+    return 1600 + min(int(12 * seconds / (10 if hint.has_audio else 5)), 32 << 10) + 600
+
+
+def open_mp4(reader: RangeReader) -> Media:
+    """Read the index of an MP4, wherever it lies.
+
+    Raises:
+        UnexpectedLayout: no `moov`, fragments without `sidx`, or damage.
+        SegmentTransient: truncated, or past the cap.
+    """
+    at = 0
+    movie: Movie | None = None
+    for _ in range(_MAX_TOP_BOXES):
+        header = _header(reader, at)
+        if header is None:
+            break
+        if header.kind == b"moov":
+            payload = _payload(reader, at, header)
+            movie = parse_movie(payload)
+            if not movie.fragmented:
+                return ProgressiveMp4(reader, movie)
+        elif header.kind == b"sidx" and movie is not None:
+            index = parse_index(_payload(reader, at, header), at + header.size)
+            return FragmentedMp4(reader, movie, index)
+        elif header.kind == b"moof":
+            break
+        if not header.size:
+            break
+        at += header.size
+    raise UnexpectedLayout("fragments without an index" if movie else "no moov")
+
+
+def _header(reader: RangeReader, at: int) -> BoxHeader | None:
+    size = reader.size
+    if size is not None and at >= size:
+        return None
+    # A box behind the media (a moov at the end) is read up to the end of the file at once: it is the last.
+    far = not reader.has(at, at + 8)
+    if far and size is not None and size - at <= MAX_INDEX_BYTES:
+        head = reader.upto(at, min(size, at + (1 << 20)))[:16]
+    else:
+        head = reader.upto(at, at + (16 << 10 if far else 16))[:16]
+    return read_header(head) if len(head) >= 8 else None
+
+
+def _payload(reader: RangeReader, at: int, header: BoxHeader) -> bytes:
+    size = header.size
+    if not size or size > MAX_INDEX_BYTES:
+        raise UnexpectedLayout(f"box {header.kind!r} claims {size} bytes")
+    return reader.get(at + header.head, at + size)
+
+
+class ProgressiveMp4:
+    """An MP4 whose `moov` lists every sample; audio and video lie interleaved."""
+
+    def __init__(self, reader: RangeReader, movie: Movie) -> None:
+        self._reader = reader
+        self._movie = movie
+        self._tables: dict[int, SampleTable] = {}
+
+    @property
+    def tracks(self) -> Sequence[Track]:
+        return [track.track for track in self._movie.tracks]
+
+    def read(self, wants: Sequence[Want]) -> list[list[Sample]]:
+        cuts = [self._cut(want) for want in wants]
+        ranges = sorted((int(cut.offset.min()), int((cut.offset + cut.size).max())) for cut in cuts if len(cut))
+        merged: list[tuple[int, int]] = []
+        for start, stop in ranges:
+            if merged and start - merged[-1][1] < _MERGE_GAP:
+                merged[-1] = merged[-1][0], max(stop, merged[-1][1])
+            else:
+                merged.append((start, stop))
+        for start, stop in merged:
+            self._reader.get(start, stop)
+        return [load_samples(self._reader, cut) for cut in cuts]
+
+    def _cut(self, want: Want) -> SampleTable:
+        number = want.track.number
+        if number not in self._tables:
+            track = next(t for t in self._movie.tracks if t.track.number == number)
+            self._tables[number] = progressive_table(self._movie.data, track)
+        lo = int((want.start - want.preroll) / want.track.time_base)
+        hi = -int(-want.stop // want.track.time_base)
+        return self._tables[number].cut(lo, hi, want.track.kind == "video")

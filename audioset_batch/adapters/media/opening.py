@@ -1,0 +1,57 @@
+"""From a stream to an opened file: looks at the first bytes, picks a reader, and falls back on FFmpeg's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from audioset_batch.adapters.media.demux import Media, UnexpectedLayout
+from audioset_batch.adapters.media.mp4 import first_request as mp4_first_request
+from audioset_batch.adapters.media.mp4 import open_mp4
+from audioset_batch.adapters.media.source import ByteSource, RangeReader, StreamHint
+from audioset_batch.adapters.media.webm_header import first_request as webm_first_request
+from audioset_batch.errors import SegmentTransient
+from audioset_batch.reasons import Reason
+
+T = TypeVar("T")
+
+_SMALL_FILE: Final = 24 << 10
+_MAGIC: Final = 16
+
+
+def with_media(source: ByteSource, hint: StreamHint, max_bytes: int, use: Callable[[Media], T]) -> T:
+    """Open `source` and give it to `use`; if a fast reader meets a layout it does not know, once more by FFmpeg.
+
+    Raises:
+        SegmentTransient: `truncated` for an empty stream; `decode_error` if it is no media, or damaged.
+    """
+    reader = RangeReader(source, max_bytes)
+    kind = _sniff(reader, hint)
+    try:
+        return use(_open(kind, reader))
+    except UnexpectedLayout as error:
+        raise SegmentTransient(Reason.DECODE_ERROR, f"{source.url_label}: {error}") from error
+
+
+def _open(kind: str, reader: RangeReader) -> Media:
+    if kind == "mp4":
+        return open_mp4(reader)
+    from audioset_batch.adapters.media.webm import open_webm
+
+    return open_webm(reader)
+
+
+def _sniff(reader: RangeReader, hint: StreamHint) -> str:
+    first = max(mp4_first_request(hint), webm_first_request(hint))
+    if hint.content_length is not None and hint.content_length <= max(_SMALL_FILE, first):
+        first = max(hint.content_length, _MAGIC)
+    head = reader.upto(0, first)[:64]
+    if not head:
+        raise SegmentTransient(Reason.TRUNCATED, f"{reader.label}: the stream is empty")
+    if head[4:8] in (b"ftyp", b"styp", b"moov", b"mdat", b"free", b"skip", b"sidx"):
+        return "mp4"
+    if head[:4] == b"\x1aE\xdf\xa3":
+        return "webm"
+    if head.lstrip()[:1] == b"<":
+        raise SegmentTransient(Reason.DECODE_ERROR, f"{reader.label}: got a web page, not media: {head[:40]!r}")
+    raise SegmentTransient(Reason.DECODE_ERROR, f"{reader.label}: not media that is known: {head[:16]!r}")

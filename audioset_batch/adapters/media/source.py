@@ -1,0 +1,166 @@
+"""Where the bytes of a stream come from, and a bounded, remembering reader over it."""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from audioset_batch.errors import SegmentTransient
+from audioset_batch.reasons import Reason
+
+DEFAULT_MAX_BYTES: Final = 200_000_000
+"""Most bytes ever read from one stream for one clip, unless the caller says otherwise."""
+
+
+class ByteSource(Protocol):
+    """A remote (or local) file that is read by ranges."""
+
+    @property
+    def url_label(self) -> str:
+        """Names the stream in messages; holds no secrets."""
+
+    @property
+    def size(self) -> int | None:
+        """Size of the whole file in bytes, once known."""
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Bytes [start, stop); fewer only at the end of the file. One request."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamHint:
+    """What the resolver said about a stream; only sizes the first request, so it may be wrong.
+
+    Attributes:
+        duration_seconds: Approximate duration, or None.
+        content_length: Size of the file in bytes, or None.
+        has_audio, has_video: Which kinds of track it should have. With both, it is taken for a progressive
+            file with a long index.
+    """
+
+    duration_seconds: float | None = None
+    content_length: int | None = None
+    has_audio: bool = True
+    has_video: bool = False
+
+
+@dataclass(slots=True)
+class FileSource:
+    """A local file as a `ByteSource`; counts requests and bytes."""
+
+    path: Path
+    requests: int = 0
+    bytes_read: int = 0
+
+    @property
+    def url_label(self) -> str:
+        return self.path.name
+
+    @property
+    def size(self) -> int | None:
+        return self.path.stat().st_size
+
+    def read(self, start: int, stop: int) -> bytes:
+        self.requests += 1
+        with self.path.open("rb") as file:
+            file.seek(start)
+            data = file.read(stop - start)
+        self.bytes_read += len(data)
+        return data
+
+
+class RangeReader:
+    """Remembers what was read from a `ByteSource`, asks only for what is missing, and holds the cap."""
+
+    def __init__(self, source: ByteSource, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
+        self.source = source
+        self.label = source.url_label
+        self._left = max_bytes
+        self._max_bytes = max_bytes
+        self._starts: list[int] = []  # starts of the spans, sorted; spans never overlap
+        self._spans: dict[int, bytes] = {}
+        self._end: int | None = None  # where the file was seen to end
+
+    @property
+    def size(self) -> int | None:
+        """Size of the file as far as known."""
+        return self.source.size if self._end is None else self._end
+
+    def get(self, start: int, stop: int) -> bytes:
+        """Exactly the bytes [start, stop).
+
+        Raises:
+            SegmentTransient: `truncated` if the file ends before `stop`; `decode_error` past the cap.
+        """
+        data = self.upto(start, stop)
+        if len(data) < stop - start:
+            raise SegmentTransient(
+                Reason.TRUNCATED,
+                f"{self.label}: expected bytes {start}-{stop}, but the stream ended at {start + len(data)}",
+            )
+        return data
+
+    def upto(self, start: int, stop: int) -> bytes:
+        """The bytes [start, stop), fewer if the file ends before `stop`; missing parts are fetched.
+
+        Raises:
+            SegmentTransient: `truncated` if it ended before the size it claims; `decode_error` past the cap.
+        """
+        if start < 0 or stop < start:
+            raise ValueError(f"not a byte range: {start}-{stop}")
+        parts: list[bytes] = []
+        at = start
+        while at < stop and (self._end is None or at < self._end):
+            index = bisect_right(self._starts, at) - 1
+            if index >= 0:
+                begin = self._starts[index]
+                span = self._spans[begin]
+                if at < begin + len(span):
+                    parts.append(span if (at, stop) == (begin, begin + len(span)) else span[at - begin : stop - begin])
+                    at += len(parts[-1])
+                    continue
+            upper = self._starts[index + 1] if index + 1 < len(self._starts) else stop
+            self._fetch(at, min(stop, upper))
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def has(self, start: int, stop: int) -> bool:
+        """True if [start, stop) is here already."""
+        at = start
+        while at < stop:
+            index = bisect_right(self._starts, at) - 1
+            if index < 0 or at >= (end := self._starts[index] + len(self._spans[self._starts[index]])):
+                return False
+            at = end
+        return True
+
+    def forget(self) -> None:
+        """Drop all bytes kept, for sequential readers that keep their own window."""
+        self._starts.clear()
+        self._spans.clear()
+
+    def _fetch(self, start: int, stop: int) -> None:
+        if stop - start > self._left:
+            raise SegmentTransient(
+                Reason.DECODE_ERROR,
+                f"{self.label}: bytes {start}-{stop} would exceed the cap of {self._max_bytes} bytes per clip",
+            )
+        data = self.source.read(start, stop)
+        if len(data) > stop - start:
+            raise SegmentTransient(
+                Reason.HTTP_ERROR,
+                f"{self.label}: asked for {stop - start} bytes at {start}, got {len(data)}: range ignored",
+            )
+        self._left -= len(data)
+        if data:
+            insort(self._starts, start)
+            self._spans[start] = data
+        if len(data) < stop - start:
+            self._end = start + len(data)
+            claimed = self.source.size
+            if claimed is not None and self._end < min(stop, claimed):
+                raise SegmentTransient(
+                    Reason.TRUNCATED,
+                    f"{self.label}: {len(data)} of {stop - start} bytes at {start} came, of {claimed} in the file",
+                )
