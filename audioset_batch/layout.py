@@ -132,6 +132,11 @@ class DataDir:
         return self.split_staging / "journal.json"
 
     @property
+    def split_lease(self) -> Path:
+        """Held by prep while it exchanges shards and manifests."""
+        return self.states / "split.lease"
+
+    @property
     def egress(self) -> Path:
         return self.root / ".egress"
 

@@ -18,7 +18,7 @@ from audioset_batch.plan.filters import Filters
 from audioset_batch.plan.labels import load_children, load_class_names, resolve_labels, with_descendants
 from audioset_batch.plan.segments_csv import Problem, SegmentsCsv, describe_problems, read_segments_csv
 from audioset_batch.plan.split import SplitReport, split
-from audioset_batch.plan.swap import finish_or_roll_back
+from audioset_batch.plan.swap import ensure_settled
 
 ONTOLOGY_URL: Final = "https://raw.githubusercontent.com/audioset/ontology/master/ontology.json"
 CLASSES_NAME: Final = "class_labels_indices.csv"
@@ -84,7 +84,7 @@ def prep(request: PrepRequest) -> PrepReport:
     except OSError as error:
         raise StorageUnusable(f"cannot make {data.root}: {error.strerror}") from error
     notes: list[str] = []
-    if finish_or_roll_back(data):
+    if ensure_settled(data):
         notes.append("finished the split that an earlier prep was killed in")
     names = _classes(data, request, notes)
     mids = _mids(data, request, names)

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
+from audioset_batch.adapters.lease import read_lease
 from audioset_batch.errors import ShardHeld
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import SegmentKey
-from audioset_batch.plan.held import live_holder
 from audioset_batch.plan.move_rows import MoveCounts, move_rows
-from audioset_batch.plan.swap import Swap, finish_or_roll_back
+from audioset_batch.plan.swap import Swap, ensure_settled, splitting
 from audioset_batch.plan.table import YTID_DTYPE, SegmentTable, segment_hashes
 
 
@@ -60,7 +60,7 @@ def split(data: DataDir, tables: Sequence[SegmentTable], shards: int, note: str 
         ShardHeld: a shard that would change is held by a worker; nothing was changed.
         StorageUnusable: files cannot be written; the next split continues or starts afresh.
     """
-    finish_or_roll_back(data)
+    ensure_settled(data)
     reports = []
     due: list[tuple[SegmentTable, list[bytes]]] = []
     for table in tables:
@@ -71,18 +71,18 @@ def split(data: DataDir, tables: Sequence[SegmentTable], shards: int, note: str 
             due.append((table, texts))
     if not due:
         return reports
-    refuse_if_held(data, [table.subset for table, _ in due])
-    swap = Swap(data)
-    remove: list[Path] = []
-    try:
-        for table, texts in due:
-            reports.append(_stage_subset(data, swap, table, texts, remove))
-        # A worker may have started while the files were being made.
+    with splitting(data) as lease:
         refuse_if_held(data, [table.subset for table, _ in due])
-    except BaseException:
-        swap.abandon()
-        raise
-    swap.commit(remove)
+        swap = Swap(data)
+        remove: list[Path] = []
+        try:
+            for table, texts in due:
+                reports.append(_stage_subset(data, swap, table, texts, remove))
+            lease.check()
+        except BaseException:
+            swap.abandon()
+            raise
+        swap.commit(remove)
     return [next(r for r in reports if r.subset == table.subset) for table in tables]
 
 
@@ -90,8 +90,8 @@ def refuse_if_held(data: DataDir, subsets: Sequence[str]) -> None:
     """Raise `ShardHeld` if a worker holds a shard of one of `subsets`."""
     held = []
     for path in sorted(data.states.glob("*.lease")):
-        if path.name.partition(".")[0] in subsets and (holder := live_holder(path)):
-            held.append(f"{path.name.removesuffix('.lease')} by {holder}")
+        if path.name.partition(".")[0] in subsets and (info := read_lease(path)) and info.alive:
+            held.append(f"{path.name.removesuffix('.lease')} by {info}")
     if held:
         more = f" and {len(held) - 5} more" if len(held) > 5 else ""
         raise ShardHeld(
@@ -159,12 +159,8 @@ def _stage_subset(
         )
         remove += [data.manifest(shard) for shard in recorded]
 
-    # Counts of the old shards say nothing about the new ones; workers write them anew.
-    numbers_kept = {str(ShardId(subset, number)) for number in range(1, shards + 1)}
-    for path in data.states.glob(f"{subset}.*"):
-        name, _, kind = path.name.rpartition(".")
-        if kind == "json" or (kind == "lease" and name not in numbers_kept):
-            remove.append(path)
+    # Counts of the old shards say nothing about the new ones; workers write them anew. Leases stay.
+    remove += data.states.glob(f"{subset}.*.json")
     return SplitReport(
         subset,
         shards,

@@ -2,7 +2,9 @@
 
 New files are made under `.tmp/split/`. The journal, written last and renamed into place, is the point of no return:
 without it a later command throws the staging folder away (roll back); with it a later command does the renames and
-removals that are left (roll forward), each of which may be done twice.
+removals that are left (roll forward), each of which may be done twice. Who does any of this holds the lease
+`state/split.lease`. Whoever takes a shard's lease calls `ensure_settled` next, and prep looks at the shards' leases
+after it has its own, so a worker and an exchange never meet.
 """
 
 from __future__ import annotations
@@ -12,9 +14,13 @@ import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
-from audioset_batch.errors import InputRefused, StorageUnusable
+from audioset_batch.adapters.lease import Holder, Lease, is_held
+from audioset_batch.errors import InputRefused, ShardHeld, StorageUnusable
 from audioset_batch.layout import DataDir
+
+_LEASE_SECONDS: Final = 120.0
 
 
 class Swap:
@@ -74,8 +80,40 @@ def unfinished_split(data: DataDir) -> bool:
     return data.split_journal.exists()
 
 
+def splitting(data: DataDir) -> Lease:
+    """The lease that allows exchanging shards and manifests; a context manager.
+
+    Raises:
+        ShardHeld: another prep is at it.
+    """
+    try:
+        return Lease.acquire(data.split_lease, Holder.current(), _LEASE_SECONDS)
+    except ShardHeld as error:
+        raise ShardHeld(f"another prep is splitting {data.root}: {error}. Run this again when it is done") from error
+
+
+def ensure_settled(data: DataDir) -> bool:
+    """Call this with a shard's lease in hand before reading the shard or its manifest; costs a look or two.
+
+    An exchange whose prep was killed is brought to its end here.
+
+    Returns:
+        True if an exchange was finished: the shards may differ from what was read before.
+
+    Raises:
+        ShardHeld: a prep is splitting just now.
+        StorageUnusable: a file cannot be replaced or removed.
+    """
+    if unfinished_split(data):
+        with splitting(data):
+            return finish_or_roll_back(data)
+    if is_held(data.split_lease):
+        raise ShardHeld(f"prep is splitting {data.root} just now. Run this again when it is done")
+    return False
+
+
 def finish_or_roll_back(data: DataDir) -> bool:
-    """Bring an exchange that was cut short to its end, or undo what was only prepared.
+    """Bring an exchange that was cut short to its end, or undo what was only prepared; the caller is `splitting`.
 
     Returns:
         True if one was finished.

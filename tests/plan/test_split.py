@@ -14,12 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audioset_batch.adapters.lease import Holder, Lease
 from audioset_batch.errors import ShardHeld
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import ManifestRow, SegmentKey
 from audioset_batch.plan.segments_csv import read_shard
 from audioset_batch.plan.split import ShardFinder, shard_bounds, split
-from audioset_batch.plan.swap import finish_or_roll_back, unfinished_split
+from audioset_batch.plan.swap import ensure_settled, splitting, unfinished_split
 from audioset_batch.plan.table import SegmentTable
 from audioset_batch.reasons import Status
 from audioset_batch.record.manifest import ManifestWriter, encode_row, read_rows
@@ -105,7 +106,7 @@ def test_splitting_again_moves_every_row(tmp_path: Path) -> None:
     split(data, [table(range(50))], 5)
     record_all(data)
     before = all_rows(data)
-    (tmp_path / "state").mkdir()
+    (tmp_path / "state").mkdir(exist_ok=True)
     for name in ("eval_segments.01.json", "eval_segments.05.json", "balanced_train_segments.09.json"):
         (tmp_path / "state" / name).write_text("{}")
     [report] = split(data, [table(range(50))], 3)
@@ -114,7 +115,7 @@ def test_splitting_again_moves_every_row(tmp_path: Path) -> None:
     assert [s.number for s in data.recorded_shards()] == [1, 2, 3]
     assert all_rows(data) == before
     check_in_place(data, 3)
-    assert [p.name for p in (tmp_path / "state").iterdir()] == ["balanced_train_segments.09.json"]
+    assert [p.name for p in (tmp_path / "state").glob("*.json")] == ["balanced_train_segments.09.json"]
     assert not data.split_staging.exists()
 
 
@@ -136,29 +137,48 @@ def test_the_same_split_again_touches_nothing_even_while_held(tmp_path: Path) ->
     data = DataDir(tmp_path)
     split(data, [table(range(20))], 2)
     record_all(data)
-    hold(data, ShardId(SUBSET, 1))
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
-    assert [r.changed for r in split(data, [table(range(20))], 2)] == [False]
-    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    with hold(data, ShardId(SUBSET, 1)):
+        before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.csv.*")}
+        assert [r.changed for r in split(data, [table(range(20))], 2)] == [False]
+        assert before == {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.csv.*")}
 
 
-def hold(data: DataDir, shard: ShardId) -> None:
-    data.states.mkdir(exist_ok=True)
-    data.lease(shard).write_text(json.dumps({"host": "node7", "pid": 12, "job_id": "5_1"}))
+def hold(data: DataDir, shard: ShardId) -> Lease:
+    return Lease.acquire(data.lease(shard), Holder.current(job_id="5_1"), 60)
 
 
 def test_refused_while_a_shard_is_held(tmp_path: Path) -> None:
     data = DataDir(tmp_path)
     split(data, [table(range(20))], 2)
-    hold(data, ShardId(SUBSET, 2))
-    before = sorted(p.name for p in tmp_path.rglob("*"))
-    with pytest.raises(ShardHeld, match=r"eval_segments\.02 by .*node7.*run this again"):
-        split(data, [table(range(20))], 3)
-    assert sorted(p.name for p in tmp_path.rglob("*")) == before
-    os.utime(data.lease(ShardId(SUBSET, 2)), (1, 1))
+    with hold(data, ShardId(SUBSET, 2)):
+        with pytest.raises(ShardHeld, match=r"eval_segments\.02 by job 5_1.*run this again"):
+            split(data, [table(range(20))], 3)
+        assert [s.number for s in data.shards(SUBSET)] == [1, 2] and not data.split_staging.exists()
     assert split(data, [table(range(20))], 3)[0].changed
-    hold(data, ShardId("balanced_train_segments", 1))
-    assert split(data, [table(range(20))], 4)[0].changed, "another subset's worker is not in the way"
+    with hold(data, ShardId("balanced_train_segments", 1)):
+        assert split(data, [table(range(20))], 4)[0].changed, "another subset's worker is not in the way"
+
+
+def test_a_dead_worker_does_not_hold_its_shard(tmp_path: Path) -> None:
+    data = DataDir(tmp_path)
+    split(data, [table(range(20))], 2)
+    if (child := os.fork()) == 0:
+        hold(data, ShardId(SUBSET, 2))
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert split(data, [table(range(20))], 3)[0].changed
+
+
+def test_workers_wait_for_a_split(tmp_path: Path) -> None:
+    data = DataDir(tmp_path)
+    split(data, [table(range(20))], 2)
+    assert not ensure_settled(data)
+    with splitting(data):
+        with pytest.raises(ShardHeld, match="prep is splitting"):
+            ensure_settled(data)
+        with pytest.raises(ShardHeld, match="prep is splitting"):
+            split(data, [table(range(20))], 3)
+    assert not ensure_settled(data)
 
 
 def test_lines_that_are_no_rows_are_kept_aside(tmp_path: Path) -> None:
@@ -235,7 +255,7 @@ def test_a_kill_at_any_point_loses_and_doubles_nothing(tmp_path: Path) -> None:
         assert status == 9
         if unfinished_split(data):
             finished += 1
-            assert finish_or_roll_back(data)
+            assert ensure_settled(data)
             assert [s.number for s in data.shards(SUBSET)] == [1, 2]
         else:
             rolled_back += 1

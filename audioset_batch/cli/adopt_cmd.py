@@ -1,0 +1,57 @@
+"""`audioset-batch adopt`: take over the clips of an existing tree."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+_SHOWN = 20
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "adopt",
+        help="record the clips of an existing tree, so that they are not fetched again",
+        description="Verify the clips in DATADIR/data/<subset>/audio and video, as audiosetdl leaves them, and write "
+        "a manifest row for each planned segment whose files are whole. Run prep first. Nothing is removed; what is "
+        "recorded already is skipped; files that are broken or outside the plan are listed.",
+        epilog="Exit status: 0 all files are whole; 1 some are broken, or there are no shards; 75 a shard is held.",
+    )
+    parser.add_argument("data_dir", type=Path, metavar="DATADIR")
+    parser.add_argument("--processes", type=int, metavar="N", help="processes that decode (default: all CPUs)")
+    parser.add_argument("--list", type=Path, metavar="FILE", help="write every file that was left alone, with why")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Adopt; 1 if some files are broken."""
+    from audioset_batch.errors import UsageError
+    from audioset_batch.plan.adopt import adopt
+
+    root = args.data_dir.expanduser().absolute()
+    if not root.is_dir():
+        raise UsageError(f"{root}: no such folder")
+    if args.processes is not None and args.processes < 1:
+        raise UsageError(f"--processes {args.processes}: expected at least 1")
+    report = adopt(root, args.processes or len(os.sched_getaffinity(0)))
+    left = [
+        *((path, f"broken: {why}") for path, why in report.broken),
+        *((path, "outside the plan") for path in report.outside),
+        *((path, "not named <ytid>_<start ms>_<end ms>") for path in report.unnamed),
+        *((path, "video without audio") for path in report.video_only),
+    ]
+    if args.list is not None:
+        args.list.write_text("".join(f"{path}\t{why}\n" for path, why in left), encoding="utf-8")
+    for path, why in left[:_SHOWN]:
+        print(f"{path}: {why}", file=sys.stderr)
+    if len(left) > _SHOWN:
+        print(f"... and {len(left) - _SHOWN:,} more; --list FILE writes them all", file=sys.stderr)
+    print(
+        f"adopted {report.adopted:,}, recorded before {report.recorded:,}, broken {len(report.broken):,}, "
+        f"outside the plan {len(report.outside):,}, other names {len(report.unnamed):,}, "
+        f"video without audio {len(report.video_only):,}"
+    )
+    return 1 if report.broken else 0
