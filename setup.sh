@@ -154,7 +154,7 @@ install_package() {
     all=$(printf '%s,%s' "$extras" "$installed_extras" | tr , '\n' | sed '/^$/d' | sort -u | paste -sd, -)
     say "installing audioset-batch${all:+ with $all}; the first time takes some minutes"
     pins >"$venv/.constraints.txt"
-    pip install --quiet -c "$venv/.constraints.txt" -e "$project${all:+[$all]}" ||
+    pip install --quiet --use-pep517 -c "$venv/.constraints.txt" -e "$project${all:+[$all]}" ||
         die "pip could not install the package; see above"
     printf '%s\n%s\n' "$(wanted_hash)" "$all" >"$stamp"
 }

@@ -184,3 +184,16 @@ def test_ports_are_distinct_and_outside_the_range_of_outgoing_connections() -> N
     ports = free_ports(20)
     assert len(set(ports)) == 20
     assert max(ports) < 32768
+
+
+@pytest.mark.slow
+def test_accounting_answers(make_slurm: Callable[..., PrivateSlurm]) -> None:
+    cluster = make_slurm(accounting=True)
+    job = cluster.sbatch("--array=1-2", "--output=/dev/null", wrap="exit 3")
+    cluster.wait(job)
+    question = ["sacct", "-j", str(job), "--allocations", "--noheader", "--parsable2", "--format=JobID,State,ExitCode"]
+    deadline = time.monotonic() + 20
+    while cluster.run(*question).stdout.count("FAILED") < 2 and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert cluster.run(*question).stdout.splitlines() == [f"{job}_{k}|FAILED|3:0" for k in (1, 2)]
+    cluster.stop()
