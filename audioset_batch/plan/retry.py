@@ -11,6 +11,7 @@ from audioset_batch.adapters.lease import Holder, Lease
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import ManifestRow, Segment
 from audioset_batch.plan.segments_csv import read_shard
+from audioset_batch.plan.swap import ensure_settled
 from audioset_batch.reasons import Status
 from audioset_batch.record.manifest import RETRY, ManifestWriter, Outcome, replay
 
@@ -59,14 +60,13 @@ def reset(data: DataDir, choice: Choice, holder: Holder) -> Counter[tuple[str, s
     for shard in _shards(data):
         if not any(True for _ in _fitting(data, shard, choice)):
             continue
-        with (
-            Lease.acquire(data.lease(shard), holder, _LEASE_SECONDS) as lease,
-            ManifestWriter(data.manifest(shard)) as manifest,
-        ):
-            for segment, outcome in list(_fitting(data, shard, choice)):
-                lease.check()
-                manifest.append(_reset_row(shard, segment, outcome))
-                done[outcome.status, outcome.reason] += 1
+        with Lease.acquire(data.lease(shard), holder, _LEASE_SECONDS) as lease:
+            ensure_settled(data)
+            with ManifestWriter(data.manifest(shard)) as manifest:
+                for segment, outcome in list(_fitting(data, shard, choice)):
+                    lease.check()
+                    manifest.append(_reset_row(shard, segment, outcome))
+                    done[outcome.status, outcome.reason] += 1
     return done
 
 

@@ -28,6 +28,7 @@ from audioset_batch.errors import EgressExhausted, Interrupted, StopEarly, Stora
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import Segment
 from audioset_batch.plan.segments_csv import read_shard
+from audioset_batch.plan.swap import ensure_settled
 from audioset_batch.reasons import Reason, Status
 from audioset_batch.record.manifest import ManifestWriter, replay
 from audioset_batch.record.state import StateWriter
@@ -111,6 +112,7 @@ class ShardRun:
             self._lease = stack.enter_context(
                 Lease.acquire(self._data.lease(self._shard), self._recorder.holder(), self._config.worker.lease_seconds)
             )
+            ensure_settled(self._data)
             self._tmp = stack.enter_context(self._temporary_folder())
             segments = read_shard(self._data.shard_csv(self._shard), self._shard.subset)
             settled: Counter[Status] = Counter()
