@@ -173,18 +173,18 @@ def write_atomically(path: Path, write: Any) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _encode_audio(coding: AudioCoding, seconds: int) -> list[av.Packet]:
+def _encode_audio(coding: AudioCoding, seconds: int) -> list[Any]:
     context: Any = av.CodecContext.create(coding.codec, "w")
     context.sample_rate = coding.rate
     coding.configure(context)
     signal = AudioSignal(coding.rate)
-    packets: list[av.Packet] = []
+    packets: list[Any] = []
     for first in range(0, round(seconds / SLOT_SECONDS), _CHUNK_SLOTS):
         mono = signal.slots(first, _CHUNK_SLOTS)
         if coding.silent:
             mono = np.zeros_like(mono)
         # The right channel is half as loud, so that a test can tell the two apart.
-        channels = np.stack([mono, mono / 2][: coding.channels])
+        channels = np.stack([mono, mono / 2] if coding.channels == 2 else [mono])
         planar = context.format.is_planar
         frame = av.AudioFrame.from_ndarray(
             np.ascontiguousarray(channels if planar else channels.T.reshape(1, -1)),
@@ -198,10 +198,10 @@ def _encode_audio(coding: AudioCoding, seconds: int) -> list[av.Packet]:
     return packets + list(context.encode(None))
 
 
-def _encode_video(coding: VideoCoding) -> list[av.Packet]:
+def _encode_video(coding: VideoCoding) -> list[Any]:
     context: Any = av.CodecContext.create("libx264", "w")
     coding.configure(context)
-    packets: list[av.Packet] = []
+    packets: list[Any] = []
     for number in range(VIDEO_PERIOD_SECONDS * FRAME_RATE):
         frame = av.VideoFrame.from_ndarray(picture(number, coding.width, coding.height), format="yuv420p")
         frame.time_base = Fraction(1, FRAME_RATE)
@@ -210,7 +210,7 @@ def _encode_video(coding: VideoCoding) -> list[av.Packet]:
     return packets + list(context.encode(None))
 
 
-def _save(path: Path, packets: list[av.Packet]) -> None:
+def _save(path: Path, packets: list[Any]) -> None:
     sizes = [packet.size for packet in packets]
 
     def write(temporary: Path) -> None:

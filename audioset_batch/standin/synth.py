@@ -36,7 +36,7 @@ ITAGS: Final = (18, 134, 136, 140, 251)
 
 _SIZES: Final = {18: (640, 360), 134: (640, 360), 136: (1280, 720)}
 _SUFFIXES: Final = {251: ".webm"}
-_Item = tuple[float, av.Packet]
+_Item = tuple[float, Any]
 _FRAGMENTED: Final = "+dash+delay_moov+global_sidx"
 
 

@@ -77,7 +77,8 @@ class AudioSignal:
         """Samples of `count` slots from slot `first` on; shape (count * slot samples,), within -1..1."""
         words = np.array([word(first + index) for index in range(count)])
         bits = (words[:, None] >> np.arange(WORD_BITS - 1, -1, -1) & 1).astype(np.float32)
-        return (self._base + bits @ self._steps).reshape(-1)
+        samples: FloatArray = (self._base + bits @ self._steps).reshape(-1)
+        return samples
 
 
 def picture(number: int, width: int, height: int) -> npt.NDArray[np.uint8]:

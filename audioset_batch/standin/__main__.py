@@ -1,0 +1,100 @@
+"""The stand-in as a process: `python -m audioset_batch.standin --catalog FILE.json --cache DIR`.
+
+Writes one JSON object with `proxies`, `ca_file`, `control_url` and `pid` to standard output, and to `--ready-file`
+once it answers. Ends on TERM or INT with status 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Final
+
+from audioset_batch.standin.catalog import Catalog
+from audioset_batch.standin.faults import Allowance
+from audioset_batch.standin.server import Standin
+
+_PARENT_POLL_SECONDS: Final = 0.5
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run until told to stop; returns the exit status."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    try:
+        catalog = Catalog.load(args.catalog)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        parser.error(f"--catalog {args.catalog}: expected what Catalog.save writes: {type(error).__name__}: {error}")
+    names = args.egress or ["direct"]
+    if args.port and len(args.port) != len(names):
+        parser.error(f"expected a --port for each of {len(names)} egresses, or none, got {len(args.port)}")
+    allowance = None
+    if args.allowance is not None:
+        allowance = Allowance(args.allowance, args.allowance_window, args.allowance_window)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    if args.with_parent:
+        threading.Thread(target=_follow_parent, args=(os.getppid(), stop), daemon=True).start()
+    standin = Standin(
+        catalog,
+        args.cache,
+        egresses=names,
+        ports=args.port,
+        control_port=args.control_port,
+        log_path=args.log,
+        seed=args.seed,
+        allowance=allowance,
+    )
+    with standin:
+        standin.set_delay(args.delay)
+        if args.prepare:
+            standin.prepare()
+        _announce({**standin.describe(), "pid": os.getpid()}, args.ready_file)
+        stop.wait()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m audioset_batch.standin", description="A stand-in for YouTube.")
+    parser.add_argument("--catalog", type=Path, required=True, help="JSON written by Catalog.save")
+    parser.add_argument("--cache", type=Path, help="folder for the synthesised media; default: a temporary one")
+    parser.add_argument(
+        "--egress", action="append", metavar="NAME", help="a way out; repeat for more (default: direct)"
+    )
+    parser.add_argument("--port", action="append", type=int, help="port of each egress, in order; default 0: any")
+    parser.add_argument("--control-port", type=int, default=0)
+    parser.add_argument("--ready-file", type=Path, help="written, whole, when it answers")
+    parser.add_argument("--log", type=Path, help="append every event as a JSON line")
+    parser.add_argument("--seed", type=int, default=0, help="for faults with a probability")
+    parser.add_argument("--delay", type=float, default=0.0, metavar="SECONDS", help="before each answer")
+    parser.add_argument("--allowance", type=int, metavar="N", help="block an egress after N resolves in a window")
+    parser.add_argument("--allowance-window", type=float, default=3600.0, metavar="SECONDS")
+    parser.add_argument("--prepare", action="store_true", help="make all media before answering")
+    parser.add_argument("--with-parent", action="store_true", help="end when the parent process ends")
+    return parser
+
+
+def _announce(facts: dict[str, object], ready_file: Path | None) -> None:
+    text = json.dumps(facts)
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+    if ready_file is not None:
+        temporary = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(ready_file)
+
+
+def _follow_parent(parent: int, stop: threading.Event) -> None:
+    while os.getppid() == parent and not stop.wait(_PARENT_POLL_SECONDS):
+        pass
+    stop.set()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""The media files of a catalogue, made when they are first asked for."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+from audioset_batch.standin.catalog import Video
+from audioset_batch.standin.delivery import OpenFile
+
+
+class Library:
+    """Files in the folder `cache`, kept open. Thread-safe; several processes may share the folder."""
+
+    def __init__(self, cache: Path) -> None:
+        self._cache = cache
+        self._lock = threading.Lock()
+        self._open: dict[str, OpenFile] = {}
+        self._descriptors: list[int] = []
+
+    def get(self, video: Video, itag: int) -> OpenFile:
+        """The file of one format of a video."""
+        from audioset_batch.standin.synth import SourceSpec, synthesise  # PyAV takes a while to load
+
+        spec = SourceSpec(itag, video.seconds, video.channels, video.silent, video.edit_list, video.bit_rate)
+        # One at a time: several threads must not encode the same packets side by side.
+        with self._lock:
+            if spec.file_name not in self._open:
+                descriptor = os.open(synthesise(self._cache, spec), os.O_RDONLY)
+                self._descriptors.append(descriptor)
+                kind = "webm" if itag == 251 else "mp4"
+                self._open[spec.file_name] = OpenFile(
+                    descriptor, f"{'audio' if itag in (140, 251) else 'video'}/{kind}"
+                )
+            return self._open[spec.file_name]
+
+    def close(self) -> None:
+        """Close all files."""
+        with self._lock:
+            self._open.clear()
+            while self._descriptors:
+                os.close(self._descriptors.pop())

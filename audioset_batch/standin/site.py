@@ -1,0 +1,203 @@
+"""Which host and path is answered with what."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable
+from typing import Final
+
+from audioset_batch.standin import pages
+from audioset_batch.standin.catalog import Catalog, Video
+from audioset_batch.standin.delivery import Outlet, Span, Text, deliver
+from audioset_batch.standin.faults import Asked, Block, FaultBoard, Where
+from audioset_batch.standin.journal import Journal
+from audioset_batch.standin.library import Library
+from audioset_batch.standin.outcomes import BLOCK_SAYINGS
+from audioset_batch.standin.wire import HangUp, Request
+
+HOSTS: Final = ("youtube.com", "googlevideo.com", "ytimg.com", "youtube-nocookie.com")
+"""These and their subdomains are answered; nothing else is, and nothing is passed on."""
+
+_NEXT: Final = b'{"contents": {"twoColumnWatchNextResults": {}}}'
+_URL_SECONDS: Final = 21_600
+_HTML: Final = "text/html; charset=utf-8"
+_JPEG: Final = base64.b64decode(
+    "/9j//gAQTGF2YzYyLjI4LjEwMgD/2wBDAAgEBAQEBAUFBQUFBQYGBgYGBgYGBgYGBgYHBwcICAgHBwcGBgcHCAgICAkJCQgICAgJCQoKCgwMCwsODg4R"
+    "ERT/xABKAAEAAAAAAAAAAAAAAAAAAAAAAQEAAAAAAAAAAAAAAAAAAAAAEAEAAAAAAAAAAAAAAAAAAAAAEQEAAAAAAAAAAAAAAAAAAAAA/8AAEQgAEAAQ"
+    "AwEiAAIRAAMRAP/aAAwDAQACEQMRAD8AAA//2Q=="
+)
+"""16 x 16 pixels of grey, for thumbnails."""
+
+
+class Site:
+    """Answers requests that came in through an egress. Thread-safe.
+
+    Args:
+        catalog: The videos.
+        library: Their files.
+        board: What goes wrong.
+        journal: Where it is written down.
+        sleep: Waits; ends early when the stand-in stops.
+    """
+
+    def __init__(
+        self, catalog: Catalog, library: Library, board: FaultBoard, journal: Journal, sleep: Callable[[float], None]
+    ) -> None:
+        self._catalog = catalog
+        self._library = library
+        self._board = board
+        self._journal = journal
+        self._sleep = sleep
+        self._void_before = 0
+
+    def expire_urls(self) -> None:
+        """Media URLs given out so far are answered with 403 from now on."""
+        self._void_before = time.time_ns()
+
+    def handle(self, request: Request, host: str, egress: str, out: Outlet) -> None:
+        """Answer one request.
+
+        Raises:
+            HangUp: the connection must be closed.
+        """
+        if delay := self._board.delay(egress):
+            self._sleep(delay)
+        path = request.path
+        if host.endswith("googlevideo.com"):
+            self._media(request, host, egress, out)
+        elif host.endswith("ytimg.com"):
+            self._thumbnail(request, egress, out)
+        elif path == "/watch":
+            self._watch(request, egress, out)
+        elif path == "/youtubei/v1/player":
+            self._player(request, egress, out)
+        elif path.startswith("/embed/"):
+            self._page("embed", path.split("/")[2], egress, pages.embed(), out)
+        elif path == "/iframe_api":
+            self._other(request, host, egress, out, pages.iframe_api(), "text/javascript")
+        elif path.startswith("/s/player/"):
+            self._other(request, host, egress, out, pages.player_script(), "text/javascript")
+        elif path == "/youtubei/v1/next":
+            self._other(request, host, egress, out, _NEXT, "application/json")
+        else:
+            self._other(request, host, egress, out, None, "text/plain")
+
+    def _watch(self, request: Request, egress: str, out: Outlet) -> None:
+        ytid = request.query.get("v", "")
+        issue, blocked = self._resolve(egress, ytid, "watch")
+        page = pages.watch(ytid, self._answer(ytid, egress, issue, blocked))
+        self._page("watch", ytid, egress, page, out)
+
+    def _page(self, kind: str, ytid: str, egress: str, page: bytes, out: Outlet) -> None:
+        self._send(kind, Where.PAGE, ytid, egress, Text(page, _HTML), out)
+
+    def _player(self, request: Request, egress: str, out: Outlet) -> None:
+        try:
+            asked = json.loads(request.body)
+            ytid = str(asked["videoId"])
+            client = str(asked["context"]["client"]["clientName"])
+        except (ValueError, KeyError, TypeError):
+            out.whole(400, "application/json", b'{"error": {"code": 400}}')
+            return
+        question = f"player {client}"
+        issue, blocked = self._resolve(egress, ytid, question)
+        if blocked is Block.PLAYER_429:
+            out.whole(429, "application/json", b'{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED"}}')
+            self._journal.add("player", egress, ytid=ytid, status=429)
+            return
+        body = json.dumps(self._answer(ytid, egress, issue, blocked)).encode()
+        self._send("player", Where.PLAYER, ytid, egress, Text(body, "application/json"), out, question)
+
+    def _resolve(self, egress: str, ytid: str, question: str) -> tuple[int, Block | None]:
+        issue, new = self._journal.begin(egress, ytid, question)
+        blocked = self._board.spend(egress) if new else self._board.blocked(egress)
+        if new:
+            self._journal.add("resolve", egress, ytid=ytid, issue=issue, blocked=blocked)
+        return issue, blocked
+
+    def _answer(self, ytid: str, egress: str, issue: int, blocked: Block | None) -> dict[str, object]:
+        video = self._catalog.get(ytid)
+        saying = None if blocked is None else BLOCK_SAYINGS.get(blocked)
+        offers: tuple[pages.Offer, ...] = ()
+        if saying is None:
+            offers = tuple(self._offer(video, itag, egress, issue) for itag in video.playable_itags)
+        return pages.player(video, offers, saying)
+
+    def _offer(self, video: Video, itag: int, egress: str, issue: int) -> pages.Offer:
+        url = pages.media_url(video.ytid, itag, egress, issue, time.time_ns(), int(time.time()) + _URL_SECONDS)
+        return pages.Offer(itag, self._library.get(video, itag).size, url)
+
+    def _send(
+        self, kind: str, where: Where, ytid: str, egress: str, body: Text, out: Outlet, question: str | None = None
+    ) -> None:
+        fault = self._board.strike(Asked(where, egress, ytid))
+        try:
+            deliver(out, body, None, fault=fault, location="?again", status=200, sleep=self._sleep)
+        except HangUp:
+            self._journal.excuse(egress, ytid, question or kind)
+            raise
+        finally:
+            if out.status >= 500:
+                self._journal.excuse(egress, ytid, question or kind)
+            self._journal.add(kind, egress, ytid=ytid, status=out.status)
+
+    def _thumbnail(self, request: Request, egress: str, out: Outlet) -> None:
+        parts = request.path.split("/")
+        ytid = parts[2] if len(parts) > 2 and parts[1] in ("vi", "vi_webp") else ""
+        fault = self._board.strike(Asked(Where.THUMBNAIL, egress, ytid))
+        found = self._catalog.get(ytid).has_thumbnail
+        try:
+            if request.method == "HEAD" and fault is None:
+                out.head(200 if found else 404, {"Content-Type": "image/jpeg", "Content-Length": len(_JPEG)})
+                out.flush()
+            else:
+                body = Text(_JPEG, "image/jpeg")
+                status = 200 if found else 404
+                deliver(out, body, None, fault=fault, location=request.target, status=status, sleep=self._sleep)
+        finally:
+            self._journal.add("thumbnail", egress, ytid=ytid, status=out.status)
+
+    def _media(self, request: Request, host: str, egress: str, out: Outlet) -> None:
+        began, clock = time.time(), time.monotonic()
+        query = request.query
+        span = Span.parse(request.headers.get("range"))
+        try:
+            ytid, itag, issue = query["id"], int(query["itag"]), int(query["issue"])
+            signed_at, expires = int(query["signed"]), int(query["expire"])
+        except (KeyError, ValueError):
+            self._other(request, host, egress, out, None, "text/plain")
+            return
+        fault = self._board.strike(Asked(Where.MEDIA, egress, ytid, itag, issue))
+        video = self._catalog.get(ytid)
+        void = signed_at < self._void_before or expires < began or query.get("ip") != egress
+        try:
+            if self._board.blocked(egress) is Block.MEDIA_429:
+                out.whole(429, "text/plain", b"")
+            elif void or itag not in video.playable_itags:
+                out.whole(403, "text/plain", b"")
+            else:
+                body = self._library.get(video, itag)
+                location = f"https://{host}{request.target}"
+                deliver(out, body, span, fault=fault, location=location, status=200, sleep=self._sleep)
+        finally:
+            self._journal.add(
+                "media",
+                egress,
+                time=began,
+                ytid=ytid,
+                itag=itag,
+                start=None if span is None else span.start,
+                end=None if span is None else span.end,
+                status=out.status,
+                bytes=out.bytes,
+                trouble=None if fault is None else fault.trouble,
+                seconds=round(time.monotonic() - clock, 4),
+            )
+
+    def _other(
+        self, request: Request, host: str, egress: str, out: Outlet, body: bytes | None, content_type: str
+    ) -> None:
+        out.whole(404 if body is None else 200, content_type, body or b"")
+        self._journal.add("other", egress, host=host, path=request.path, status=out.status)
