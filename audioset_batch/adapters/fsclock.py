@@ -1,0 +1,72 @@
+"""The clock of a shared filesystem: the one clock that all nodes agree on.
+
+It is read by creating a file and looking at the time that the file's server gave it. Between two readings it is
+carried on by the boot clock, which goes on while a process is stopped or the machine sleeps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import time
+from pathlib import Path
+
+
+def boot_time() -> float:
+    """Seconds of a clock that never jumps and counts suspended time."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+def read_clock(folder: Path) -> float:
+    """Unix time by the clock of the filesystem that holds `folder`, from a file that exists for an instant.
+
+    NFS clients also see other nodes' changes in `folder` after this, for they look again at what they change.
+
+    Raises:
+        OSError: no file can be made there.
+    """
+    probe = folder / f".clock.{secrets.token_hex(8)}.tmp"
+    fd = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+    try:
+        return os.fstat(fd).st_mtime
+    finally:
+        os.close(fd)
+        with contextlib.suppress(FileNotFoundError):
+            probe.unlink()
+
+
+class FsClock:
+    """Time of a filesystem, measured now and then and carried on in between.
+
+    Args:
+        folder: Where the probe files are made.
+        max_age: Seconds after which `now` measures again.
+    """
+
+    def __init__(self, folder: Path, max_age: float = 60.0) -> None:
+        self._folder = folder
+        self._max_age = max_age
+        self._offset: float | None = None
+        self._measured_at = 0.0
+
+    def now(self) -> float:
+        """Unix time; touches the filesystem only when the last measurement is old.
+
+        Raises:
+            OSError: a measurement was due and failed.
+        """
+        if self._offset is None or boot_time() - self._measured_at > self._max_age:
+            return self.measure()
+        return boot_time() + self._offset
+
+    def measure(self) -> float:
+        """Unix time, measured now: never later than the true time, earlier by a tick and a round trip at most.
+
+        Raises:
+            OSError: no file can be made in the folder.
+        """
+        measured = read_clock(self._folder)
+        self._measured_at = boot_time()
+        self._offset = measured - self._measured_at
+        return measured

@@ -1,0 +1,194 @@
+"""Files appear whole or not at all, and a filesystem that fails ends the run with a clear word.
+
+A unique temporary file beside the target -> write -> fsync -> `os.replace`. A temporary file left by a kill
+never blocks a later try, for no two have the same name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from audioset_batch.errors import StorageUnusable
+
+_ADVICE: Final = {
+    errno.ENOSPC: "free space or inodes there",
+    errno.EDQUOT: "free some of your quota there",
+    errno.EROFS: "it is mounted read-only: ask an admin",
+    errno.EIO: "the disk or its server fails: ask an admin",
+    errno.ESTALE: "its server has lost it: mount it again",
+    errno.ENOTCONN: "it is no longer mounted: mount it again",
+    errno.ENODEV: "it is no longer mounted: mount it again",
+    errno.ENXIO: "it is no longer mounted: mount it again",
+    errno.EHOSTDOWN: "its server does not answer",
+    errno.ETIMEDOUT: "its server does not answer",
+    errno.EACCES: "give this user write permission",
+    errno.EPERM: "give this user write permission",
+    errno.EFBIG: "raise the limit on file sizes (ulimit -f)",
+}
+"""What the filesystem, not the file, is to blame for; everything else stays an `OSError`."""
+
+_GONE: Final = (errno.ENOENT, errno.ENOTDIR)
+
+
+@contextmanager
+def storage(path: Path) -> Iterator[None]:
+    """Translate errors of the filesystem that holds `path`, a folder or file that must be usable.
+
+    Raises:
+        StorageUnusable: full, over quota, read-only, failing, forbidden, or `path` itself has vanished.
+            Any other `OSError` is passed on.
+    """
+    try:
+        yield
+    except OSError as error:
+        if not _is_unusable(path, error):
+            raise
+        raise unusable(path, error) from error
+
+
+def unusable(path: Path, error: OSError) -> StorageUnusable:
+    """The error that says which path failed, why, how much is free there, and what to do."""
+    where = error.filename if isinstance(error.filename, str) else str(path)
+    what = error.strerror or str(error)
+    advice = _ADVICE.get(error.errno or 0, "make it available again")
+    return StorageUnusable(f"cannot write {where}: {what} ({_free(path)}); {advice}, then run the same command again")
+
+
+def _is_unusable(path: Path, error: OSError) -> bool:
+    if error.errno in _ADVICE:
+        return True
+    if error.errno not in _GONE:
+        return False
+    try:
+        return not path.exists()
+    except OSError:
+        return True
+
+
+def _free(path: Path) -> str:
+    for folder in (path, *path.parents):
+        try:
+            facts = os.statvfs(folder)
+        except OSError:
+            continue
+        free = facts.f_bavail * facts.f_frsize
+        inodes = f", {facts.f_favail:,} inodes" if facts.f_files else ""
+        return f"{free / 1e6:,.1f} MB{inodes} free at {folder}"
+    return "nothing of it can be reached"
+
+
+def _temporary(target: Path) -> Path:
+    return target.with_name(f".{target.name[:150]}.{secrets.token_hex(8)}.tmp")
+
+
+def _remove_quietly(path: Path) -> None:
+    # Only ever called while another error is on its way to the caller, which must not be replaced by this one.
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def atomic_write_bytes(path: Path, data: bytes) -> None:
+    """Replace `path` by `data`: readers see the old file or the new one. The folder must exist.
+
+    Raises:
+        StorageUnusable: it cannot be written; the old file, if any, is still there.
+    """
+    with storage(path.parent):
+        temporary = _temporary(path)
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            _remove_quietly(temporary)
+            raise
+
+
+def atomic_write_text(path: Path, text: str) -> None:
+    """`atomic_write_bytes` of UTF-8."""
+    atomic_write_bytes(path, text.encode("utf-8"))
+
+
+def atomic_write_json(path: Path, data: Any) -> None:
+    """`atomic_write_bytes` of indented JSON with a line end.
+
+    Raises:
+        ValueError: `data` has NaN or infinity in it, which JSON has not.
+    """
+    atomic_write_text(path, json.dumps(data, ensure_ascii=False, allow_nan=False, indent=2) + "\n")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`, which takes its place if the block ends well. The folder must exist.
+
+    Raises:
+        StorageUnusable: it cannot be written; the old file, if any, is still there.
+    """
+    with storage(path.parent):
+        temporary = _temporary(path)
+        try:
+            yield temporary
+            _sync(temporary)
+            temporary.replace(path)
+        except BaseException:
+            _remove_quietly(temporary)
+            raise
+
+
+def publish(temporary: Path, final: Path) -> None:
+    """Move a finished, verified file to its final name, replacing what is there; makes the folders.
+
+    The bytes are forced to the disk first, so that a row written afterwards never outlives them. From another
+    filesystem (a node's own disk) the file is copied beside `final` first.
+
+    Raises:
+        StorageUnusable: it cannot be published; nothing new is under the final name.
+    """
+    try:
+        _sync(temporary)
+    except FileNotFoundError as error:
+        raise StorageUnusable(
+            f"temporary file {temporary} is gone before it could become {final}: something clears that folder"
+        ) from error
+    except OSError as error:
+        raise unusable(temporary, error) from error
+    with storage(final.parent):
+        try:
+            _replace(temporary, final)
+        except FileNotFoundError:
+            final.parent.mkdir(parents=True, exist_ok=True)
+            _replace(temporary, final)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _replace(temporary: Path, final: Path) -> None:
+    try:
+        temporary.replace(final)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        beside = _temporary(final)
+        try:
+            shutil.copyfile(temporary, beside)
+            _sync(beside)
+            beside.replace(final)
+        except BaseException:
+            _remove_quietly(beside)
+            raise
+        _remove_quietly(temporary)
