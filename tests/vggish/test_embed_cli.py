@@ -1,0 +1,133 @@
+"""The commands as users type them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from audioset_batch.cli import embed_cmd
+from audioset_batch.errors import StopRun, UsageError
+
+COMMAND = [
+    sys.executable,
+    "-c",
+    "import argparse, sys\n"
+    "from audioset_batch.cli import embed_cmd\n"
+    "from audioset_batch.errors import StopRun\n"
+    "p = argparse.ArgumentParser(); embed_cmd.register(p.add_subparsers()); a = p.parse_args()\n"
+    "try: sys.exit(a.run(a))\n"
+    "except StopRun as e: print(e, file=sys.stderr); sys.exit(e.exit_code)\n",
+]
+
+
+def call(*arguments: str) -> int:
+    parser = argparse.ArgumentParser()
+    embed_cmd.register(parser.add_subparsers())
+    args = parser.parse_args(arguments)
+    try:
+        return int(args.run(args))
+    except StopRun as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+
+
+@pytest.fixture(autouse=True)
+def no_weights(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    monkeypatch.setenv("AUDIOSET_WEIGHTS", str(tmp_path_factory.mktemp("weights")))
+
+
+@pytest.fixture(autouse=True)
+def restore_signals() -> object:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ([], "name a data directory"),
+        (["{tmp}/absent"], "no such folder"),
+        (["{tmp}"], "found no clip"),
+        (["{tmp}", "--subsets", "eval"], "needs a merged data directory"),
+        (["{tmp}", "--batch-size", "0"], "at least 1"),
+        (["--smoke-test"], "fetch-weights"),
+        (["--smoke-test", "--random-weights", "1"], "released network"),
+    ],
+)
+def test_wrong_use(tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], text: str):
+    assert call("embed", *(argument.format(tmp=tmp_path) for argument in arguments)) == 2
+    assert text in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [["--weights", "x"], ["--pca", "x"]])
+def test_random_weights_exclude_files(tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str]):
+    soundfile.write(tmp_path / "a.wav", np.zeros(16000), 16000)
+    assert call("embed", str(tmp_path), "--random-weights", "1", *options) == 2
+    assert "excludes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "1", "a/b", "1/99999", "-1/2"])
+def test_shard_values(text: str):
+    with pytest.raises(argparse.ArgumentTypeError, match="K/N"):
+        embed_cmd.shard_of(text)
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import argparse, sys; from audioset_batch.cli import embed_cmd;"
+        "embed_cmd.register(argparse.ArgumentParser().add_subparsers());"
+        "print([m for m in ('numpy', 'keras', 'pyarrow', 'soundfile') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+def test_damaged_clip_gives_1_and_the_warning_is_loud(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    soundfile.write(tmp_path / "a.wav", np.sin(np.arange(32000)), 16000)
+    (tmp_path / "b.wav").write_bytes(b"nothing")
+    assert call("embed", str(tmp_path), "--random-weights", "7", "--batch-size", "4") == 1
+    captured = capsys.readouterr()
+    assert "WARNING: RANDOM WEIGHTS" in captured.err and "b.wav" in captured.err
+    assert "planned 2: embedded 1" in captured.out
+    (tmp_path / "b.wav").unlink()
+    assert call("embed", str(tmp_path), "--random-weights", "7", "--batch-size", "4") == 0
+    assert "embedded 1 (this run 0)" in capsys.readouterr().out
+    assert call("embed", str(tmp_path), "--random-weights", "8", "--batch-size", "4") == 2
+    assert "made otherwise" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_signal_gives_75_and_the_next_run_goes_on(tmp_path: Path, number: int):
+    for i in range(60):
+        soundfile.write(tmp_path / f"{i:03d}.wav", np.random.default_rng(i).uniform(-0.5, 0.5, 160_000), 16000)
+    command = [*COMMAND, "embed", str(tmp_path), "--random-weights", "7"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ.copy()) as process:
+        parts = tmp_path / "embeddings" / ".parts"
+        deadline = time.monotonic() + 120
+        while not parts.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 75, err
+    assert "run the same command again" in err
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "planned 60: embedded 60 (this run 60)" not in done.stdout
+    assert "planned 60: embedded 60" in done.stdout
+
+
+def test_usage_error_is_a_stop_run():
+    assert issubclass(UsageError, StopRun)

@@ -1,0 +1,239 @@
+"""Shards: from files, tars and folders to the released format; interruption, resumption, refusals."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from audioset_batch.errors import InputRefused, Interrupted, UsageError
+from audioset_batch.features.reading import iter_records, read_split
+from audioset_batch.features.sequence import Record
+from audioset_batch.model import COLUMNS
+from audioset_batch.vggish.audio import decode
+from audioset_batch.vggish.engine import Engine
+from audioset_batch.vggish.frontend import examples
+from audioset_batch.vggish.inputs import ShardOf, audio_source, clips_of_folder, clips_of_manifest, has_manifest
+from audioset_batch.vggish.job import JobResult, run_job
+from audioset_batch.vggish.store import ShardStore
+
+MIDS = {"/m/09x0r": 0, "/m/05zppz": 1, "/m/0bt9lr": 74}
+
+
+def sound(seed: int, seconds: float = 2.0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    time = np.arange(int(seconds * 16000)) / 16000
+    return 0.4 * np.sin(2 * np.pi * rng.uniform(100, 4000) * time) + 0.01 * rng.standard_normal(time.size)
+
+
+def manifest_tree(root: Path, count: int, *, tar: bool = False) -> Path:
+    """A merged data directory; every third row of eval is not ok."""
+    root.mkdir(exist_ok=True)
+    lines = [f'{index},{mid},"name"' for mid, index in MIDS.items()]
+    (root / "class_labels_indices.csv").write_text("index,mid,display_name\n" + "\n".join(lines) + "\n")
+    rows = []
+    tar_path = "data/eval_segments/tar/eval_segments.01.000000.tar"
+    (root / tar_path).parent.mkdir(parents=True, exist_ok=True)
+    (root / "data/eval_segments/audio").mkdir(parents=True, exist_ok=True)
+    archive = tarfile.open(root / tar_path, "w") if tar else None
+    for i in range(count):
+        subset = "eval_segments" if i % 2 else "balanced_train_segments"
+        ytid = f"-{i:02d}_abcdefg"
+        stem = f"{ytid}_{i * 1000}_{i * 1000 + 10000}"
+        row = dict.fromkeys(COLUMNS) | {
+            "subset": subset,
+            "shard": 1,
+            "ytid": ytid,
+            "start_seconds": float(i),
+            "end_seconds": float(i + 10),
+            "labels": "/m/0bt9lr,/m/09x0r" if i % 2 else "/m/05zppz",
+            "status": "unavailable" if i % 3 == 2 else "ok",
+        }
+        if row["status"] == "ok":
+            buffer = io.BytesIO()
+            soundfile.write(buffer, sound(i), 16000, format="FLAC")
+            if archive:
+                row |= {"tar": tar_path, "offset": archive.offset, "audio_path": ""}
+                for suffix, content in ((".flac", buffer.getvalue()), (".mp4", b"video" * 300), (".json", b"{}")):
+                    member = tarfile.TarInfo(stem + suffix)
+                    member.size = len(content)
+                    archive.addfile(member, io.BytesIO(content))
+            else:
+                row["audio_path"] = f"data/eval_segments/audio/{stem}.flac"
+                (root / row["audio_path"]).write_bytes(buffer.getvalue())
+        rows.append(row)
+    if archive:
+        archive.close()
+    pd.DataFrame(rows, columns=list(COLUMNS)).to_parquet(root / "manifest.parquet")
+    return root
+
+
+def embed(engine: Engine, root: Path, out: Path, shard: ShardOf | None = None, **options: object) -> JobResult:
+    shard = shard or ShardOf()
+    kind = options.pop("kind", "tfrecord")
+    clips = clips_of_manifest(root, shard) if has_manifest(root) else clips_of_folder(root, shard)
+    store = ShardStore(out, shard, kind, engine.provenance())  # type: ignore[arg-type]
+    return run_job(clips, engine, store, threads=2, **options)  # type: ignore[arg-type]
+
+
+def by_id(folder: Path) -> dict[str, Record]:
+    records = [record for path in sorted(folder.rglob("*.tfrecord")) for record in iter_records(path)]
+    found = {record.video_id: record for record in records}
+    assert len(found) == len(records), "no clip twice"
+    return found
+
+
+@pytest.mark.parametrize("tar", [False, True], ids=["files", "tars"])
+def test_manifest_to_released_format(tmp_path: Path, engine: Engine, tar: bool):
+    root = manifest_tree(tmp_path / "data dir", 7, tar=tar)
+    result = embed(engine, root, root / "embeddings")
+    assert (result.planned, result.embedded, result.damaged, result.problems) == (5, 5, 0, [])
+    assert [path.relative_to(root).as_posix() for path in result.files] == [
+        "embeddings/bal_train/0001-of-0001.tfrecord",
+        "embeddings/eval/0001-of-0001.tfrecord",
+    ]
+    records = by_id(root / "embeddings")
+    assert sorted(records) == [f"-{i:02d}_abcdefg" for i in (0, 1, 3, 4, 6)]
+    assert records["-03_abcdefg"].labels == (74, 0)
+    assert (records["-03_abcdefg"].start, records["-03_abcdefg"].end) == (3.0, 13.0)
+    for clip in clips_of_manifest(root, ShardOf()):
+        samples, _ = decode(audio_source(clip), clip.name)
+        expected = engine.pca.postprocess(engine.network.embed(examples(samples)))
+        got = records[clip.video_id].embedding
+        assert got.shape == (2, 128)
+        # Batches differ, so a value at the edge of a step may fall to either side.
+        assert np.abs(got.astype(int) - expected).max() <= 1
+    features = read_split(root / "embeddings", "eval")
+    assert features.lengths.tolist() == [2, 2] and features.labels.sum() == 4
+    sidecar = json.loads((root / "embeddings/embed.0001-of-0001.json").read_text())
+    assert sidecar["random_weights_seed"] == 7 and "random weights" in sidecar["weights"]
+    assert sidecar["embedded"] == 5
+    assert not any((root / "embeddings/.parts").iterdir())
+
+
+def test_parquet_is_what_features_convert_writes(tmp_path: Path, engine: Engine):
+    root = manifest_tree(tmp_path / "d", 7)
+    embed(engine, root, tmp_path / "records")
+    embed(engine, root, tmp_path / "packed", kind="parquet")
+    for split in ("eval", "bal_train"):
+        records, packed = read_split(tmp_path / "records", split), read_split(tmp_path / "packed", split)
+        np.testing.assert_array_equal(packed.video_ids, records.video_ids)
+        np.testing.assert_array_equal(packed.embeddings, records.embeddings)
+        np.testing.assert_array_equal(packed.labels, records.labels)
+
+
+def test_shards_are_disjoint_and_complete(tmp_path: Path, engine: Engine):
+    root = manifest_tree(tmp_path / "d", 13)
+    total = sum(embed(engine, root, tmp_path / "o", ShardOf(k, 3)).embedded for k in (1, 2, 3))
+    assert total == 9 == len(by_id(tmp_path / "o"))
+
+
+def test_interruption_keeps_what_is_done(tmp_path: Path, engine: Engine):
+    for i in range(12):
+        soundfile.write(tmp_path / f"{i:02d}.wav", sound(i, 4.0), 16000)
+    out = tmp_path / "out"
+    calls = 0
+
+    def stop() -> bool:
+        nonlocal calls
+        calls += 1
+        return calls > 2
+
+    with pytest.raises(Interrupted, match="run the same command again"):
+        embed(engine, tmp_path, out, stop=stop, part_clips=1)
+    assert not list(out.rglob("*.tfrecord")), "nothing is published before it is whole"
+    again = embed(engine, tmp_path, out)
+    assert again.resumed > 0 and again.embedded > 0 and again.resumed + again.embedded == 12
+    uninterrupted = tmp_path / "other"
+    embed(engine, tmp_path, uninterrupted)
+    assert {k: v.embedding.tolist() for k, v in by_id(out).items()}.keys() == by_id(uninterrupted).keys()
+    for name, record in by_id(uninterrupted).items():
+        assert np.abs(by_id(out)[name].embedding.astype(int) - record.embedding).max() <= 1
+
+
+def test_new_clips_join_a_finished_shard(tmp_path: Path, engine: Engine):
+    soundfile.write(tmp_path / "a.wav", sound(1), 16000)
+    embed(engine, tmp_path, tmp_path / "out")
+    before = by_id(tmp_path / "out")["a"]
+    soundfile.write(tmp_path / "b.wav", sound(2), 16000)
+    result = embed(engine, tmp_path, tmp_path / "out")
+    assert (result.resumed, result.embedded) == (1, 1)
+    after = by_id(tmp_path / "out")
+    assert sorted(after) == ["a", "b"]
+    np.testing.assert_array_equal(after["a"].embedding, before.embedding)
+    assert (after["b"].start, after["b"].end) == (0.0, 2.0)
+
+
+def test_torn_part_is_noticed(tmp_path: Path, engine: Engine):
+    soundfile.write(tmp_path / "a.wav", sound(1), 16000)
+    out = tmp_path / "out"
+    store = ShardStore(out, ShardOf(), "tfrecord", engine.provenance())
+    store.write_part("audio", [Record("a", 0.0, 2.0, (), np.zeros((2, 128), np.uint8))])
+    part = next(out.rglob("*.part"))
+    part.write_bytes(part.read_bytes()[:-3])
+    with pytest.raises(InputRefused, match=str(part)):
+        embed(engine, tmp_path, out)
+
+
+def test_other_weights_or_another_count_are_refused(tmp_path: Path, engine: Engine):
+    soundfile.write(tmp_path / "a.wav", sound(1), 16000)
+    out = tmp_path / "out"
+    embed(engine, tmp_path, out)
+    other = engine.provenance() | {"weights_sha256": "0" * 64}
+    with pytest.raises(UsageError, match="weights_sha256 was"):
+        ShardStore(out, ShardOf(), "tfrecord", other)
+    with pytest.raises(UsageError, match="another number of shards"):
+        ShardStore(out, ShardOf(1, 2), "tfrecord", engine.provenance())
+    ShardStore(out, ShardOf(), "tfrecord", other, overwrite=True)
+    assert not list(out.rglob("*.tfrecord"))
+
+
+def test_unmerged_tree_is_refused(tmp_path: Path):
+    (tmp_path / "manifests").mkdir()
+    with pytest.raises(UsageError, match="audioset-batch merge"):
+        has_manifest(tmp_path)
+
+
+def test_names_of_a_folder(tmp_path: Path):
+    for name in ("-bcdefghijk_30000_40000.wav", "Dog/bark 1.WAV", "notes.txt", ".hidden/x.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    clips = clips_of_folder(tmp_path, ShardOf())
+    assert [(c.video_id, c.start_ms, c.end_ms) for c in clips] == [
+        ("-bcdefghijk", 30000, 40000),
+        ("Dog/bark 1", 0, None),
+    ]
+
+
+def test_manifest_refusals(tmp_path: Path):
+    root = manifest_tree(tmp_path / "d", 4)
+    (root / "class_labels_indices.csv").unlink()
+    with pytest.raises(UsageError, match="class_labels_indices"):
+        clips_of_manifest(root, ShardOf())
+    (root / "class_labels_indices.csv").write_text("index,mid,display_name\n0,/m/1,x\n")
+    with pytest.raises(InputRefused, match="lacks /m/"):
+        clips_of_manifest(root, ShardOf())
+    pd.DataFrame({"ytid": ["a"]}).to_parquet(root / "manifest.parquet")
+    with pytest.raises(InputRefused, match="columns missing: subset"):
+        clips_of_manifest(root, ShardOf())
+    (root / "manifest.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InputRefused, match="cannot be read as Parquet"):
+        clips_of_manifest(root, ShardOf())
+
+
+def test_wrong_offset_is_refused(tmp_path: Path):
+    root = manifest_tree(tmp_path / "d", 4, tar=True)
+    table = pd.read_parquet(root / "manifest.parquet")
+    table["offset"] += 512
+    table.to_parquet(root / "manifest.parquet")
+    clips = clips_of_manifest(root, ShardOf())
+    assert clips
+    for clip in clips:
+        with pytest.raises(InputRefused, match=clip.video_id):
+            audio_source(clip)
