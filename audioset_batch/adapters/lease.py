@@ -288,10 +288,9 @@ class Lease:
             info = None if version is None else _info(self.path, version)
         except OSError:
             info = None
-        name = self.path.name.removesuffix(".lease")
-        return ShardHeld(
-            f"{name}: lost to another worker ({info or 'which has finished since'}); nothing more is recorded"
-        )
+        who = info or "which has finished since"
+        self._loss = f"{self._shard}: lost to another worker ({who}); nothing more is recorded"
+        return ShardHeld(self._loss)
 
     def _beat_for_ever(self) -> None:
         while not self._ended.wait(self.lease_seconds / 4):

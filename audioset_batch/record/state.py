@@ -1,0 +1,157 @@
+"""The state file of one shard: what `status` shows while a worker runs. A hint for people, never a record."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import json
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from audioset_batch.adapters.lease import Holder
+from audioset_batch.adapters.publish import atomic_write_json, storage
+from audioset_batch.errors import StorageUnusable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardState:
+    """What a worker last said of its shard.
+
+    Attributes:
+        planned: Segments of the shard.
+        counts: Segments by status (`ok`, `unavailable`, `failed`), those of earlier runs included.
+        reasons: Segments of this run by reason, where not ok.
+        holder: Who works on it, for people.
+        rate_per_hour: Segments finished per hour lately.
+        started_at, updated_at: UTC, ISO 8601, by the worker's clock.
+        finished: True once the worker has let go of the shard.
+        note: Why it stopped early, or what it waits for.
+    """
+
+    planned: int
+    counts: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)
+    holder: str = ""
+    host: str = ""
+    pid: int = 0
+    job_id: str = ""
+    restart_count: int = 0
+    rate_per_hour: float = 0.0
+    started_at: str = ""
+    updated_at: str = ""
+    finished: bool = False
+    note: str = ""
+
+    @property
+    def done(self) -> int:
+        """Segments that have a row."""
+        return sum(self.counts.values())
+
+
+def read_state(path: Path) -> ShardState | None:
+    """The state file at `path`; None if there is none or it is not one. Unknown keys are left out.
+
+    Raises:
+        StorageUnusable: the filesystem fails.
+    """
+    with storage(path.parent):
+        try:
+            text = path.read_bytes()
+        except FileNotFoundError:
+            return None
+    try:
+        values = json.loads(text)
+        known = {f.name for f in dataclasses.fields(ShardState)}
+        return ShardState(**{k: v for k, v in values.items() if k in known})
+    except (ValueError, TypeError, AttributeError):
+        return None
+
+
+class StateWriter:
+    """Writes the state file of a shard that this process holds: at once, then at most every `every` seconds.
+
+    Args:
+        path: `DataDir.state(shard)`; its folder must exist.
+        every: Seconds between two writes, at least.
+        planned: Segments of the shard.
+        holder: Who holds its lease.
+    """
+
+    def __init__(self, path: Path, *, every: float, planned: int, holder: Holder) -> None:
+        self._path = path
+        self._every = every
+        self._lock = threading.Lock()
+        self._written_at = float("-inf")
+        self._state = ShardState(
+            planned=planned,
+            holder=str(holder),
+            host=holder.host,
+            pid=holder.pid,
+            job_id=holder.job_id,
+            restart_count=holder.restart_count,
+            started_at=_now(),
+        )
+
+    def update(
+        self,
+        counts: Mapping[Any, int],
+        rate_per_hour: float = 0.0,
+        reasons: Mapping[Any, int] | None = None,
+        note: str = "",
+    ) -> None:
+        """Note the figures (keys are words of the manifest); writes them when it is time.
+
+        Raises:
+            StorageUnusable: the file cannot be written.
+        """
+        with self._lock:
+            self._state = dataclasses.replace(
+                self._state,
+                counts={str(k): v for k, v in counts.items()},
+                reasons={str(k): v for k, v in (reasons or {}).items()},
+                rate_per_hour=round(rate_per_hour, 1),
+                note=note,
+            )
+            if time.monotonic() - self._written_at >= self._every:
+                self._write()
+
+    def close(self) -> None:
+        """Write the last figures, marked as finished.
+
+        Raises:
+            StorageUnusable: the file cannot be written.
+        """
+        with self._lock:
+            self._state = dataclasses.replace(self._state, finished=True)
+            self._write()
+
+    def _write(self) -> None:
+        self._state = dataclasses.replace(self._state, updated_at=_now())
+        atomic_write_json(self._path, dataclasses.asdict(self._state))
+        self._written_at = time.monotonic()
+
+    def __enter__(self) -> Self:
+        with self._lock:
+            self._write()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if value is None:
+            self.close()
+            return
+        with self._lock:
+            self._state = dataclasses.replace(self._state, note=str(value))
+        with contextlib.suppress(StorageUnusable):  # the error on its way out says more
+            self.close()
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

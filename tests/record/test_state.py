@@ -1,0 +1,62 @@
+"""The state file: whole, seldom, and readable whatever it holds."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from audioset_batch.adapters import publish
+from audioset_batch.adapters.lease import Holder
+from audioset_batch.errors import StorageUnusable
+from audioset_batch.reasons import Status
+from audioset_batch.record import state as states
+from audioset_batch.record.state import StateWriter, read_state
+
+
+def test_written_at_most_every_so_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "eval_segments.01.json"
+    now = [1000.0]
+    monkeypatch.setattr(states.time, "monotonic", lambda: now[0])
+    writes = []
+    real = publish.atomic_write_bytes
+    monkeypatch.setattr(publish, "atomic_write_bytes", lambda p, d: (writes.append(now[0]), real(p, d)))
+    with StateWriter(path, every=30, planned=100, holder=Holder.current("5_1", 2)) as writer:
+        for second in range(100):
+            now[0] = 1000.0 + second
+            writer.update(Counter({Status.OK: second, Status.FAILED: 1}), 120.04, {"network": 1})
+        shown = read_state(path)
+        assert shown is not None
+        assert (shown.counts, shown.planned, shown.finished) == ({"ok": 90, "failed": 1}, 100, False)
+        assert (shown.job_id, shown.restart_count, shown.rate_per_hour) == ("5_1", 2, 120.0)
+        assert "job 5_1 (restart 2)" in shown.holder
+        assert shown.done == 91
+    assert writes == [1000.0, 1030.0, 1060.0, 1090.0, 1099.0]
+    last = read_state(path)
+    assert last is not None and last.finished and last.counts["ok"] == 99
+
+
+def test_says_why_it_stopped(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    with (
+        pytest.raises(StorageUnusable),
+        StateWriter(path, every=30, planned=1, holder=Holder.current()),
+    ):
+        raise StorageUnusable("full")
+    last = read_state(path)
+    assert last is not None and last.note == "full"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"planned": 1', '{"counts": {}}'])
+def test_what_is_no_state_is_none(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "x.json"
+    assert read_state(path) is None
+    path.write_text(text)
+    assert read_state(path) is None
+
+
+def test_keys_of_a_later_version_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps({"planned": 3, "colour": "blue"}))
+    shown = read_state(path)
+    assert shown is not None and shown.planned == 3
