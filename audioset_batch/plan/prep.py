@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import gzip
 import io
+import json
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -152,8 +156,6 @@ def _wording(request: PrepRequest, mids: Sequence[str]) -> str:
 
 
 def _ontology_names(path: Path) -> dict[str, str]:
-    import json
-
     return {node["id"]: str(node.get("name", "")) for node in json.loads(path.read_text(encoding="utf-8-sig"))}
 
 
@@ -188,6 +190,7 @@ def _subset(data: DataDir, request: PrepRequest, subset: str, names: dict[str, s
     if shortfall:
         notes.append(f"{target}: partial: {shortfall}")
     if fresh:
+        _unpack(path)
         publish(path, target)
         target.with_name(f"{target.name}.refused").unlink(missing_ok=True)
     if one.problems:
@@ -218,6 +221,25 @@ def _fetch_subset(data: DataDir, request: PrepRequest, subset: str) -> Path:
                 f"{first}, and no .csv.gz either. Check --base-url, or name the subsets you want: --subsets "
                 f"{','.join(SUBSETS)}"
             ) from second
+
+
+def _unpack(path: Path) -> None:
+    """Replace a gzip file by its content; of a torn one, by what there is (the reader has spoken about it)."""
+    with path.open("rb") as file:
+        if file.read(2) != b"\x1f\x8b":
+            return
+    plain = path.with_name(f"{path.name}.plain")
+    try:
+        with (
+            gzip.open(path) as packed,
+            plain.open("wb") as file,
+            contextlib.suppress(EOFError, zlib.error, gzip.BadGzipFile),
+        ):
+            while block := packed.read(1 << 20):
+                file.write(block)
+        plain.replace(path)
+    except OSError as error:
+        raise StorageUnusable(f"cannot write {plain}: {error.strerror or error}") from error
 
 
 def _write_rejected(path: Path, problems: Sequence[Problem]) -> None:

@@ -81,9 +81,7 @@ def encode_row(row: ManifestRow) -> bytes:
     try:
         text = _dump(values)
     except ValueError:  # JSON has no NaN and no infinity, and other readers refuse Python's spelling of them
-        text = _dump(
-            {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
-        )
+        text = _dump({k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()})
     return text.encode("utf-8", errors="replace") + b"\n"
 
 
@@ -108,56 +106,39 @@ def decode_row(line: bytes) -> dict[str, Any]:
         raise ValueError(f"without {', '.join(missing)}")
     if row["status"] not in _STATUSES:
         raise ValueError(f"unknown status {row['status']!r}")
-    if not all(
-        isinstance(row[k], int | float) and math.isfinite(row[k]) for k in ("start_seconds", "end_seconds")
-    ):
+    if not all(isinstance(row[k], int | float) and math.isfinite(row[k]) for k in ("start_seconds", "end_seconds")):
         raise ValueError("times that are not numbers")
     return row
 
 
 def row_key(row: dict[str, Any]) -> SegmentKey:
     """The segment that a row from `read_rows` is about."""
-    return SegmentKey(
-        row["subset"], row["ytid"], round(row["start_seconds"] * 1000), round(row["end_seconds"] * 1000)
-    )
+    return SegmentKey(row["subset"], row["ytid"], round(row["start_seconds"] * 1000), round(row["end_seconds"] * 1000))
 
 
-def read_rows(
-    path: Path, on_problem: Callable[[LineProblem], None] = warn_of_problem
-) -> Iterator[dict[str, Any]]:
+def read_rows(path: Path, on_problem: Callable[[LineProblem], None] = warn_of_problem) -> Iterator[dict[str, Any]]:
     """The rows of a manifest in the order of writing; none if the file does not exist.
 
     Args:
         path: The manifest; may be written to meanwhile.
         on_problem: Called with each line that is not a row; such lines are left out.
     """
-    for _, row in read_lines(path, on_problem):
-        yield row
-
-
-def read_lines(
-    path: Path, on_problem: Callable[[LineProblem], None] = warn_of_problem
-) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    """Like `read_rows`, with each row's own bytes (line end included)."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
         return
     with file:
         for number, line in enumerate(file, 1):
-            ended = line.endswith(b"\n")
             try:
                 row = decode_row(line)
             except ValueError as error:
-                on_problem(LineProblem(path, number, torn=not ended, why=str(error)))
+                on_problem(LineProblem(path, number, torn=not line.endswith(b"\n"), why=str(error)))
                 continue
             # A whole object without its line end is a whole row: no proper beginning of an object is one.
-            yield line if ended else line + b"\n", row
+            yield row
 
 
-def replay(
-    path: Path, on_problem: Callable[[LineProblem], None] = warn_of_problem
-) -> dict[SegmentKey, Outcome]:
+def replay(path: Path, on_problem: Callable[[LineProblem], None] = warn_of_problem) -> dict[SegmentKey, Outcome]:
     """What a manifest says of each segment: the last `ok` since its last reset, else its newest row."""
     return replay_rows(read_rows(path, on_problem))
 
@@ -236,10 +217,7 @@ class ManifestWriter:
                     self._repair()
                     raise OSError(None, f"only {written} of {len(line)} bytes of a row could be written")
                 self._damaged = False
-                if (
-                    self._fsync_seconds is not None
-                    and time.monotonic() - self._synced_at >= self._fsync_seconds
-                ):
+                if self._fsync_seconds is not None and time.monotonic() - self._synced_at >= self._fsync_seconds:
                     self._sync()
             except OSError as error:
                 raise self._unusable(error) from error
@@ -311,6 +289,5 @@ class ManifestWriter:
 
     def _unusable(self, error: OSError) -> StorageUnusable:
         return StorageUnusable(
-            f"cannot write {self.path}: {error.strerror or error}. "
-            "Free space or quota, then run the same command again"
+            f"cannot write {self.path}: {error.strerror or error}. Free space or quota, then run the same command again"
         )

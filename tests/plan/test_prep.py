@@ -78,6 +78,7 @@ def test_the_script_from_an_unreliable_server(server: FlakyServer, tmp_path: Pat
     assert [len(part) for part in plan(tmp_path / "d")] == [6, 7, 7]
     assert [len(part) for part in plan(tmp_path / "d", "balanced_train_segments")] == [2, 2, 3]
     assert [len(part) for part in plan(tmp_path / "d", "unbalanced_train_segments")] == [11, 11, 11]
+    assert (tmp_path / "d" / "unbalanced_train_segments.csv").read_text() == csv(33, prefix="u_")
     asked = len(server.behaviour.requests)
     again = subprocess.run(script, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
     assert again.returncode == 0 and again.stdout.count("unchanged") == 3
