@@ -1,0 +1,126 @@
+"""The record of a run: two CSV files, and TensorBoard's event file when asked for.
+
+`train_log.csv`: step, examples, loss, learning_rate, examples_per_second, seconds. `validation_log.csv`: step,
+map, auc, d_prime, classes, seconds. A resumed run removes rows of steps that it does again.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import socket
+import struct
+import time
+from collections.abc import Mapping
+from io import BufferedWriter
+from pathlib import Path
+from typing import Final, TextIO
+
+from audioset_batch.errors import UsageError
+from audioset_batch.features.tfrecord import RecordWriter
+from audioset_batch.features.wire import bytes_field, varint
+from audioset_batch.training.files import published
+
+TRAIN_LOG: Final = "train_log.csv"
+VALIDATION_LOG: Final = "validation_log.csv"
+TRAIN_COLUMNS: Final = ("step", "examples", "loss", "learning_rate", "examples_per_second", "seconds")
+VALIDATION_COLUMNS: Final = ("step", "map", "auc", "d_prime", "classes", "seconds")
+
+
+class StepLog:
+    """One CSV whose first column is the step; every row is flushed.
+
+    Args:
+        path: The file; made with a header if it is not there.
+        columns: The header.
+        after: Rows of later steps are removed first.
+
+    Raises:
+        UsageError: The file has other columns.
+    """
+
+    def __init__(self, path: Path, columns: tuple[str, ...], after: int) -> None:
+        self._columns = columns
+        _cut(path, columns, after)
+        self._file: TextIO = path.open("a", encoding="utf-8", newline="")
+        self._writer = csv.writer(self._file, lineterminator="\n")
+
+    def write(self, values: Mapping[str, float]) -> None:
+        """Append one row."""
+        self._writer.writerow(f"{values[name]:.8g}" for name in self._columns)
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _cut(path: Path, columns: tuple[str, ...], after: int) -> None:
+    """Keep the header and whole rows up to step `after`."""
+    kept = [list(columns)]
+    if path.exists():
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.reader(file))
+        if rows and tuple(rows[0]) != columns:
+            raise UsageError(f"{path}: expected the columns {', '.join(columns)}; move the file away")
+        kept += [row for row in rows[1:] if len(row) == len(columns) and float(row[0]) <= after]
+    with published(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(kept)
+
+
+class EventFile:
+    """Scalars for TensorBoard: TFRecords of `Event` messages (tensorflow/core/util/event.proto).
+
+    Event: wall_time 1 double, step 2 int64, file_version 3 string, summary 5 {value 1 {tag 1, simple_value 2}}.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        stamp = time.time()
+        # The process id keeps two jobs of one second apart.
+        name = f"events.out.tfevents.{int(stamp):010d}.{socket.gethostname()}.{os.getpid()}"
+        self._file: BufferedWriter = (folder / name).open("wb")
+        self._writer = RecordWriter(self._file)
+        self._write(stamp, bytes_field(3, b"brain.Event:2"))
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """One event with a value per tag."""
+        summary = b"".join(
+            bytes_field(1, bytes_field(1, tag.encode()) + b"\x15" + struct.pack("<f", value))
+            for tag, value in values.items()
+        )
+        self._write(time.time(), b"\x10" + varint(step) + bytes_field(5, summary))
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _write(self, stamp: float, rest: bytes) -> None:
+        self._writer.write(b"\x09" + struct.pack("<d", stamp) + rest)
+        self._file.flush()
+
+
+class RunLog:
+    """Both CSV files and, with `tensorboard`, the event file of a run that continues after step `after`."""
+
+    def __init__(self, train_dir: Path, after: int, tensorboard: bool) -> None:
+        self._train = StepLog(train_dir / TRAIN_LOG, TRAIN_COLUMNS, after)
+        self._validation = StepLog(train_dir / VALIDATION_LOG, VALIDATION_COLUMNS, after)
+        self._events = EventFile(train_dir) if tensorboard else None
+
+    def train(self, values: Mapping[str, float]) -> None:
+        """A row of `TRAIN_COLUMNS`."""
+        self._write(self._train, "train", values)
+
+    def validation(self, values: Mapping[str, float]) -> None:
+        """A row of `VALIDATION_COLUMNS`."""
+        self._write(self._validation, "validation", values)
+
+    def close(self) -> None:
+        self._train.close()
+        self._validation.close()
+        if self._events is not None:
+            self._events.close()
+
+    def _write(self, log: StepLog, group: str, values: Mapping[str, float]) -> None:
+        log.write(values)
+        if self._events is not None:
+            scalars = {f"{group}/{name}": value for name, value in values.items() if name != "step"}
+            self._events.write(int(values["step"]), scalars)

@@ -1,0 +1,67 @@
+"""`train_dir/model_flags.json`: what the model in that folder is, so that nothing else is ever loaded into it.
+
+Holds the keys of the YouTube-8M starter code (`model`, `feature_sizes`, `feature_names`, `frame_features`,
+`label_loss`) and every further option of the model, the normalisation of its input among them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from audioset_batch.errors import InputRefused, UsageError
+from audioset_batch.training.files import replace_text
+from audioset_batch.training.options import ModelOptions, option_names
+
+FLAGS_NAME: Final = "model_flags.json"
+
+
+def write_flags(train_dir: Path, options: ModelOptions) -> None:
+    """Store `options`, replacing what is there."""
+    replace_text(train_dir / FLAGS_NAME, json.dumps(dataclasses.asdict(options), indent=1) + "\n")
+
+
+def read_flags(train_dir: Path) -> ModelOptions:
+    """The options of the model in `train_dir`.
+
+    Raises:
+        UsageError: There is none.
+        InputRefused: The file is damaged or of another program.
+    """
+    path = train_dir / FLAGS_NAME
+    if not path.is_file():
+        raise UsageError(f"{path} does not exist: expected a folder that `audioset-batch train --train_dir` filled")
+    try:
+        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        missing = [name for name in option_names(ModelOptions) if name not in stored]
+        unknown = [name for name in stored if name not in option_names(ModelOptions)]
+        if missing or unknown:
+            raise ValueError(f"keys missing: {', '.join(missing) or '-'}; unknown: {', '.join(unknown) or '-'}")
+        stored["class_names"] = tuple(stored["class_names"])
+        return ModelOptions(**stored)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputRefused(f"{path}: not the flags of a model of this program: {error}") from error
+
+
+def check_or_write_flags(train_dir: Path, options: ModelOptions) -> None:
+    """Store `options`, or compare them with those of a model that is already there.
+
+    Raises:
+        UsageError: They differ.
+    """
+    if not (train_dir / FLAGS_NAME).is_file():
+        write_flags(train_dir, options)
+        return
+    stored = read_flags(train_dir)
+    different = [
+        f"{name}: stored {getattr(stored, name)!r}, given {getattr(options, name)!r}"
+        for name in option_names(ModelOptions)
+        if getattr(stored, name) != getattr(options, name)
+    ]
+    if different:
+        raise UsageError(
+            f"{train_dir / FLAGS_NAME} describes another model ({'; '.join(different)}): give the same flags, "
+            "another --train_dir, or --start_new_model to discard that model"
+        )

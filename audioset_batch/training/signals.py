@@ -1,0 +1,38 @@
+"""Notes that the job is about to end, so that the loop can save and leave between two steps."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class StopRequest:
+    """Set by a signal, read by the loop."""
+
+    def __init__(self) -> None:
+        self.signal_name = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.signal_name)
+
+    def note(self, number: int, frame: FrameType | None) -> None:
+        """A signal handler."""
+        self.signal_name = signal.Signals(number).name
+
+
+@contextmanager
+def stop_request() -> Iterator[StopRequest]:
+    """TERM and USR1 set the request while the block runs; in another thread than the main one nothing does."""
+    request = StopRequest()
+    try:
+        previous = {number: signal.signal(number, request.note) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    except ValueError:
+        yield request
+        return
+    try:
+        yield request
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
