@@ -36,8 +36,10 @@ def synthesize(folder: Path, records: int, seed: int = 0) -> int:
     shards.mkdir(parents=True)
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
     size = 0
-    for number, first in enumerate(range(0, records, RECORDS_PER_SHARD)):
-        count = min(RECORDS_PER_SHARD, records - first)
+    # There are 64 x 64 names: beyond that, shards grow.
+    per_shard = max(RECORDS_PER_SHARD, -(-records // 4096))
+    for number, first in enumerate(range(0, records, per_shard)):
+        count = min(per_shard, records - first)
         prefix = alphabet[number // 64 % 64] + alphabet[number % 64]
         # Normal values compress by about a quarter, as the released ones do.
         embeddings = np.clip(rng.normal(128, 40, (count, 10, 128)), 0, 255).astype(np.uint8)
@@ -128,6 +130,9 @@ def main() -> None:
                 runs[what].append(measure(what, source, output))
                 for path in output.glob("*") if output.exists() else ():
                     path.unlink()
+    counts = {run["records"] for results in runs.values() for run in results}
+    if counts != {args.records}:
+        raise SystemExit(f"wrote {args.records} records, but {counts} were read: the figures would mean nothing")
     cpu = {what: statistics.median(run["cpu_seconds"] for run in results) for what, results in runs.items()}
     summary = {
         "records": args.records,
