@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import http.server
@@ -9,6 +10,7 @@ import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -175,11 +177,19 @@ def test_two_fetches_do_not_write_into_one_file(server: Server, tmp_path: Path) 
             go(server, tmp_path)
 
 
-def test_an_unusable_folder_is_named(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "features.tar.gz.part").symlink_to("/dev/full")
-    (tmp_path / "features.tar.gz.part.json").write_text("{}")
-    with pytest.raises((StorageUnusable, OSError)):
+def test_a_full_disk_is_for_later_and_keeps_what_came(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = module._copy
+
+    def full(*arguments: Any) -> None:
+        copy(*arguments)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "_copy", full)
+    with pytest.raises(StorageUnusable, match=r"cannot be written \(No space left on device\)"):
         go(server, tmp_path)
+    assert "features.tar.gz.part" in names(tmp_path) and "features.tar.gz" not in names(tmp_path)
 
 
 def test_regions_have_their_urls(tmp_path: Path) -> None:
