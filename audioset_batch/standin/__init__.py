@@ -10,6 +10,7 @@ source a clip was cut. As a process of its own: `python -m audioset_batch.standi
 from audioset_batch.standin.catalog import Catalog, Outcome, Video
 from audioset_batch.standin.control import ControlClient, ControlError
 from audioset_batch.standin.faults import Allowance, Block, Fault, Trouble, Where
+from audioset_batch.standin.library import default_cache
 from audioset_batch.standin.options import Access
 from audioset_batch.standin.server import Standin
 
@@ -26,4 +27,5 @@ __all__ = [
     "Trouble",
     "Video",
     "Where",
+    "default_cache",
 ]

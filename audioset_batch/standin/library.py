@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import tempfile
 import threading
 from pathlib import Path
 
 from audioset_batch.standin.catalog import Video
 from audioset_batch.standin.delivery import OpenFile
+
+
+def default_cache() -> Path:
+    """A folder for synthesised media that outlives the process, one per user, in the system's temporary folder."""
+    folder = Path(tempfile.gettempdir()) / f"audioset-batch-standin-{getpass.getuser()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        return Path(tempfile.mkdtemp(prefix="audioset-batch-standin-"))
+    return folder
 
 
 class Library:

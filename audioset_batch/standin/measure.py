@@ -123,6 +123,8 @@ def _slot_starts(signal: Floats, correlation: Floats, length: int) -> list[float
         peak = low + int(np.argmax(correlation[low:high]))
         energy = float(np.sqrt(np.square(signal[peak : peak + length]).sum() * length * 0.5))
         if energy == 0 or correlation[peak] / energy < _MIN_LIKENESS:
+            if coarse >= correlation.size:
+                continue
             raise NotLocatable(f"no time code about sample {peak}: silence, damage, or other content")
         if 0 < peak < correlation.size - 1:
             starts.append(peak + _vertex(correlation, peak))
