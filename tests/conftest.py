@@ -31,7 +31,8 @@ def make_slurm() -> Iterator[Callable[..., PrivateSlurm]]:
         def make(**shape: object) -> PrivateSlurm:
             missing = missing_programs(accounting=bool(shape.get("accounting")))
             if missing:
-                text = f"NO SLURM HERE, NOT TESTED: {', '.join(missing)} missing (apt-get install slurm-wlm munge; for accounting slurmdbd mariadb-server)"
+                packages = "slurm-wlm munge; for accounting also slurmdbd mariadb-server"
+                text = f"NO SLURM HERE, NOT TESTED: {', '.join(missing)} missing (apt-get install {packages})"
                 if os.environ.get("CI", "").lower() in ("1", "true"):
                     pytest.fail(text)
                 pytest.skip(text)

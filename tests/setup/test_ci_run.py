@@ -20,7 +20,8 @@ def test_status_and_closing_lines(tmp_path: Path, status: int) -> None:
     make = tmp_path / "tools" / "make"
     make.write_text(
         '#!/bin/sh\necho "$* CI=$CI"\n'
-        'echo "=== short test summary info ==="; echo "FAILED tests/x.py::y"; echo "=== 1 failed, 2 passed in 3.45s ==="\n'
+        'echo "=== short test summary info ==="; echo "FAILED tests/x.py::y"\n'
+        'echo "=== 1 failed, 2 passed in 3.45s ==="\n'
         f"exit {status}\n"
     )
     make.chmod(0o755)

@@ -314,8 +314,12 @@ class PrivateSlurm:
     # -- faults and wishes
 
     def start_now(self, name: int | str) -> None:
-        """Let a pending job start now: a requeued one waits `cred_expire` + 1 s, which is 6 s here, otherwise."""
-        self.scontrol("update", f"JobId={name}", "StartTime=now")
+        """Let a pending job start within two seconds: a requeued one waits `cred_expire` + 1 s, 6 s here, otherwise.
+
+        Not at once: slurmd refuses a start in the very second in which it ended the job's last run ("Job credential
+        revoked"), and the job is then FAILED for good.
+        """
+        self.scontrol("update", f"JobId={name}", "StartTime=now+1")
 
     def end_in(self, name: int | str, seconds: int) -> None:
         """Let the time limit of a running job strike in so many seconds; its warning signal is then due at once."""
@@ -397,7 +401,10 @@ class PrivateSlurm:
     def logs(self, lines: int = 15) -> str:
         """Return the ends of the daemons' logs."""
         texts = []
-        for path in sorted((*self.folder.glob("*.log"), *self.folder.glob("*.out"))):
+        names = ["slurmctld", *(f"slurmd-{node}" for node in self.nodes), "slurmdbd", "munge"]
+        for path in (self.folder / f"{name}.log" for name in names):
+            if not path.exists():
+                continue
             tail = path.read_text(errors="replace").splitlines()[-lines:]
             texts.append("\n".join([f"== {path.name}", *tail]))
         return "\n".join(texts)
