@@ -7,6 +7,7 @@ Not part of the tests: resampy brings numba. In an environment of its own:
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import resampy
@@ -42,7 +43,8 @@ def main() -> None:
                 difference = np.abs(ours[:frames] - reference[:frames])
                 row[quality] = {"mean": round(float(difference.mean()), 5), "max": round(float(difference.max()), 4)}
             result[f"{name}, {rate} Hz"] = row
-    print(json.dumps({"resampy": resampy.__version__, "soxr": soxr.__version__, "deviation": result}, indent=2))
+    versions = {"resampy": resampy.__version__, "soxr": soxr.__version__}
+    sys.stdout.write(json.dumps({**versions, "deviation": result}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ def _register_embed(commands: argparse._SubParsersAction[argparse.ArgumentParser
         "or SIGUSR1.",
     )
     parser.add_argument("folder", nargs="?", type=Path, metavar="DATADIR", help="data directory or folder of audio")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="take `data_dir` from this config if none is named")
     parser.add_argument("--out", type=Path, metavar="DIR", help="output folder (default: DATADIR/embeddings)")
     parser.add_argument("--format", choices=("tfrecord", "parquet"), default="tfrecord")
     parser.add_argument("--shard", type=shard_of, metavar="K/N", help="only part K of N, e.g. in an array job")
@@ -78,11 +79,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--batch-size and --threads must be at least 1")
     if args.smoke_test:
         return _run_smoke_test(args)
-    if args.folder is None:
-        raise UsageError("name a data directory or a folder of audio, or --smoke-test")
-    root = args.folder.expanduser().resolve()
-    if not root.is_dir():
-        raise UsageError(f"{root}: no such folder")
+    root = _root(args)
     stopping = _listen_for_signals()
     clips, shard = _clips(args, root)
     if not clips and shard.count == 1:
@@ -90,23 +87,39 @@ def run(args: argparse.Namespace) -> int:
     return _embed(args, root, clips, shard, stopping)
 
 
+def _root(args: argparse.Namespace) -> Path:
+    folder: Path | None = args.folder
+    if folder is None and args.config is not None:
+        from audioset_batch.config import load_config
+
+        folder = load_config(args.config, []).data_dir
+    if folder is None:
+        raise UsageError("name a data directory or a folder of audio (or a --config that does), or --smoke-test")
+    root = folder.expanduser().resolve()
+    if not root.is_dir():
+        raise UsageError(f"{root}: no such folder")
+    return root
+
+
 def _embed(
     args: argparse.Namespace, root: Path, clips: list[Clip], shard: ShardOf, stopping: list[int]
 ) -> int:
+    from audioset_batch.errors import Interrupted
     from audioset_batch.vggish.job import run_job
     from audioset_batch.vggish.store import ShardStore
 
+    progress = _Progress()
     engine = _engine(args)
     out = args.out.expanduser().resolve() if args.out else root / "embeddings"
     store = ShardStore(out, shard, args.format, engine.provenance(), overwrite=args.overwrite)
-    result = run_job(
-        clips,
-        engine,
-        store,
-        threads=args.threads or _cpus(),
-        stop=lambda: bool(stopping),
-        progress=_Progress(),
-    )
+    threads = args.threads or _cpus()
+    try:
+        result = run_job(clips, engine, store, threads=threads, stop=lambda: bool(stopping), progress=progress)
+    except Interrupted:
+        # A job that gets nothing done before its time limit would go round for ever.
+        if progress.any:
+            _requeue()
+        raise
     _print_result(result, store.sidecar)
     return 1 if result.damaged else 0
 
@@ -184,6 +197,14 @@ def _listen_for_signals() -> list[int]:
     return received
 
 
+def _requeue() -> None:
+    """Under SLURM, put this job back into the queue; it continues where it stopped."""
+    from audioset_batch.adapters.slurm import JobIdentity, requeue
+
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    requeue(JobIdentity.from_environment(), 0)
+
+
 def _cpus() -> int:
     import os
 
@@ -195,8 +216,10 @@ class _Progress:
 
     def __init__(self) -> None:
         self._begun = self._said = time.monotonic()
+        self.any = False
 
     def __call__(self, done: int, planned: int) -> None:
+        self.any = True
         now = time.monotonic()
         if now - self._said >= _PROGRESS_SECONDS:
             self._said = now

@@ -41,7 +41,7 @@ def manifest_tree(root: Path, count: int, *, tar: bool = False) -> Path:
     tar_path = "data/eval_segments/tar/eval_segments.01.000000.tar"
     (root / tar_path).parent.mkdir(parents=True, exist_ok=True)
     (root / "data/eval_segments/audio").mkdir(parents=True, exist_ok=True)
-    archive = tarfile.open(root / tar_path, "w") if tar else None
+    archive = tarfile.open(root / tar_path, "w") if tar else None  # noqa: SIM115 - closed below, if opened
     for i in range(count):
         subset = "eval_segments" if i % 2 else "balanced_train_segments"
         ytid = f"-{i:02d}_abcdefg"

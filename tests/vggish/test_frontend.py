@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from audioset_batch.vggish import frontend
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from audioset_batch.vggish import frontend
 
 
 def tone() -> np.ndarray:
@@ -80,6 +81,7 @@ def slow_log_mel(samples: np.ndarray) -> np.ndarray:
     return np.array(rows).reshape(-1, 64)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2500), st.integers(0, 2**32 - 1))
 def test_agrees_with_the_definition(samples: int, seed: int):
     noise = np.random.default_rng(seed).uniform(-1, 1, samples)

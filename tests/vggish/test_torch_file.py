@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audioset_batch.errors import InputRefused
@@ -65,6 +65,7 @@ def test_code_in_a_pickle_does_not_run(tmp_path: Path, legacy: bool):
     assert not marker.exists()
 
 
+@settings(deadline=None)
 @given(st.sampled_from(FILES), st.data())
 def test_damage_is_refused_or_harmless(tmp_path_factory: pytest.TempPathFactory, source: Path, data: st.DataObject):
     content = bytearray(source.read_bytes())

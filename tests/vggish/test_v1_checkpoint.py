@@ -59,7 +59,8 @@ def test_blocks_and_shared_prefixes(tmp_path: Path, per_block: int):
 
 
 @pytest.mark.parametrize(
-    ("options", "text"), [({"compression": 1}, "compressed"), ({"sliced": True}, "slices"), ({"dtype": 2}, "data type 2")]
+    ("options", "text"),
+    [({"compression": 1}, "compressed"), ({"sliced": True}, "slices"), ({"dtype": 2}, "data type 2")],
 )
 def test_what_it_cannot_read_is_named(tmp_path: Path, options: dict[str, int], text: str):
     write_v1(tmp_path / "x.ckpt", {"a": np.ones((2, 2), np.float32)}, **options)
@@ -67,7 +68,7 @@ def test_what_it_cannot_read_is_named(tmp_path: Path, options: dict[str, int], t
         read_v1_checkpoint(tmp_path / "x.ckpt", ["a"])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
 @given(st.data())
 def test_a_changed_byte_is_noticed(tmp_path: Path, data: st.DataObject):
     content = bytearray(TENSORFLOW.read_bytes())
@@ -84,6 +85,7 @@ def test_a_changed_byte_is_noticed(tmp_path: Path, data: st.DataObject):
         assert at > len(content) - 200
 
 
+@settings(deadline=None)
 @given(st.integers(0, TENSORFLOW.stat().st_size - 1))
 def test_truncation_is_noticed(tmp_path_factory: pytest.TempPathFactory, size: int):
     path = tmp_path_factory.getbasetemp() / "cut.ckpt"

@@ -1,0 +1,50 @@
+#!/bin/bash
+# VGGish embeddings of the clips of a merged data directory; task K of N embeds part K of N:
+#
+#     sbatch --array=1-10 jobs/embed.s
+#     sbatch --array=1-4 --gres=gpu:1 jobs/embed.s --batch-size 512
+#
+# First, where there is internet access: audioset-batch fetch-weights. Arguments go on to `audioset-batch embed`. The
+# array must start at 1 without gaps; submit the same range again for what is missing.
+#
+#SBATCH --job-name=embed
+#SBATCH --output=embed-%A_%a.log
+#SBATCH --open-mode=append
+#SBATCH --ntasks=1
+#SBATCH --cpus-per-task=4
+#SBATCH --mem=8G
+#SBATCH --time=24:00:00
+# Preempted or out of time, a task goes back to the queue and continues where it was.
+#SBATCH --requeue
+#SBATCH --signal=B:USR1@120
+##SBATCH --account=YOUR_ACCOUNT
+##SBATCH --partition=YOUR_PARTITION
+#
+# Environment (all optional):
+#   AUDIOSET_CONFIG   the YAML file                           default: configs/default.yaml of the checkout
+#   DATADIR           the data directory                      default: data_dir of the config
+#   SRCDIR            the checkout                            default: the folder from which you submit
+#   AUDIOSET_WEIGHTS  folder of the weights, seen by all nodes; default: the user's cache folder
+#   KERAS_BACKEND     jax, torch or tensorflow                default: the first that is installed
+
+set -euo pipefail
+
+if [ -z "${SLURM_ARRAY_TASK_ID:-}" ]; then
+    echo "embed: this is an array job; submit it so: sbatch --array=1-10 jobs/embed.s" >&2
+    exit 2
+fi
+if [ "${SLURM_ARRAY_TASK_MIN:-1}" != 1 ]; then
+    echo "embed: the array must start at 1, not at $SLURM_ARRAY_TASK_MIN" >&2
+    exit 2
+fi
+SRCDIR=${SRCDIR:-$SLURM_SUBMIT_DIR} # not the folder of $0, which is SLURM's spool copy
+if [ ! -r "$SRCDIR/jobs/environment.sh" ]; then
+    echo "embed: $SRCDIR is not the checkout; submit from there, or set SRCDIR" >&2
+    exit 2
+fi
+# shellcheck source=jobs/environment.sh
+. "$SRCDIR/jobs/environment.sh"
+
+# exec, so that Python is the batch process and gets the warning (USR1) itself.
+exec audioset-batch embed ${DATADIR:+"$DATADIR"} --config "${AUDIOSET_CONFIG:-$SRCDIR/configs/default.yaml}" \
+    --shard "$SLURM_ARRAY_TASK_ID/${SLURM_ARRAY_TASK_MAX:-$SLURM_ARRAY_TASK_ID}" "$@"
