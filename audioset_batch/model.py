@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from audioset_batch.reasons import Reason, Status
@@ -49,6 +50,19 @@ class Segment:
     @property
     def duration_ms(self) -> int:
         return self.end_ms - self.start_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """Verified temporary files of one segment, ready to be published.
+
+    Attributes:
+        columns: The manifest's columns about the media.
+    """
+
+    audio: Path
+    video: Path | None
+    columns: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,8 +27,6 @@ from audioset_batch.adapters.youtube_errors import Evidence, classify, short
 from audioset_batch.errors import EgressBlocked, SegmentTransient, SegmentUnavailable, UsageError
 from audioset_batch.reasons import Reason
 
-YTDLP_VERSION: Final[str] = yt_dlp.version.__version__
-
 _SOCKET_TIMEOUT: Final = 20.0
 _CHUNK: Final = 64 * 1024
 _SKIP_LIMIT: Final = 8 * 1024 * 1024

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--reset of everything is not what you want: name --reason, --status or --ytid")
     statuses = args.status or (() if args.ytid or args.reason else (Status.UNAVAILABLE, Status.FAILED))
     choice = Choice(statuses, args.reason, args.ytid)
-    counts = reset(DataDir(root), choice, Holder.here()) if args.reset else count(DataDir(root), choice)
+    counts = reset(DataDir(root), choice, Holder.current()) if args.reset else count(DataDir(root), choice)
     for (status, reason), number in sorted(counts.items()):
         print(f"{status:<12} {reason:<20} {number:>10,}")
     print(f"{'reset' if args.reset else 'fitting'}: {counts.total():,}")

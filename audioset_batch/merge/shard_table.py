@@ -86,7 +86,7 @@ def shard_table(data: DataDir, shard: ShardId, on_problem: Callable[[LineProblem
     seen: set[Key] = set()
     repeated: list[Key] = []
     indices: list[int | None] = []
-    unseen = []
+    unseen: list[dict[str, object]] = []
     for segment, key in zip(segments, keys, strict=True):
         if key in seen:
             repeated.append(key)

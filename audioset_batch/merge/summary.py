@@ -73,5 +73,4 @@ class Tally:
         frame.insert(0, "planned", frame.sum(axis=1))
         frame.insert(0, "name", [names.get(str(mid), "") for mid in frame.index])
         frame = frame.sort_values(["planned", "name"], ascending=[False, True])
-        records: list[dict[str, Any]] = frame.rename_axis("mid").reset_index().to_dict("records")
-        return records
+        return [{str(k): v for k, v in row.items()} for row in frame.rename_axis("mid").reset_index().to_dict("records")]

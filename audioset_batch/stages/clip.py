@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from audioset_batch.adapters.media import (
-    StreamHint,
-    convert_audio,
-    cut_audio,
-    cut_video,
-    verify_audio,
-    verify_video,
-    write_audio,
-)
+from audioset_batch.adapters.media.audio import cut_audio
+from audioset_batch.adapters.media.convert import convert_audio
+from audioset_batch.adapters.media.source import StreamHint
+from audioset_batch.adapters.media.verify import verify_audio
+from audioset_batch.adapters.media.write import write_audio
 from audioset_batch.adapters.publish import storage
 from audioset_batch.adapters.ytdlp import Resolved, Stream, YtDlpClient
 from audioset_batch.config import Config
 from audioset_batch.errors import SegmentUnavailable
-from audioset_batch.model import Segment
+from audioset_batch.model import Clip, Segment
 from audioset_batch.reasons import Reason
-
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """Verified temporary files of one segment, ready to be published.
-
-    Attributes:
-        columns: The manifest's columns about the media.
-    """
-
-    audio: Path
-    video: Path | None
-    columns: dict[str, Any] = field(default_factory=dict)
 
 
 def make_clip(segment: Segment, client: YtDlpClient, config: Config, stem: Path, deadline: float) -> Clip:
@@ -58,23 +40,34 @@ def make_clip(segment: Segment, client: YtDlpClient, config: Config, stem: Path,
             Reason.SEGMENT_PAST_END,
             f"the video lasts {resolved.duration_seconds:g} s, the segment starts at {segment.start_ms / 1000:g} s",
         )
+    limit = config.worker.max_clip_bytes
     source = client.open(resolved.audio, deadline)
-    clip = convert_audio(cut_audio(source, segment.start_ms, segment.end_ms, hint=_hint(resolved, resolved.audio)), config.audio)
+    cut = cut_audio(source, segment.start_ms, segment.end_ms, hint=_hint(resolved, resolved.audio), max_bytes=limit)
+    clip = convert_audio(cut, config.audio)
     audio = stem.with_name(f"{stem.name}.{config.audio.format}")
     with storage(audio.parent):
         write_audio(clip, audio, config.audio)
         facts = verify_audio(audio, clip, config.audio)
-    columns: dict[str, Any] = {}
-    video = None
-    if resolved.video is not None:
-        video = stem.with_name(f"{stem.name}.{config.video.format}")
-    return Clip(audio, video, columns)
+    columns: dict[str, Any] = {
+        "format_id": resolved.audio.format_id,
+        "source_sample_rate": clip.source_sample_rate,
+        "duration_seconds": round(facts.duration_seconds, 6),
+        "sample_rate": facts.sample_rate,
+        "channels": facts.channels,
+        "frames": facts.frames,
+        "audio_bytes": facts.bytes,
+        "audio_sha256": facts.sha256,
+        "silent": facts.silent,
+        "peak_dbfs": facts.peak_dbfs,
+        "rms_dbfs": facts.rms_dbfs,
+    }
+    return Clip(audio, None, columns)
 
 
 def _hint(resolved: Resolved, stream: Stream) -> StreamHint:
     return StreamHint(
-        container=stream.container,
-        codec=stream.codec,
         duration_seconds=resolved.duration_seconds,
-        size=stream.size,
+        content_length=stream.size,
+        has_audio=stream.has_audio,
+        has_video=stream.has_video,
     )

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from audioset_batch.model import Segment
-from audioset_batch.stages.clip import Clip
+from audioset_batch.model import Clip, Segment
 
 
 class Kind(StrEnum):

@@ -18,11 +18,14 @@ from multiprocessing.context import ForkServerProcess
 from typing import Final
 
 from audioset_batch.config import Config
-from audioset_batch.worker.child import serve
 from audioset_batch.worker.messages import Attempt, Job
 
 _HANG_SLACK: Final = 10.0
 """A try that overruns its timeout by this many seconds hangs in native code: only a kill ends it."""
+
+
+_CHILD: Final = "audioset_batch.worker.child"
+"""Imported once, by the fork server; this process needs neither yt-dlp nor FFmpeg."""
 
 
 @dataclass(slots=True)
@@ -62,17 +65,19 @@ class Pool:
     def __init__(self, config: Config, processes: int, threads: int) -> None:
         self._config = config
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([serve.__module__])
+        self._context.set_forkserver_preload([_CHILD])
         share, extra = divmod(threads, processes)
         self._threads = [share + (index < extra) for index in range(processes)]
         self._processes: list[_Process | None] = [None] * processes
 
     def __enter__(self) -> Pool:
-        for index in range(len(self._processes)):
-            self._start(index)
-        return self
+        return self  # processes start with their first job: a shard with nothing to do costs none
 
     def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        """End all processes and what they are working on; new jobs start new ones."""
         for worker in self._processes:
             if worker is not None:
                 worker.pipe.close()
@@ -82,7 +87,7 @@ class Pool:
 
     def _start(self, index: int) -> _Process:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=serve, args=(theirs, self._config, self._threads[index]), daemon=True)
+        process = self._context.Process(target=_serve, args=(theirs, self._config, self._threads[index]), daemon=True)
         with _signals_blocked():
             process.start()
         theirs.close()
@@ -185,3 +190,9 @@ def default_processes(threads: int) -> int:
     given = os.environ.get("SLURM_CPUS_PER_TASK", "")
     cpus = int(given) if given.isdigit() and int(given) > 0 else len(os.sched_getaffinity(0))
     return max(1, min(cpus, threads))
+
+
+def _serve(pipe: connection.Connection, config: Config, threads: int) -> None:
+    from audioset_batch.worker.child import serve
+
+    serve(pipe, config, threads)

@@ -7,6 +7,7 @@ import socket
 from dataclasses import dataclass, field
 from typing import Any
 
+from audioset_batch.adapters.lease import Holder
 from audioset_batch.adapters.slurm import JobIdentity
 from audioset_batch.model import ManifestRow, Segment
 from audioset_batch.reasons import Reason, Status
@@ -20,6 +21,10 @@ class Recorder:
     job: JobIdentity
     ytdlp_version: str
     host: str = field(default_factory=socket.gethostname)
+
+    def holder(self) -> Holder:
+        """This worker as the holder of a lease."""
+        return Holder.current(self.job.job_id, self.job.restart_count)
 
     def row(
         self,

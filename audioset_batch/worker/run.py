@@ -8,13 +8,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 from audioset_batch.adapters.slurm import JobIdentity, requeue
-from audioset_batch.adapters.ytdlp import YTDLP_VERSION, parse_args
 from audioset_batch.config import Config
-from audioset_batch.egress import EgressPool
 from audioset_batch.errors import EgressExhausted, ShardHeld, StopEarly, StorageUnusable, UsageError
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.reasons import Status
@@ -23,6 +22,7 @@ from audioset_batch.worker.pool import Pool, default_processes
 from audioset_batch.worker.rows import Recorder
 from audioset_batch.worker.shard import ShardResult, ShardRun
 from audioset_batch.worker.stop import StopRequest, ignore_term, stop_on_signals
+from audioset_batch.worker.ways import EgressPool
 
 _STORAGE_PAUSE: Final = 600.0
 """Seconds before a requeued task looks again at a filesystem that was full or gone."""
@@ -72,7 +72,6 @@ def run_shards(config: Config, data: DataDir, shards: Sequence[ShardId]) -> RunR
         ShardHeld: another worker has one of the shards; the others were worked through.
         StopEarly: a signal, a blocked egress or an unusable filesystem ended the run.
     """
-    parse_args(config.youtube.args)
     job = JobIdentity.from_environment()
     recorded = 0
     try:
@@ -80,7 +79,7 @@ def run_shards(config: Config, data: DataDir, shards: Sequence[ShardId]) -> RunR
             counts: Counter[Status] = Counter()
             held: ShardHeld | None = None
             for shard in shards:
-                run = ShardRun(config, data, shard, pool, egress, stop, Recorder(shard.number, job, YTDLP_VERSION))
+                run = ShardRun(config, data, shard, pool, egress, stop, Recorder(shard.number, job, version("yt-dlp")))
                 try:
                     result: ShardResult = run.run()
                     counts += result.counts

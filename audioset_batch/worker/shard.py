@@ -23,7 +23,6 @@ from typing import Any, Final
 from audioset_batch.adapters.lease import Lease
 from audioset_batch.adapters.publish import storage
 from audioset_batch.config import Config
-from audioset_batch.egress import EgressPool, Grant, Wait
 from audioset_batch.errors import EgressExhausted, Interrupted, StopEarly, StorageUnusable, UsageError
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import Segment
@@ -39,6 +38,7 @@ from audioset_batch.worker.rows import Recorder
 from audioset_batch.worker.sink import FilesSink, Sink
 from audioset_batch.worker.stop import StopRequest
 from audioset_batch.worker.todo import Entry, Todo, backoff, in_order
+from audioset_batch.worker.ways import EgressPool, Grant, Wait
 
 _TICK: Final = 0.5
 _log = logging.getLogger(__name__)
@@ -95,7 +95,6 @@ class ShardRun:
         self._recorder = recorder
         self._flying: dict[int, _Flying] = {}
         self._numbers = itertools.count(1)
-        self._held_back: list[tuple[Entry, Attempt, Grant]] = []
         self.recorded = 0
 
     def run(self) -> ShardResult:
@@ -212,7 +211,6 @@ class ShardRun:
         if attempt.kind is Kind.BLOCKED:
             _log.warning("egress %s is blocked: %s", grant.name, attempt.detail)
             grant.blocked(attempt.detail)
-            self._release_held_back(grant.index)
             if entry is not None:
                 self._todo.put_back(entry)
             return
@@ -295,7 +293,7 @@ class ShardRun:
         if self._flying:
             _log.info("%s: dropped %d segments in flight; they stay pending", self._shard, len(self._flying))
             self._flying.clear()
-            self._pool.restart()
+            self._pool.kill()
 
     # Temporary files
 

@@ -6,8 +6,7 @@ from typing import Any, Protocol
 
 from audioset_batch.adapters.publish import publish
 from audioset_batch.layout import DataDir
-from audioset_batch.model import Segment
-from audioset_batch.stages.clip import Clip
+from audioset_batch.model import Clip, Segment
 
 
 class Sink(Protocol):
