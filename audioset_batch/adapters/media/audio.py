@@ -10,6 +10,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from audioset_batch.adapters.media.decoding import open_decoder
 from audioset_batch.adapters.media.demux import Media, Sample, Track, Want
 from audioset_batch.adapters.media.source import DEFAULT_MAX_BYTES, ByteSource, StreamHint
 from audioset_batch.errors import SegmentTransient, SegmentUnavailable
@@ -149,29 +150,6 @@ def decode_audio(track: Track, samples: list[Sample], start: Fraction, stop: Fra
     if length <= 0:
         raise _past_end(label, start)
     return AudioClip(out[:length], rate, rate, track.codec)
-
-
-def open_decoder(track: Track, label: str) -> av.CodecContext:
-    """A decoder for `track`, single-threaded and with a limit on the size of pictures.
-
-    Raises:
-        SegmentTransient: `decode_error` if FFmpeg has no such decoder or refuses its configuration.
-    """
-    try:
-        context = av.CodecContext.create(track.codec, "r")
-        if track.extradata:
-            context.extradata = track.extradata
-        if track.kind == "audio":
-            audio: Any = context
-            audio.sample_rate = track.sample_rate
-            audio.layout = {1: "mono", 2: "stereo"}.get(track.channels, f"{max(track.channels, 1)} channels")
-        else:
-            context.options = {"max_pixels": str(8192 * 4352)}
-        context.thread_count = 1
-        context.open()
-    except (av.FFmpegError, ValueError) as error:
-        raise SegmentTransient(Reason.DECODE_ERROR, f"{label}: cannot decode {track.codec}: {error}") from error
-    return context
 
 
 def _as_float(frame: Any) -> npt.NDArray[np.float32]:

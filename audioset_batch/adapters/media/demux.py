@@ -76,6 +76,9 @@ class Media(Protocol):
     def tracks(self) -> Sequence[Track]:
         """All tracks that can be decoded."""
 
+    def keyframe(self, track: Track, time: Fraction) -> Fraction | None:
+        """When the last keyframe at or before `time` is shown, if the index says so before anything is read."""
+
     def read(self, wants: Sequence[Want]) -> list[list[Sample]]:
         """Fetch and return the samples of each want, in as few requests as possible.
 

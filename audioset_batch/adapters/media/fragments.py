@@ -85,6 +85,9 @@ class FragmentedMp4:
     def tracks(self) -> Sequence[Track]:
         return [track.track for track in self._movie.tracks]
 
+    def keyframe(self, track: Track, time: Fraction) -> Fraction | None:
+        return None
+
     def read(self, wants: Sequence[Want]) -> list[list[Sample]]:
         return [self._read(want) for want in wants]
 
@@ -149,7 +152,7 @@ class FragmentedMp4:
 
     def _moof_bytes(self, number: int) -> int:
         ticks = int(self._index.start[number + 1] - self._index.start[number])
-        return 256 + int(self._moof_rate * ticks)
+        return 512 + int(self._moof_rate * ticks * 1.05)
 
     def _measure_first_moof(self) -> float:
         """Bytes of `moof` per tick of the index, from the first fragment if it is here; else a guess for AAC."""

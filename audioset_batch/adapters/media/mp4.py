@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Final
 
 from audioset_batch.adapters.media.boxes import MAX_INDEX_BYTES, BoxHeader, Movie, parse_movie, read_header
@@ -84,6 +85,10 @@ class ProgressiveMp4:
     @property
     def tracks(self) -> Sequence[Track]:
         return [track.track for track in self._movie.tracks]
+
+    def keyframe(self, track: Track, time: Fraction) -> Fraction | None:
+        cut = self._cut(Want(track, time, time + track.time_base, Fraction(0)))
+        return int(cut.pts[0]) * track.time_base if len(cut) else None
 
     def read(self, wants: Sequence[Want]) -> list[list[Sample]]:
         cuts = [self._cut(want) for want in wants]

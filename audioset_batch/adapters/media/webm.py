@@ -19,7 +19,7 @@ from audioset_batch.adapters.media.webm_header import OPUS_RATE, Header, parse_h
 
 _WORTH_A_SEARCH: Final = 16 << 10
 """Bytes that interpolating has to save."""
-_MARGIN: Final = 6 << 10
+_MARGIN: Final = 4 << 10
 _OPUS_GRID: Final = 120
 """The shortest Opus frame, 2.5 ms: what block times of whole milliseconds are rounded from."""
 _ROUNDED_TO_ZERO_MS: Final = 2
@@ -70,6 +70,9 @@ class WebM:
     @property
     def tracks(self) -> Sequence[Track]:
         return [self._header.track]
+
+    def keyframe(self, track: Track, time: Fraction) -> Fraction | None:
+        return None
 
     def read(self, wants: Sequence[Want]) -> list[list[Sample]]:
         return [self._read(want) for want in wants]
@@ -154,7 +157,7 @@ class WebM:
         begin, end = self._cue_byte(cue), self._cue_byte(cue + 1)
         ticks = max(self._cue_time(cue + 1) - self._header.cue_time[cue], 1)
         share = min(max(Fraction(time - self._header.cue_time[cue], ticks), Fraction(0)), Fraction(1))
-        margin = _MARGIN + (end - begin) // (12 if self._header.track.kind == "video" else 32)
+        margin = _MARGIN + (end - begin) // (12 if self._header.track.kind == "video" else 40)
         return min(max(begin + int(share * (end - begin)) + sign * margin, begin), end)
 
     def _cue_byte(self, index: int) -> int:
