@@ -11,7 +11,18 @@ from collections.abc import Sequence
 
 from audioset_batch.errors import AudiosetBatchError, StopRun
 
-COMMAND_MODULES = ("prep_cmd", "worker_cmd", "download_cmd", "merge_cmd", "retry_cmd", "adopt_cmd")
+COMMAND_MODULES = (
+    "prep_cmd",
+    "worker_cmd",
+    "download_cmd",
+    "merge_cmd",
+    "retry_cmd",
+    "adopt_cmd",
+    "features_cmd",
+    "embed_cmd",
+    "train_cmd",
+    "demo_cmd",
+)
 """Modules of this package with `register(commands)`; they import nothing heavy at the top."""
 
 

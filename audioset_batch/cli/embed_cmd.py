@@ -101,9 +101,7 @@ def _root(args: argparse.Namespace) -> Path:
     return root
 
 
-def _embed(
-    args: argparse.Namespace, root: Path, clips: list[Clip], shard: ShardOf, stopping: list[int]
-) -> int:
+def _embed(args: argparse.Namespace, root: Path, clips: list[Clip], shard: ShardOf, stopping: list[int]) -> int:
     from audioset_batch.errors import Interrupted
     from audioset_batch.vggish.job import run_job
     from audioset_batch.vggish.store import ShardStore
