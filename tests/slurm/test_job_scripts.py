@@ -15,7 +15,6 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 # Stands in for the console command: tells how it was started and which signals arrive; has a helper, as sox is.
 RECORDER = """\
-#!{python}
 import json, os, pathlib, signal, subprocess, sys, time
 seen = []
 for name in ("USR1", "TERM"):
@@ -47,7 +46,9 @@ def checkout(tmp_path: Path) -> Path:
     shutil.copy(CHECKOUT / "audiosetdl-job-array.s", root)
     (root / ".venv/bin/python").symlink_to(sys.executable)
     command = root / ".venv/bin/audioset-batch"
-    command.write_text(RECORDER.format(python=sys.executable))
+    (root / "recorder.py").write_text(RECORDER)
+    # no "#!" with the path of Python, which may hold spaces
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{root}/recorder.py" "$@"\n')
     command.chmod(0o755)
     return root
 
@@ -128,7 +129,7 @@ def test_wrong_use_is_named(
 def test_missing_environment_names_setup(slurm: PrivateSlurm, checkout: Path) -> None:
     shutil.rmtree(checkout / ".venv")
     path = ":".join(
-        folder for folder in os.environ["PATH"].split(":") if not (Path(folder) / "audioset-batch").exists()
+        folder for folder in os.environ["PATH"].split(":") if not os.access(f"{folder}/audioset-batch", os.X_OK)
     )
     job = slurm.sbatch("--array=1", "--output=said.txt", "audiosetdl-job-array.s", cwd=checkout, env={"PATH": path})
     assert slurm.wait(job)[1].exit_code == 2
