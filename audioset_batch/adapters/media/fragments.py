@@ -116,20 +116,18 @@ class FragmentedMp4:
         base = track.track.time_base
         lo = int((want.start - want.preroll) // base)
         hi = -int(-want.stop // base)
-        # The index counts in media time like the fragments, where audio's priming comes first; for video the
-        # edit list takes back what reordering delayed, so that a keyframe is shown at its decode time.
-        shift = track.shift if track.track.kind == "audio" else 0
+        # Some writers count the index in media time, where audio's priming comes first, others in presentation
+        # time: so the first fragment is looked up by the one and the last by the other, to have enough with both.
         rescale = base * self._index.scale
-        last_of = self._index.start
-        first = int(np.searchsorted(last_of, int((lo - shift) * rescale), side="right")) - 1
-        last = int(np.searchsorted(last_of, int((hi - shift) * rescale), side="left")) - 1
+        starts = self._index.start
+        first = int(np.searchsorted(starts, int(lo * rescale), side="right")) - 1
+        last = int(np.searchsorted(starts, int((hi - _priming(track)) * rescale), side="left")) - 1
         return _Span(max(first, 0), min(last, len(self._index) - 1), lo, hi)
 
     def _share(self, track: Mp4Track, number: int, tick: int) -> Fraction:
         """How far into fragment `number` the presentation tick lies, 0 to 1."""
-        shift = track.shift if track.track.kind == "audio" else 0
         begin, end = (int(t) for t in self._index.start[number : number + 2])
-        at = (tick - shift) * track.track.time_base * self._index.scale
+        at = tick * track.track.time_base * self._index.scale
         return min(max((at - begin) / max(end - begin, 1), Fraction(0)), Fraction(1))
 
     def _first_byte(self, track: Mp4Track, span: _Span) -> int:
@@ -145,7 +143,7 @@ class FragmentedMp4:
         if (span.last, track.track.number) in self._tables:
             table = self._fragment(track, span.last).cut(span.lo, span.hi, track.track.kind == "video")
             return int((table.offset + table.size).max()) if len(table) else begin
-        share = self._share(track, span.last, span.hi)
+        share = self._share(track, span.last, span.hi - _priming(track))
         head = self._moof_bytes(span.last)
         guess = begin + head + int(share * (end - begin - head) * Fraction(21, 20)) + _END_MARGIN
         return end if end - guess < _WORTH_A_REQUEST // 2 else guess
@@ -184,3 +182,11 @@ class FragmentedMp4:
         table = concat(parts)
         self._tables[number, track.track.number] = table
         return table
+
+
+def _priming(track: Mp4Track) -> int:
+    """Ticks from media to presentation time of audio, negative.
+
+    Zero for video, whose edit list only takes back what reordering delayed: a keyframe is shown at its decode time.
+    """
+    return track.shift if track.track.kind == "audio" else 0
