@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from audioset_batch.standin.catalog import Video
 from audioset_batch.standin.faults import Block, Fault
-from audioset_batch.standin.wire import BadRequest, answer, read_request
+from audioset_batch.standin.wire import STOP_POLL_SECONDS, BadRequest, answer, read_request
 
 if TYPE_CHECKING:
     from audioset_batch.standin.server import Standin
@@ -34,7 +34,9 @@ class ControlServer(socketserver.ThreadingTCPServer):
     def __init__(self, standin: Standin, port: int) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.methods = _methods(standin)
-        self._thread = threading.Thread(target=self.serve_forever, name="standin-control", daemon=True)
+        self._thread = threading.Thread(
+            target=self.serve_forever, args=(STOP_POLL_SECONDS,), name="standin-control", daemon=True
+        )
 
     @property
     def url(self) -> str:

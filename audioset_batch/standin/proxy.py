@@ -14,7 +14,7 @@ import trustme
 
 from audioset_batch.standin.delivery import Outlet
 from audioset_batch.standin.site import HOSTS, Site
-from audioset_batch.standin.wire import BadRequest, HangUp, answer, read_request, reset
+from audioset_batch.standin.wire import STOP_POLL_SECONDS, BadRequest, HangUp, answer, read_request, reset
 
 _CONNECTED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
@@ -56,7 +56,9 @@ class Proxy(socketserver.ThreadingTCPServer):
         self.context = context
         self._lock = threading.Lock()
         self._live: set[socket.socket] = set()
-        self._thread = threading.Thread(target=self.serve_forever, name=f"standin-{egress}", daemon=True)
+        self._thread = threading.Thread(
+            target=self.serve_forever, args=(STOP_POLL_SECONDS,), name=f"standin-{egress}", daemon=True
+        )
 
     @property
     def url(self) -> str:

@@ -11,6 +11,9 @@ from http import HTTPStatus
 from typing import BinaryIO, Final
 from urllib.parse import parse_qs, urlsplit
 
+STOP_POLL_SECONDS: Final = 0.1
+"""How soon a server notices that it shall stop."""
+
 _MAX_LINE: Final = 65_536
 _MAX_HEADERS: Final = 200
 _MAX_BODY: Final = 8 * 1024 * 1024
