@@ -1,0 +1,20 @@
+"""The ways out to the internet: their budgets, pauses and probes, shared by all tasks through a folder."""
+
+from audioset_batch.egress.guard import Verdict
+from audioset_batch.egress.pool import EgressPool, Grant, Wait
+from audioset_batch.egress.redact import redact, redact_proxy
+from audioset_batch.egress.shared import Pause, read_pauses
+from audioset_batch.egress.status import EgressStatus, read_egress_status
+
+__all__ = [
+    "EgressPool",
+    "EgressStatus",
+    "Grant",
+    "Pause",
+    "Verdict",
+    "Wait",
+    "read_egress_status",
+    "read_pauses",
+    "redact",
+    "redact_proxy",
+]

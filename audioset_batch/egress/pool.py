@@ -1,0 +1,236 @@
+"""All egresses of one task: who may resolve now, through which, and what to do when none is open."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Protocol, Self
+
+from audioset_batch.adapters.lease import Holder
+from audioset_batch.config.schema import Egress, Probe
+from audioset_batch.egress.guard import Verdict
+from audioset_batch.egress.lane import Closed, Lane, Ticket
+from audioset_batch.egress.shared import SharedEgress
+from audioset_batch.egress.status import EgressStatus, read_egress_status
+from audioset_batch.errors import EgressExhausted, Interrupted, StorageUnusable
+from audioset_batch.reasons import Reason
+
+_LONGEST_NAP: Final = 0.2
+
+
+class Stop(Protocol):
+    """What `threading.Event` and the worker's stop request have in common."""
+
+    def is_set(self) -> bool:
+        """True once somebody asked to stop."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """No egress has a resolve to give now; ask again after `seconds` (later wastes slots, earlier does no harm)."""
+
+    seconds: float
+
+
+class Grant:
+    """Leave for one resolve, to be begun at once. Report how it went exactly once; later reports do nothing.
+
+    Attributes:
+        index: Of the egress in the config.
+        name: Of the egress.
+        probe_ytid: For a probe, the video to resolve; else "".
+    """
+
+    def __init__(self, pool: EgressPool, index: int, lane: Lane, ticket: Ticket) -> None:
+        self.index = index
+        self.name = lane.config.name
+        self.probe_ytid = ticket.probe
+        self._pool = pool
+        self._lane = lane
+        self._ticket = ticket
+        self._open = True
+        self._ended_at = 0
+        self._held = False
+
+    def answered(self, reason: str = "", detail: str = "") -> Verdict:
+        """YouTube answered about the video: "" for success, else a `Reason`; a failed download is its own reason.
+
+        Returns RECORD, or HOLD for `nonexistent`: then record it only when `verdict` says so, for a soft ban looks
+        like that.
+
+        Raises:
+            StorageUnusable: the shared folder cannot be written.
+        """
+        with self._pool.lock:
+            if self._close():
+                self._ended_at = self._lane.issued
+                self._held = reason == Reason.NONEXISTENT and not self.probe_ytid
+                self._lane.answered(self._ticket, reason, detail)
+        return self.verdict()
+
+    def verdict(self) -> Verdict:
+        """Of an answer that was held back: RECORD it, HOLD it, or DISCARD it (the segment is pending again)."""
+        with self._pool.lock:
+            return self._lane.verdict(self._ticket, self._ended_at) if self._held else Verdict.RECORD
+
+    def blocked(self, detail: str) -> None:
+        """A bot check, rate limit or 429: pauses the egress for everybody. The segment is pending again.
+
+        Raises:
+            StorageUnusable: the shared folder cannot be written.
+        """
+        with self._pool.lock:
+            if self._close():
+                self._lane.blocked(self._ticket, detail)
+
+    def release(self) -> None:
+        """Given up without an answer; the slot is spent."""
+        with self._pool.lock:
+            self._close()
+
+    def _close(self) -> bool:
+        was_open, self._open = self._open, False
+        if was_open:
+            self._lane.end(self._ticket)
+        return was_open
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class EgressPool:
+    """The egresses of a config, shared through `folder` with all tasks that use the same folder.
+
+    Thread-safe; use it in one process and send `Grant.index` to others. Close it, or use it as a context manager.
+
+    Args:
+        egresses: From the config; their names identify them within `folder`.
+        probe: From the config.
+        folder: `egress_dir`, on a filesystem that all tasks see; made on first use, never without need.
+        me: This process; found out if it is None.
+    """
+
+    def __init__(self, egresses: Sequence[Egress], probe: Probe, folder: Path, me: Holder | None = None) -> None:
+        holder = me or Holder.current()
+        self.lock = threading.RLock()
+        self._folder = folder
+        self._egresses = tuple(egresses)
+        self._lanes = [Lane(egress, probe, SharedEgress(folder / egress.name), holder) for egress in egresses]
+        self._next = 0
+
+    def try_acquire(self, want: int | None = None) -> Grant | Wait:
+        """Leave for one resolve, or how long to wait; never blocks.
+
+        Args:
+            want: How many resolves could be begun now; no more slots than that are kept waiting. None: one per egress.
+
+        Raises:
+            EgressExhausted: every egress is paused for longer than its `max_wait`.
+            StorageUnusable: the shared folder cannot be read or written.
+        """
+        with self.lock:
+            order = [(self._next + i) % len(self._lanes) for i in range(len(self._lanes))]
+            if want is not None:
+                # A stable sort: among equals it stays round robin.
+                order.sort(key=lambda i: self._lanes[i].soonest())
+            waits: list[tuple[Closed, Lane]] = []
+            for index in order:
+                lane = self._lanes[index]
+                room = want is None or sum(other.reserved for other in self._lanes) < want
+                answer = lane.try_ticket(may_reserve=room)
+                if isinstance(answer, Ticket):
+                    self._next = (index + 1) % len(self._lanes)
+                    return Grant(self, index, lane, answer)
+                waits.append((answer, lane))
+            self._raise_if_exhausted(waits)
+            return Wait(max(0.0, min(closed.seconds for closed, _ in waits)))
+
+    def _raise_if_exhausted(self, waits: list[tuple[Closed, Lane]]) -> None:
+        if not all(closed.until and closed.until - lane.now() > lane.config.max_wait for closed, lane in waits):
+            return
+        closed, lane = min(waits, key=lambda pair: pair[0].until)
+        state = lane.shared.state
+        when = datetime.datetime.fromtimestamp(closed.until, datetime.UTC).isoformat(timespec="seconds")
+        raise EgressExhausted(
+            f"every egress is paused for longer than its max_wait; the first to reopen is {lane.config.name}, not "
+            f"before {when} ({state.detail or state.kind}). Run the same command again then",
+            closed.until,
+        )
+
+    def probe_due(self) -> Grant | None:
+        """Leave to resolve `probe_ytid`, if an egress needs it and this task is the one to do it; never blocks.
+
+        Call it every few seconds at least while a probe is on its way, else another task takes it over.
+
+        Raises:
+            StorageUnusable: the shared folder cannot be read or written.
+        """
+        with self.lock:
+            for index, lane in enumerate(self._lanes):
+                ticket = lane.try_probe()
+                if ticket is not None:
+                    return Grant(self, index, lane, ticket)
+            return None
+
+    def settle(self, index: int) -> None:
+        """Answers of this egress are held back and nothing else is left to resolve: have it probed."""
+        with self.lock:
+            self._lanes[index].want_probe()
+
+    def acquire(self, stop: Stop, probe: Callable[[Grant], None]) -> Grant:
+        """Like `try_acquire`, but waits.
+
+        Args:
+            stop: Looked at five times a second.
+            probe: Called with a grant whose `probe_ytid` is to be resolved and reported on.
+
+        Raises:
+            Interrupted: `stop` was set.
+            EgressExhausted, StorageUnusable: as `try_acquire`.
+        """
+        while not stop.is_set():
+            due = self.probe_due()
+            if due is not None:
+                with due:
+                    probe(due)
+                continue
+            answer = self.try_acquire()
+            if isinstance(answer, Grant):
+                return answer
+            time.sleep(min(_LONGEST_NAP, answer.seconds))
+        raise Interrupted("asked to stop while waiting for an egress")
+
+    def describe(self) -> list[EgressStatus]:
+        """What all tasks know of these egresses.
+
+        Raises:
+            StorageUnusable: the shared folder cannot be read.
+        """
+        return read_egress_status(self._folder, self._egresses)
+
+    def close(self) -> None:
+        """Let other tasks have the slots and probes that this one waits for. Closing twice is fine."""
+        with self.lock:
+            for lane in self._lanes:
+                with contextlib.suppress(StorageUnusable):  # they expire by themselves
+                    lane.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,163 @@
+"""When a resolve may start: time is cut into slots, and each slot can be had once by all tasks together.
+
+Slot k is had by creating a file exclusively, which works on any shared filesystem, and is good for one resolve that
+starts within `[start + k I, start + k I + J)`. With `I = (W + J) / n`, for a budget of n per window of W seconds, no
+window holds more than n starts: of m starts in a window, at most one per slot, the first and the last lie at least
+`(m - 1) I - J` apart. They lie less than W apart, so `m - 1 < (W + J) / I = n`, and m is at most n. J is the sum of
+`spread`, in which the jitter places the start, and `slack`, for clocks that differ and for the way from the grant to
+the request. Nothing depends on a claimer being alive: one that dies wastes its slot.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_PREFIX: Final = "slot."
+_SLACK_SHARE: Final = 0.05
+_SLACK_MOST: Final = 10.0
+_SPREAD_SHARE: Final = 0.05
+_HORIZON_SECONDS: Final = 30.0
+_KEPT: Final = 400
+_PRUNED_AT_ONCE: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The slots of one egress; times are Unix times of the filesystem's clock.
+
+    Attributes:
+        start: When slot 0 starts.
+        budget: Resolves per window, > 0; below one it means one in `window / budget` seconds.
+        window: Seconds.
+    """
+
+    start: float
+    budget: float
+    window: float
+
+    @property
+    def per_window(self) -> float:
+        """The n of the module's text: whole, unless below one."""
+        return float(math.floor(self.budget)) if self.budget >= 1 else self.budget
+
+    @property
+    def slack(self) -> float:
+        """Seconds that a resolve may start late."""
+        return min(_SLACK_MOST, _SLACK_SHARE * self.window)
+
+    @property
+    def spread(self) -> float:
+        """Width of the jitter: half a slot, for small budgets less."""
+        return min(0.5 * self.window / self.per_window, _SPREAD_SHARE * self.window)
+
+    @property
+    def interval(self) -> float:
+        """Seconds from the start of one slot to that of the next."""
+        return (self.window + self.spread + self.slack) / self.per_window
+
+    def begin(self, slot: int) -> float:
+        """When `slot` starts."""
+        return self.start + slot * self.interval
+
+    def at(self, time: float) -> int:
+        """The slot that `time` is in, negative before the start."""
+        return math.floor((time - self.start) / self.interval)
+
+    def first_usable(self, now: float) -> int:
+        """The earliest slot whose jitter is not over."""
+        slot = max(0, self.at(now))
+        return slot if now < self.begin(slot) + self.spread else slot + 1
+
+    def draw(self, slot: int, now: float) -> float:
+        """A random time within the slot's spread, not before `now`: when its resolve is due."""
+        begin = self.begin(slot)
+        return random.uniform(min(max(begin, now), begin + self.spread), begin + self.spread)
+
+    def last_issue(self, slot: int) -> float:
+        """After this the slot is missed: what is left of the slack is for the way to the request."""
+        return self.begin(slot) + self.spread + self.slack / 2
+
+    @property
+    def horizon(self) -> float:
+        """How far ahead slots are claimed, seconds: what a task that dies can waste."""
+        return max(2 * self.interval, min(_HORIZON_SECONDS, 0.25 * self.window))
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A slot that this process owns, and the time drawn for it."""
+
+    number: int
+    slot: int
+    due: float
+
+
+def claimed(names: list[str], number: int) -> set[int]:
+    """Slots of grid `number` whose files are among `names`."""
+    prefix = f"{_PREFIX}{number}."
+    return {int(name[len(prefix) :]) for name in names if name.startswith(prefix) and name[len(prefix) :].isdigit()}
+
+
+def next_free(grid: Grid, taken: set[int], now: float) -> int:
+    """The earliest usable slot that nobody has."""
+    slot = grid.first_usable(now)
+    while slot in taken:
+        slot += 1
+    return slot
+
+
+def claim(folder: Path, number: int, slot: int) -> bool:
+    """Take a slot; False if somebody else has it.
+
+    Raises:
+        OSError: the file can neither be made nor is it there.
+    """
+    try:
+        fd = os.open(_path(folder, number, slot), os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+    except FileExistsError:
+        return False
+    os.close(fd)
+    return True
+
+
+def give_back(folder: Path, reservation: Reservation) -> None:
+    """Let others have a slot that was not used; the caller must never use it after this.
+
+    Raises:
+        OSError: the file cannot be removed.
+    """
+    _path(folder, reservation.number, reservation.slot).unlink(missing_ok=True)
+
+
+def prune(folder: Path, grid: Grid, number: int, names: list[str], now: float) -> None:
+    """Remove slots that are older than a window (or 400 slots), a limited number at a time.
+
+    A slow process may create a removed slot again, but is never granted one whose time is over.
+
+    Raises:
+        OSError: a file cannot be removed.
+    """
+    oldest = max(grid.at(now - grid.window) - 1, grid.at(now) - _KEPT)
+    old = [_path(folder, number, slot) for slot in claimed(names, number) if slot < oldest]
+    if now > grid.begin(0):
+        former = f"{_PREFIX}{number}."
+        old += [folder / name for name in names if name.startswith(_PREFIX) and not name.startswith(former)]
+    for path in old[:_PRUNED_AT_ONCE]:
+        path.unlink(missing_ok=True)
+
+
+def used_share(grid: Grid, taken: set[int], now: float) -> float:
+    """Share of the slots of the last window (or of the last 400) that were claimed, 0 to 1."""
+    last = grid.at(now)
+    first = max(0, grid.at(now - grid.window) + 1, last - _KEPT + 1)
+    count = last - first + 1
+    return sum(first <= slot <= last for slot in taken) / count if count > 0 else 0.0
+
+
+def _path(folder: Path, number: int, slot: int) -> Path:
+    return folder / f"{_PREFIX}{number}.{slot}"

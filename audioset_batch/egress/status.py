@@ -1,0 +1,88 @@
+"""What is known of the egresses, for `status`, `plan` and the report. Reads only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from audioset_batch.config.schema import Egress
+from audioset_batch.egress import slots
+from audioset_batch.egress.redact import redact_proxy
+from audioset_batch.egress.shared import Pause, SharedEgress, read_pauses
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EgressStatus:
+    """One egress. Times are Unix times.
+
+    Attributes:
+        proxy: `direct`, or the URL without credentials.
+        state: `open`; `paused`; or `probing`: the pause is over, a probe decides.
+        budget: Resolves per window for all tasks; None: no budget.
+        used: About how many of them were claimed in the last window; None without a budget.
+        left: `budget - used`.
+        since, until: Of the pause, None if open.
+        kind, detail: Why it is (or was last) paused.
+        pauses: All pauses so far.
+    """
+
+    name: str
+    proxy: str
+    state: Literal["open", "paused", "probing"]
+    budget: float | None
+    window_seconds: float
+    used: float | None
+    left: float | None
+    since: float | None
+    until: float | None
+    kind: str
+    detail: str
+    prober: str
+    pauses: tuple[Pause, ...]
+
+
+def read_egress_status(folder: Path, egresses: Sequence[Egress]) -> list[EgressStatus]:
+    """The status of each egress of a config, from the shared folder.
+
+    Times are compared by this machine's clock, for nothing is written.
+
+    Raises:
+        StorageUnusable: the shared folder cannot be read.
+    """
+    return [_status(folder / egress.name, egress) for egress in egresses]
+
+
+def _status(folder: Path, egress: Egress) -> EgressStatus:
+    shared = SharedEgress(folder)
+    state = shared.refresh()
+    now = time.time()
+    budget = egress.videos_per_hour
+    window = egress.window_seconds
+    used = None
+    if budget is not None:
+        used = 0.0
+        if state.grid is not None:
+            budget, window = state.grid.budget, state.grid.window
+            taken = slots.claimed(shared.names, state.grid_number)
+            used = round(slots.used_share(state.grid, taken, now) * window / state.grid.interval, 1)
+    word: Literal["open", "paused", "probing"] = "open"
+    if state.paused:
+        word = "paused" if now < state.until else "probing"
+    return EgressStatus(
+        name=egress.name,
+        proxy=redact_proxy(egress.proxy),
+        state=word,
+        budget=budget,
+        window_seconds=window,
+        used=used,
+        left=None if budget is None or used is None else max(0.0, budget - used),
+        since=state.since if state.paused else None,
+        until=state.until if state.paused else None,
+        kind=state.kind,
+        detail=state.detail,
+        prober=str(state.prober) if state.prober is not None else "",
+        pauses=tuple(read_pauses(folder)),
+    )
