@@ -313,6 +313,8 @@ class Lane:
             return
         self._probe_wanted = False
         self._guard.vouch(ticket.serial, ticket.epoch)
+        if not self.shared.state.paused:
+            return
         now = self.now()
 
         def reopen(state: EgressState) -> EgressState | None:
@@ -320,7 +322,7 @@ class Lane:
                 return None
             return replace(state, paused=False, prober=None, reopened_at=now, probes=state.probes + 1)
 
-        if self.shared.update(reopen) if self.shared.state.paused else False:
+        if self.shared.update(reopen):
             self.shared.log("reopened", self.shared.state, now)
             _log.info("egress %s is open again", self.config.name)
 

@@ -1,0 +1,322 @@
+"""Bans: seen by one, kept by all, counted once, reopened by one probe; and a soft ban is no fate of a video."""
+
+import itertools
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from egress_helpers import FORK, GOOD, egress, probe
+
+from audioset_batch.adapters.lease import Holder
+from audioset_batch.egress import EgressPool, Grant, Verdict, Wait, read_egress_status, read_pauses
+from audioset_batch.egress import lane as lanes
+from audioset_batch.errors import EgressExhausted
+
+
+def wait_for(what: Callable[[], Any], seconds: float = 10.0) -> Any:
+    """The first true value of `what()`."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = what()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError("did not happen in time")
+
+
+def take(pool: EgressPool) -> Grant:
+    """A grant for a segment."""
+
+    def get() -> Grant | None:
+        answer = pool.try_acquire()
+        return answer if isinstance(answer, Grant) else None
+
+    grant: Grant = wait_for(get)
+    return grant
+
+
+def pool_of(folder: Path, *egresses: Any, **probing: Any) -> EgressPool:
+    return EgressPool(egresses or [egress()], probe(**probing), folder)
+
+
+def on_another_node(folder: Path) -> EgressPool:
+    """A pool of whose process nothing can be found out from here."""
+    elsewhere = Holder(host="n9", pid=1, boot="another boot", pid_start="1")
+    return EgressPool([egress()], probe(), folder, elsewhere)
+
+
+@pytest.mark.parametrize("budget", [None, 40])
+def test_a_ban_pauses_everybody_and_one_probe_reopens(tmp_path: Path, budget: float | None) -> None:
+    config = egress(videos_per_hour=budget, window_seconds=2.0)
+    a, b = pool_of(tmp_path, config), pool_of(tmp_path, config)
+    grants = [take(a), take(b), take(a)]
+    for grant in grants:
+        grant.blocked("HTTP 429: too many requests")
+    time.sleep(0.05)
+    assert isinstance(a.try_acquire(), Wait)
+    assert isinstance(b.try_acquire(), Wait)
+    assert a.probe_due() is None, "not before the pause is over"
+    (pause,) = read_pauses(tmp_path / "one")
+    assert pause.kind == "HTTP 429"
+    assert pause.until - pause.started == pytest.approx(0.4)
+    assert read_egress_status(tmp_path, [config])[0].state == "paused"
+    due = wait_for(lambda: a.probe_due() or b.probe_due())
+    other = b if due._pool is a else a
+    assert due.probe_ytid in GOOD
+    for _ in range(20):
+        assert a.probe_due() is None and b.probe_due() is None, "two probes at once"
+        assert isinstance(other.try_acquire(), Wait), "the crowd waits for the probe"
+    assert read_egress_status(tmp_path, [config])[0].state == "probing"
+    due.answered("")
+    take(a).answered("")
+    take(b).answered("")
+    (pause,) = read_pauses(tmp_path / "one")
+    assert pause.reopened is not None and pause.reopened >= pause.until
+    a.close()
+    b.close()
+
+
+def test_the_pause_doubles_up_to_the_maximum_and_resets(tmp_path: Path) -> None:
+    config = egress(pause_seconds=0.2, pause_max_seconds=0.6)
+    pool = pool_of(tmp_path, config)
+    take(pool).blocked("bot check: sign in")
+    asked = []
+    for _ in range(3):
+        due = wait_for(pool.probe_due)
+        asked.append(due.probe_ytid)
+        due.blocked("bot check: sign in")
+    lengths = [0.4, 0.6, 0.6]
+    status = read_egress_status(tmp_path, [config])[0]
+    assert status.until is not None and status.until - time.time() <= 0.6
+    rows = (tmp_path / "one" / "pauses.jsonl").read_text().splitlines()
+    assert len(rows) == 4
+    import json
+
+    for row, length in zip(rows[1:], lengths, strict=True):
+        values = json.loads(row)
+        assert values["event"] == "extended"
+        assert values["until"] - values["at"] == pytest.approx(length)
+    assert len(read_pauses(tmp_path / "one")) == 1
+    assert set(asked) == set(GOOD), "each probe asks for another video"
+    wait_for(pool.probe_due).answered("")
+    # Banned again at once: the next pause is not a first one.
+    take(pool).blocked("bot check")
+    assert read_pauses(tmp_path / "one")[-1].until - read_pauses(tmp_path / "one")[-1].started == pytest.approx(0.6)
+    wait_for(pool.probe_due).answered("")
+    time.sleep(0.3)
+    take(pool).answered("")  # fine for longer than a first pause: forgiven
+    take(pool).blocked("bot check")
+    last = read_pauses(tmp_path / "one")[-1]
+    assert last.until - last.started == pytest.approx(0.2)
+
+
+def test_a_late_report_of_a_ban_that_is_over_counts_not(tmp_path: Path) -> None:
+    pool = pool_of(tmp_path)
+    late, first = take(pool), take(pool)
+    first.blocked("rate limit")
+    wait_for(pool.probe_due).answered("")
+    late.blocked("rate limit")
+    assert isinstance(pool.try_acquire(), Grant)
+    assert len(read_pauses(tmp_path / "one")) == 1
+
+
+def test_another_egress_takes_over(tmp_path: Path) -> None:
+    pool = pool_of(tmp_path, egress(name="a", pause_seconds=60.0, pause_max_seconds=60.0), egress(name="b"))
+    first = take(pool)
+    assert first.name == "a"
+    first.blocked("bot check")
+    assert [take(pool).name for _ in range(4)] == ["b"] * 4
+
+
+def test_exhausted_when_all_pauses_are_longer_than_max_wait(tmp_path: Path) -> None:
+    configs = [
+        egress(name="a", max_wait=5.0, pause_seconds=50.0, pause_max_seconds=50.0),
+        egress(name="b", max_wait=5.0, pause_seconds=20.0, pause_max_seconds=20.0),
+    ]
+    pool = pool_of(tmp_path, *configs)
+    take(pool).blocked("bot check: x")
+    take(pool).blocked("HTTP 429: http://user:secret@proxy.example:3128/ said so")
+    with pytest.raises(EgressExhausted, match="b, not before 20") as caught:
+        pool.try_acquire()
+    assert caught.value.reopens_at == pytest.approx(time.time() + 20, abs=2)
+    assert "secret" not in str(caught.value)
+    fresh = pool_of(tmp_path, *configs)
+    with pytest.raises(EgressExhausted):
+        fresh.try_acquire()
+    for path in tmp_path.rglob("*"):
+        assert path.is_dir() or b"secret" not in path.read_bytes()
+
+
+def test_waits_for_a_pause_shorter_than_max_wait(tmp_path: Path) -> None:
+    pool = pool_of(tmp_path, egress(max_wait=0.5))
+    take(pool).blocked("bot check")
+    assert isinstance(pool.try_acquire(), Wait)
+
+
+def probe_and_die(folder: Path) -> None:
+    pool = pool_of(folder)
+    wait_for(pool.probe_due)
+    time.sleep(60)
+
+
+def test_a_killed_prober_is_replaced_at_once(tmp_path: Path) -> None:
+    pool = pool_of(tmp_path)
+    take(pool).blocked("bot check")
+    process = FORK.Process(target=probe_and_die, args=(tmp_path,))
+    process.start()
+    wait_for(lambda: read_egress_status(tmp_path, [egress()])[0].prober)
+    assert pool.probe_due() is None
+    process.kill()
+    process.join()
+    wait_for(pool.probe_due, 3.0).answered("")
+    assert isinstance(take(pool), Grant)
+
+
+def test_a_prober_of_whom_nothing_is_heard_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "PROBER_SECONDS", 0.6)
+    lost, pool = on_another_node(tmp_path), pool_of(tmp_path)
+    take(lost).blocked("bot check")
+    abandoned = wait_for(lost.probe_due)
+    time.sleep(0.2)
+    assert pool.probe_due() is None
+    new = wait_for(pool.probe_due)
+    abandoned.answered("")
+    assert isinstance(pool.try_acquire(), Wait), "who lost the probe cannot reopen"
+    new.answered("")
+    assert isinstance(take(pool), Grant)
+
+
+def test_a_long_probe_is_kept_by_asking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "PROBER_SECONDS", 0.6)
+    slow, pool = on_another_node(tmp_path), pool_of(tmp_path)
+    take(slow).blocked("bot check")
+    grant = wait_for(slow.probe_due)
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:
+        assert slow.probe_due() is None
+        assert pool.probe_due() is None
+        time.sleep(0.05)
+    grant.answered("")
+    assert isinstance(take(pool), Grant)
+
+
+def test_a_probe_that_shows_nothing_is_repeated(tmp_path: Path) -> None:
+    pool = pool_of(tmp_path)
+    take(pool).blocked("bot check")
+    wait_for(pool.probe_due).answered("timeout")
+    assert isinstance(pool.try_acquire(), Wait)
+    wait_for(pool.probe_due).answered("")
+    assert isinstance(take(pool), Grant)
+    assert len(read_pauses(tmp_path / "one")) == 1
+
+
+def crowd(folder: Path, seconds: float, log: Path, banned: Path) -> None:
+    """Resolve through an egress that is banned while the file `banned` exists; log what was done."""
+    pool = EgressPool([egress(pause_seconds=0.3, pause_factor=1.0)], probe(), folder)
+    stop_at = time.monotonic() + seconds
+    while time.monotonic() < stop_at:
+        due = pool.probe_due()
+        answer = due or pool.try_acquire()
+        if isinstance(answer, Wait):
+            time.sleep(min(0.02, answer.seconds))
+            continue
+        begun = time.time()
+        time.sleep(0.02)
+        word = "probe" if due else "segment"
+        with log.open("a") as file:
+            file.write(f"{begun} {time.time()} {word} {int(banned.exists())}\n")
+        if banned.exists():
+            answer.blocked("bot check")
+        else:
+            answer.answered("")
+    pool.close()
+
+
+def test_a_crowd_of_processes_behind_a_ban(tmp_path: Path) -> None:
+    banned, log = tmp_path / "banned", tmp_path / "log"
+    processes = [FORK.Process(target=crowd, args=(tmp_path / "e", 4.5, log, banned)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    time.sleep(1.0)
+    banned.touch()
+    time.sleep(1.7)
+    banned.unlink()
+    for process in processes:
+        process.join(20)
+        assert process.exitcode == 0
+    rows = [line.split() for line in log.read_text().splitlines()]
+    probes = sorted((float(a), float(b)) for a, b, word, _ in rows if word == "probe")
+    assert len(probes) >= 3
+    assert all(later[0] >= earlier[1] for earlier, later in itertools.pairwise(probes))
+    refused = [row for row in rows if row[2] == "segment" and row[3] == "1"]
+    assert 1 <= len(refused) <= 4 * 8, "only what was in flight when the ban came"
+    assert len(read_pauses(tmp_path / "e" / "one")) == 1
+    assert any(row[2] == "segment" and float(row[0]) > probes[-1][1] for row in rows), "never reopened"
+
+
+# Soft bans
+
+
+def test_nonexistent_waits_for_a_later_success(tmp_path: Path) -> None:
+    pool = pool_of(tmp_path)
+    before = take(pool)
+    dead = take(pool)
+    assert dead.answered("nonexistent") is Verdict.HOLD
+    before.answered("")
+    assert dead.verdict() is Verdict.HOLD, "that one was asked before: it proves nothing"
+    assert take(pool).answered("timeout") is Verdict.RECORD
+    assert dead.verdict() is Verdict.HOLD
+    take(pool).answered("private")
+    assert dead.verdict() is Verdict.RECORD
+
+
+def test_too_many_nonexistent_ask_for_a_good_video_first(tmp_path: Path) -> None:
+    pool = pool_of(tmp_path, recent=6, nonexistent_share=0.5)
+    held = []
+    for _ in range(4):
+        grant = take(pool)
+        assert grant.answered("nonexistent") is Verdict.HOLD
+        held.append(grant)
+    assert isinstance(pool.try_acquire(), Wait)
+    due = pool.probe_due()
+    assert due is not None and due.probe_ytid in GOOD
+    due.answered("")
+    assert {grant.verdict() for grant in held} == {Verdict.RECORD}
+    assert isinstance(pool.try_acquire(), Grant)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("how", ["nonexistent", "blocked"])
+def test_a_soft_ban_pauses_and_what_it_said_is_forgotten(tmp_path: Path, how: str) -> None:
+    pool = pool_of(tmp_path, recent=6, nonexistent_share=0.5)
+    held = []
+    for _ in range(4):
+        grant = take(pool)
+        grant.answered("nonexistent")
+        held.append(grant)
+    due = pool.probe_due()
+    assert due is not None
+    if how == "blocked":
+        due.blocked("bot check")
+    else:
+        due.answered("nonexistent")
+        assert read_pauses(tmp_path / "one")[0].kind == "soft ban"
+    assert {grant.verdict() for grant in held} == {Verdict.DISCARD}
+    wait_for(pool.probe_due).answered("")
+    take(pool).answered("")
+    assert {grant.verdict() for grant in held} == {Verdict.DISCARD}
+
+
+def test_settle_probes_for_what_is_held_back_at_the_end(tmp_path: Path) -> None:
+    pool = pool_of(tmp_path)
+    dead = take(pool)
+    dead.answered("nonexistent")
+    assert pool.probe_due() is None
+    pool.settle(dead.index)
+    due = pool.probe_due()
+    assert due is not None
+    due.answered("")
+    assert dead.verdict() is Verdict.RECORD
+    assert pool.probe_due() is None
