@@ -49,12 +49,12 @@ class Progress:
 
 def save_checkpoint(path: Path, model: Any, progress: Progress, with_optimizer: bool = True) -> None:
     """Write the model's variables (and its optimizer's) and `progress`, atomically."""
-    arrays = {f"model/{i:04d}": np.asarray(v) for i, v in enumerate(_model_arrays(model))}
+    arrays: dict[str, Any] = {f"model/{i:04d}": np.asarray(v) for i, v in enumerate(_model_arrays(model))}
     if with_optimizer:
         arrays |= {f"optimizer/{i:04d}": np.asarray(v) for i, v in enumerate(_optimizer_arrays(model))}
-    meta = np.frombuffer(json.dumps(asdict(progress)).encode(), np.uint8)
+    arrays[_META] = np.frombuffer(json.dumps(asdict(progress)).encode(), np.uint8)
     with published(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays, **{_META: meta})
+        np.savez(file, **arrays)
 
 
 def read_progress(path: Path) -> Progress:
@@ -153,7 +153,5 @@ def _assign(stored: Any, kind: str, variables: list[Any], path: Path) -> None:
     for name, variable in zip(names, variables, strict=True):
         array = stored[name]
         if tuple(array.shape) != tuple(variable.shape):
-            raise InputRefused(
-                f"{path}: {variable.path} has shape {tuple(variable.shape)}, the file has {array.shape}"
-            )
+            raise InputRefused(f"{path}: {variable.path} has shape {tuple(variable.shape)}, the file has {array.shape}")
         variable.assign(array)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from audioset_batch.errors import Interrupted, InputRefused
+from audioset_batch.errors import InputRefused, Interrupted
 from audioset_batch.training.checkpoint import (
     BEST,
     Progress,
@@ -147,7 +147,12 @@ class Trainer:
         first, began = self._progress.step, time.monotonic()
         watcher = self._watcher(phase)
         self._model.fit(
-            self._batches(first, last), steps_per_epoch=last - first, epochs=1, verbose=0, callbacks=[watcher]
+            self._batches(first, last),
+            steps_per_epoch=last - first,
+            epochs=1,
+            verbose=0,
+            shuffle=False,
+            callbacks=[watcher],
         )
         seconds = self._progress.seconds + time.monotonic() - began
         self._progress = replace(self._progress, step=watcher.step, seconds=seconds)

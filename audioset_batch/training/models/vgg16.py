@@ -45,7 +45,7 @@ def load_base_weights(model: Any, path: Path) -> None:
         )
     try:
         base_of(model).load_weights(str(path))
-    except Exception as error:  # noqa: BLE001 - h5py and Keras raise whatever they stumble over
+    except Exception as error:
         raise InputRefused(
             f"{path}: expected VGG16 weights without top (vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5, "
             f"58,889,256 bytes): {error}"

@@ -1,0 +1,294 @@
+"""The three commands: train a model in a folder, evaluate it, write its predictions."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from audioset_batch.errors import UsageError
+from audioset_batch.training.checkpoint import BEST, FOLDER, Progress, chosen_checkpoint, load_checkpoint
+from audioset_batch.training.evaluation import (
+    ClassName,
+    Evaluation,
+    judge,
+    numbered_names,
+    read_class_names,
+    write_evaluation,
+)
+from audioset_batch.training.examples import EmbeddingExamples, Examples, Subset, held_out
+from audioset_batch.training.logs import TRAIN_LOG, VALIDATION_LOG
+from audioset_batch.training.model_flags import FLAGS_NAME, check_or_write_flags, read_flags
+from audioset_batch.training.models import build_model
+from audioset_batch.training.options import VGG16, ModelOptions, TrainOptions
+from audioset_batch.training.prediction import write_predictions
+from audioset_batch.training.sampling import BatchSource, make_sampler
+from audioset_batch.training.signals import stop_request
+
+Notify = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class DataOptions:
+    """Which clips.
+
+    Attributes:
+        pattern: Embeddings, as `sources.expand_pattern` takes it; empty for vgg16.
+        data_dir: DATADIR of vgg16's sounds.
+        subsets: Of the merged manifest; None for all.
+        split: Folder of the classes' folders, where there is no manifest.
+        mmap: Leave packed embeddings on disk.
+        class_labels_csv: Names of the classes, if wanted.
+    """
+
+    pattern: str = ""
+    data_dir: Path | None = None
+    subsets: tuple[str, ...] | None = None
+    split: str = "train"
+    mmap: bool = False
+    class_labels_csv: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRun:
+    """What `train` does besides the two sets of options.
+
+    Attributes:
+        train_dir: Folder of the model.
+        data: Training clips.
+        validation: Validation clips; None for none, or the held-out ones.
+        holdout: Share of the training clips kept for validation.
+        start_new_model: Discard a model that is already in `train_dir`.
+        tensorboard: Write an event file too.
+        weights: vgg16's weights without top; None for random ones.
+    """
+
+    train_dir: Path
+    data: DataOptions
+    validation: DataOptions | None = None
+    holdout: float = 0.0
+    start_new_model: bool = False
+    tensorboard: bool = False
+    weights: Path | None = None
+
+
+def train(run: TrainRun, model_options: ModelOptions, options: TrainOptions, notify: Notify) -> Progress:
+    """Train, or go on with, the model in `run.train_dir`.
+
+    Raises:
+        UsageError: Flags do not fit together, or not the model that is there.
+        InputRefused: Data cannot be used.
+        Interrupted: TERM or USR1 came; everything is saved.
+    """
+    from audioset_batch.training.loop import Trainer
+
+    if not 0.0 <= run.holdout < 1.0:
+        raise UsageError(f"holdout: expected a share of at least 0 and below 1, got {run.holdout}")
+    run.train_dir.mkdir(parents=True, exist_ok=True)
+    with stop_request() as stop:
+        if run.start_new_model:
+            _discard(run.train_dir)
+        model_options = _with_classes(run.data, model_options)
+        check_or_write_flags(run.train_dir, model_options)
+        examples = load_examples(run.data, model_options, run.train_dir, notify)
+        validation = None
+        if run.validation is not None:
+            validation = load_examples(run.validation, model_options, run.train_dir, notify)
+        if run.holdout:
+            kept_back = held_out(examples, run.holdout)
+            validation = validation or Subset(examples, np.flatnonzero(kept_back))
+            examples = Subset(examples, np.flatnonzero(~kept_back))
+        if not len(examples):
+            raise UsageError("no clip is left to train on: lower --holdout")
+        if options.early_stopping and validation is None:
+            raise UsageError("early_stopping needs validation data: --validation_data_pattern, or --holdout")
+        model = build_model(model_options, options.regularization_penalty, options.seed)
+        if run.weights is not None:
+            _load_base(model, model_options, run.weights)
+        sampler = make_sampler(options.balanced_sampling, examples.labels, options.seed)
+        source = BatchSource(examples, sampler, options.batch_size, options.mixup, options.seed)
+        phases = _phases(model_options, options, len(examples))
+        notify(
+            f"{model_options.model}: {model.count_params():,} parameters, {len(examples):,} clips, "
+            f"{phases[-1].last_step:,} steps of {options.batch_size}"
+        )
+        return Trainer(
+            model,
+            model_options.label_loss,
+            source,
+            options,
+            phases,
+            run.train_dir,
+            validation=validation,
+            tensorboard=run.tensorboard,
+            stop=stop,
+            notify=notify,
+        ).run()
+
+
+def evaluate(
+    train_dir: Path,
+    data: DataOptions,
+    output: Path,
+    *,
+    checkpoint: str = "best",
+    top_k: int = 20,
+    batch_size: int = 1024,
+    holdout: float = 0.0,
+    notify: Notify = lambda line: None,
+) -> Evaluation:
+    """Evaluate a model and write the results into `output`.
+
+    Args:
+        train_dir: The model's folder.
+        data: Clips with labels.
+        output: Folder of evaluation.json and the rest.
+        checkpoint: `best`, `latest` or a file.
+        top_k: Of GAP and `yt8m_map`.
+        batch_size: Clips per prediction.
+        holdout: Evaluate only that share of the clips, the one that `train` with the same value did not see.
+        notify: Told about progress.
+
+    Raises:
+        UsageError: No such model.
+        InputRefused: Data cannot be used.
+    """
+    options, model, path, progress = load_model(train_dir, checkpoint)
+    examples = load_examples(data, options, train_dir, notify)
+    if holdout:
+        examples = Subset(examples, np.flatnonzero(held_out(examples, holdout)))
+    result = judge(examples.labels, _predict(model, examples, batch_size), top_k)
+    about = {
+        "model": options.model,
+        "checkpoint": path.name,
+        "step": progress.step,
+        "train_dir": str(train_dir),
+        "data": data.pattern or str(data.data_dir),
+    }
+    write_evaluation(output, result, _names(data, options), about)
+    return result
+
+
+def predict(
+    train_dir: Path,
+    data: DataOptions,
+    output: Path,
+    *,
+    checkpoint: str = "best",
+    top_k: int = 20,
+    batch_size: int = 512,
+    notify: Notify = lambda line: None,
+) -> int:
+    """Write the predictions of a model as CSV; returns the number of clips. Arguments as of `evaluate`."""
+    options, model, _, _ = load_model(train_dir, checkpoint)
+    examples = load_examples(data, options, train_dir, notify)
+    write_predictions(output, examples.video_ids, _predict(model, examples, batch_size), top_k)
+    return len(examples)
+
+
+def load_model(train_dir: Path, checkpoint: str = "best") -> tuple[ModelOptions, Any, Path, Progress]:
+    """Options, network with trained weights, the checkpoint's file, and how far it had been trained.
+
+    Raises:
+        UsageError: No such model or checkpoint.
+        InputRefused: Damaged, or of another model.
+    """
+    options = read_flags(train_dir)
+    path = chosen_checkpoint(train_dir, checkpoint)
+    model = build_model(options)
+    return options, model, path, load_checkpoint(path, model)
+
+
+def load_examples(data: DataOptions, options: ModelOptions, train_dir: Path, notify: Notify) -> Examples:
+    """The clips that `data` means, as the model of `options` takes them.
+
+    Raises:
+        UsageError: Options of the other kind of model.
+        InputRefused: Data cannot be used.
+    """
+    if options.model == VGG16:
+        from audioset_batch.training.audio_clips import labelled_clips
+        from audioset_batch.training.image_cache import ImageExamples
+
+        clips = labelled_clips(_data_dir(data), data.subsets, data.split, options.class_names)
+        if clips.num_classes != options.num_classes:
+            raise UsageError(f"the model has {options.num_classes} classes, {data.data_dir} has {clips.num_classes}")
+        return ImageExamples(clips, options, train_dir / "images", notify)
+    from audioset_batch.training.sources import read_features
+
+    if not data.pattern:
+        raise UsageError(f"{options.model} needs embeddings: give a data pattern (TFRecords or packed features)")
+    features = read_features(data.pattern, options.num_classes, options.max_frames, mmap=data.mmap)
+    return EmbeddingExamples(features, options)
+
+
+def _with_classes(data: DataOptions, options: ModelOptions) -> ModelOptions:
+    """vgg16's classes are those of its sounds."""
+    if options.model != VGG16:
+        return options
+    from audioset_batch.training.audio_clips import labelled_clips
+
+    clips = labelled_clips(_data_dir(data), data.subsets, data.split, ())
+    return replace(options, num_classes=clips.num_classes, class_names=clips.class_names)
+
+
+def _data_dir(data: DataOptions) -> Path:
+    if data.data_dir is None:
+        raise UsageError(f"{VGG16} needs sounds: give --data_dir")
+    return data.data_dir
+
+
+def _names(data: DataOptions, options: ModelOptions) -> list[ClassName]:
+    if options.class_names:
+        return [ClassName("", name) for name in options.class_names]
+    path = data.class_labels_csv
+    if path is None and data.data_dir is not None:
+        from audioset_batch.layout import DataDir
+
+        path = DataDir(data.data_dir).class_labels_csv
+    return numbered_names(options.num_classes) if path is None else read_class_names(path, options.num_classes)
+
+
+def _phases(model_options: ModelOptions, options: TrainOptions, clips: int) -> list[Any]:
+    from audioset_batch.training.loop import Phase
+
+    steps = -(-options.num_epochs * clips // options.batch_size)
+    steps = steps if options.max_steps is None else min(steps, options.max_steps)
+    first = Phase(steps, options.base_learning_rate)
+    if model_options.model != VGG16 or not options.finetune_steps:
+        return [first]
+    from audioset_batch.training.models.vgg16 import set_finetuning
+
+    return [
+        first,
+        Phase(
+            steps + options.finetune_steps,
+            options.finetune_learning_rate,
+            lambda model: set_finetuning(model, True),
+        ),
+    ]
+
+
+def _load_base(model: Any, options: ModelOptions, weights: Path) -> None:
+    if options.model != VGG16:
+        raise UsageError(f"--weights is for {VGG16}; {options.model} starts from random weights")
+    from audioset_batch.training.models.vgg16 import load_base_weights
+
+    load_base_weights(model, weights)
+
+
+def _predict(model: Any, examples: Examples, batch_size: int) -> Any:
+    from audioset_batch.training.loop import predict as scores_of
+
+    return scores_of(model, examples, min(batch_size, max(1, len(examples))))
+
+
+def _discard(train_dir: Path) -> None:
+    """Remove the model and its logs, not the images and not what others put there."""
+    shutil.rmtree(train_dir / FOLDER, ignore_errors=True)
+    for name in (FLAGS_NAME, BEST, TRAIN_LOG, VALIDATION_LOG):
+        (train_dir / name).unlink(missing_ok=True)

@@ -1,0 +1,299 @@
+"""train, evaluate, predict from the command line on synthetic features: learning, resuming, refusing."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from audioset_batch import cli
+from audioset_batch.features.arrays import FeatureSet
+from audioset_batch.features.batch import batch_of_features
+from audioset_batch.features.packed_writers import NpyWriter, ParquetWriter
+from audioset_batch.features.sequence import serialize_record
+from audioset_batch.features.synthetic import SyntheticFeatures
+from audioset_batch.features.tfrecord import RecordWriter, iter_payloads
+from audioset_batch.training.metrics import class_metrics
+
+CLASSES = 8
+WORLD = SyntheticFeatures(classes=CLASSES, seed=0, tail=0.5, separation=10.0)
+SMALL = [
+    "--dbof_cluster_size=64",
+    "--dbof_hidden_size=32",
+    "--dbof_batch_norm_decay=0.9",
+    "--lstm_cells=32",
+    "--attention_units=32",
+    "--attention_layers=1",
+    "--batch_size=128",
+    "--log_steps=5",
+]
+
+
+def write_packed(path: Path, features: FeatureSet) -> Path:
+    kind = ParquetWriter if path.suffix == ".parquet" else NpyWriter
+    with kind(path, classes=features.labels.shape[1]) as writer:
+        writer.write(batch_of_features(features))
+        writer.commit()
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("features")
+    write_packed(folder / "bal_train.parquet", WORLD.sample(2000, seed=1))
+    write_packed(folder / "unbal_train", WORLD.sample(2000, seed=2))
+    write_packed(folder / "eval.parquet", WORLD.sample(1500, seed=3))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _only_these_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "COMMAND_MODULES", ("train_cmd",))
+    for name in list(os.environ):
+        if name.startswith("SLURM_"):
+            monkeypatch.delenv(name)
+
+
+def run(*words: Any) -> int:
+    return cli.main([str(word) for word in words])
+
+
+def train(data: Path, folder: Path, model: str, *flags: Any) -> int:
+    pattern = f"{data}/bal_train.parquet,{data}/unbal_train"
+    return run("train", "--model", model, "--train_data_pattern", pattern, "--train_dir", folder, *SMALL, *flags)
+
+
+def result(data: Path, folder: Path) -> dict[str, Any]:
+    assert run("evaluate", "--train_dir", folder, "--eval_data_pattern", data / "eval.parquet", "--run_once") == 0
+    loaded: dict[str, Any] = json.loads((folder / "evaluation" / "evaluation.json").read_text())
+    return loaded
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def optimum() -> float:
+    clips = WORLD.sample(1500, seed=3)
+    scores = WORLD.bayes_scores(clips)
+    # Clips that are surely of one scene have equal scores. In which order such clips stand is irrelevant for the
+    # optimum but not for a step-wise AP, which counts equal scores as one step; a network's scores are never equal.
+    return class_metrics(clips.labels, scores + np.random.default_rng(0).random(scores.shape) * 1e-9).mean_ap
+
+
+@pytest.mark.parametrize(
+    ("model", "share", "flags"),
+    [
+        ("LogisticModel", 0.93, ["--max_steps=400", "--num_epochs=100", "--base_learning_rate=0.05"]),
+        ("MoeModel", 0.95, ["--max_steps=300", "--num_epochs=100", "--base_learning_rate=0.05"]),
+        ("FrameLevelLogisticModel", 0.93, ["--max_steps=400", "--num_epochs=100", "--base_learning_rate=0.05"]),
+        ("DbofModel", 0.85, ["--max_steps=200", "--num_epochs=100", "--frame_features"]),
+        ("LstmModel", 0.85, ["--max_steps=250", "--num_epochs=100", "--frame_features=true"]),
+        ("DecisionLevelAttentionModel", 0.85, ["--max_steps=300", "--base_learning_rate=0.005"]),
+        ("FeatureLevelAttentionModel", 0.85, ["--max_steps=300", "--base_learning_rate=0.005"]),
+    ],
+)
+def test_every_model_comes_near_the_optimum(
+    model: str, share: float, flags: list[str], data: Path, tmp_path: Path, optimum: float
+) -> None:
+    assert train(data, tmp_path, model, *flags) == 0
+    found = result(data, tmp_path)
+    assert 0.75 < optimum < 1.0
+    assert share * optimum < found["map"] < 1.02 * optimum, (found["map"] / optimum, optimum)
+
+
+def test_train_evaluate_predict_write_what_they_promise(data: Path, tmp_path: Path) -> None:
+    names = tmp_path / "class_labels_indices.csv"
+    names.write_text(
+        "index,mid,display_name\n" + "".join(f'{k},/m/0{k},"Dog, $ {k}"\n' for k in range(CLASSES)), encoding="utf-8"
+    )
+    folder = tmp_path / "model"
+    validation = ["--validation-data-pattern", data / "eval.parquet", "--eval-steps", 20, "--export-model-steps", 30]
+    assert train(data, folder, "MoeModel", "--max-steps", 50, "--tensorboard", *validation) == 0
+    flags = json.loads((folder / "model_flags.json").read_text())
+    starter = {
+        name: flags[name] for name in ("model", "feature_sizes", "feature_names", "frame_features", "label_loss")
+    }
+    assert starter == {
+        "model": "MoeModel",
+        "feature_sizes": 128,
+        "feature_names": "audio_embedding",
+        "frame_features": False,
+        "label_loss": "CrossEntropyLoss",
+    }
+    assert (flags["dequantization"], flags["l2_normalize"], flags["num_classes"]) == ("youtube8m", True, CLASSES)
+    log = rows(folder / "train_log.csv")
+    assert [int(row["step"]) for row in log] == list(range(5, 55, 5))
+    assert float(log[-1]["loss"]) < float(log[0]["loss"])
+    assert [int(row["step"]) for row in rows(folder / "validation_log.csv")] == [20, 40, 50]
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [
+        "step-00000030.npz",
+        "step-00000050.npz",
+    ]
+    events = next(folder.glob("events.out.tfevents.*"))
+    with events.open("rb") as stream:
+        payloads = [payload for _, payload in iter_payloads(stream, "events")]
+    assert b"brain.Event:2" in payloads[0] and sum(b"validation/map" in payload for payload in payloads) == 3
+
+    out = tmp_path / "out"
+    words = ["--train_dir", folder, "--eval_data_pattern", data / "eval.parquet", "--class_labels_csv", names]
+    assert run("evaluate", *words, "--output_dir", out) == 0
+    summary = json.loads((out / "evaluation.json").read_text())
+    assert (summary["clips"], summary["classes"], summary["step"]) == (1500, CLASSES, 50)
+    assert {"map", "auc", "d_prime", "hit_at_1", "perr", "gap_at_20", "yt8m_map"} <= set(summary)
+    table = rows(out / "evaluation_classes.csv")
+    assert table[3]["mid"] == "/m/03" and table[3]["display_name"] == "Dog, $ 3"
+    assert np.mean([float(row["ap"]) for row in table]) == pytest.approx(summary["map"], abs=1e-6)
+    assert (out / "evaluation_ap.png").read_bytes().startswith(b"\x89PNG")
+    assert b"<svg" in (out / "evaluation_ap.svg").read_bytes()[:1000]
+
+    csv_file = tmp_path / "predictions.csv"
+    words = ["--train_dir", folder, "--input_data_pattern", data / "eval.parquet", "--output_file", csv_file]
+    assert run("predict", *words, "--top_k", 3) == 0
+    lines = csv_file.read_text().splitlines()
+    clips = WORLD.sample(1500, seed=3)
+    assert lines[0] == "VideoId,LabelConfidencePairs" and len(lines) == 1501
+    name, pairs = lines[1].split(",")
+    values = pairs.split(" ")
+    assert name == clips.video_ids[0] and len(values) == 6
+    scores = [float(value) for value in values[1::2]]
+    assert scores == sorted(scores, reverse=True)
+    first = [int(line.split(",")[1].split(" ")[0]) for line in lines[1:]]
+    assert clips.labels[np.arange(1500), first].mean() == pytest.approx(summary["hit_at_1"], abs=1e-9)
+
+
+def test_tfrecords_give_the_same_model_as_packed_features(data: Path, tmp_path: Path) -> None:
+    features = WORLD.sample(300, seed=8)
+    write_packed(tmp_path / "packed.parquet", features)
+    (tmp_path / "shards").mkdir()
+    records = list(batch_of_features(features).records())
+    for number in range(2):
+        with (tmp_path / "shards" / f"x{number}.tfrecord").open("wb") as stream:
+            writer = RecordWriter(stream)
+            for record in records[150 * number : 150 * number + 150]:
+                writer.write(serialize_record(record))
+    common = ["--model=LogisticModel", "--max_steps=5", "--batch_size=64"]
+    packed = ["--train_data_pattern", tmp_path / "packed.parquet", "--train_dir", tmp_path / "a"]
+    shards = ["--train_data_pattern", f"{tmp_path}/shards/x*.tfrecord", "--train_dir", tmp_path / "b"]
+    assert run("train", *common, *packed) == 0
+    assert run("train", *common, *shards, f"--num_classes={CLASSES}") == 0
+    one, other = (np.load(tmp_path / name / "checkpoints" / "step-00000005.npz") for name in "ab")
+    assert all(np.array_equal(one[name], other[name]) for name in one.files if name.startswith("model/"))
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGUSR1, signal.SIGTERM])
+def test_a_signal_saves_and_the_next_run_ends_where_an_undisturbed_one_does(
+    signal_number: signal.Signals, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--max_steps=120", "--num_epochs=100", "--balanced_sampling=panns", "--mixup=panns", "--dropout=0.3"]
+    model = "FeatureLevelAttentionModel"
+    assert train(data, tmp_path / "whole", model, *flags) == 0
+
+    def after_some_steps() -> None:
+        log = tmp_path / "cut" / "train_log.csv"
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and not (log.exists() and log.read_text().count("\n") > 2):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal_number)
+
+    sender = threading.Thread(target=after_some_steps)
+    sender.start()
+    assert train(data, tmp_path / "cut", model, *flags) == 75
+    sender.join()
+    assert signal_number.name in capsys.readouterr().err
+    saved = [path.name for path in (tmp_path / "cut" / "checkpoints").iterdir()]
+    assert len(saved) == 1 and saved != ["step-00000120.npz"]
+    assert train(data, tmp_path / "cut", model, *flags) == 0
+    whole, cut = (np.load(tmp_path / name / "checkpoints" / "step-00000120.npz") for name in ("whole", "cut"))
+    assert whole.files == cut.files
+    for name in whole.files:
+        if name != "meta":
+            assert cut[name] == pytest.approx(whole[name], rel=1e-4, abs=1e-6), name
+    steps = [int(row["step"]) for row in rows(tmp_path / "cut" / "train_log.csv")]
+    assert steps == list(range(5, 125, 5))
+    assert train(data, tmp_path / "cut", model, *flags) == 0
+    assert "done: 120 steps" in capsys.readouterr().out
+
+
+def test_a_damaged_checkpoint_is_passed_over(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--export_model_steps=10", "--num_epochs=100"]
+    assert train(data, tmp_path, "LogisticModel", "--max_steps=20", *flags) == 0
+    (tmp_path / "checkpoints" / "step-00000020.npz").write_bytes(b"PK torn")
+    assert train(data, tmp_path, "LogisticModel", "--max_steps=30", *flags) == 0
+    assert "resuming after step 10" in capsys.readouterr().out
+
+
+def test_early_stopping_keeps_the_best(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--holdout=0.3", "--eval_steps=10", "--early_stopping=2", "--base_learning_rate=3", "--num_epochs=1000"]
+    assert train(data, tmp_path, "LogisticModel", *flags) == 0
+    steps = rows(tmp_path / "validation_log.csv")
+    best = max(range(len(steps)), key=lambda i: float(steps[i]["map"]))
+    assert best == len(steps) - 3
+    assert "stopping" in capsys.readouterr().out
+    assert train(data, tmp_path, "LogisticModel", *flags) == 0
+    assert len(rows(tmp_path / "validation_log.csv")) == len(steps)
+    words = ["--eval_data_pattern", f"{data}/bal_train.parquet,{data}/unbal_train", "--holdout=0.3"]
+    assert run("evaluate", "--train_dir", tmp_path, *words) == 0
+    found = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())
+    assert found["map"] == pytest.approx(float(steps[best]["map"]), abs=1e-4)
+    assert found["step"] == int(steps[best]["step"]) and 900 < found["clips"] < 1500
+
+
+def test_another_model_in_the_folder_is_refused_until_asked_for(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(data, tmp_path, "LogisticModel", "--max_steps=2") == 0
+    assert train(data, tmp_path, "LogisticModel", "--max_steps=4", "--label_loss=HingeLoss") == 2
+    text = capsys.readouterr().err
+    assert "label_loss: stored 'CrossEntropyLoss', given 'HingeLoss'" in text and "--start_new_model" in text
+    assert train(data, tmp_path, "LogisticModel", "--max_steps=2", "--label_loss=HingeLoss", "--start_new_model") == 0
+
+
+def test_a_requeued_job_does_not_start_a_new_model_again(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert train(data, tmp_path, "LogisticModel", "--max_steps=3", "--start_new_model") == 0
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert train(data, tmp_path, "LogisticModel", "--max_steps=6", "--start_new_model") == 0
+    assert "resuming after step 3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "status", "text"),
+    [
+        (["--train_data_pattern=nowhere/*.tfrecord"], 2, "no file matches"),
+        (["--model=Logistic"], 2, "LogisticModel, MoeModel"),
+        (["--segment_labels"], 2, "whole clips"),
+        (["--feature_sizes=1024"], 2, "feature_sizes 128"),
+        (["--frame_features"], 2, "leave out --frame_features"),
+        (["--num_classes=9"], 1, "9 classes"),
+        (["--early_stopping=3"], 2, "needs validation data"),
+        (["--model=vgg16"], 2, "--data_dir"),
+        (["--weights=x.h5"], 2, "is for vgg16"),
+        (["--num_gpu=2"], 2, "expected 0 or 1"),
+        (["--batch_size=0"], 2, "at least 1"),
+    ],
+)
+def test_bad_flags_are_explained(
+    flags: list[str], status: int, text: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(data, tmp_path, "LogisticModel", "--max_steps=1", *flags) == status
+    assert text in capsys.readouterr().err
+
+
+def test_folders_without_a_model_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("evaluate", "--train_dir", tmp_path, "--eval_data_pattern", tmp_path) == 2
+    assert "model_flags.json does not exist" in capsys.readouterr().err
+    (tmp_path / "model_flags.json").write_text("{}")
+    assert run("predict", "--train_dir", tmp_path, "--output_file", tmp_path / "x.csv") == 1
+    assert "not the flags of a model" in capsys.readouterr().err
