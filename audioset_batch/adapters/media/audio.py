@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audioset_batch.adapters.media.decoding import open_decoder
-from audioset_batch.adapters.media.demux import Media, Sample, Track, Want
+from audioset_batch.adapters.media.demux import Media, Sample, Track, UnexpectedLayout, Want
 from audioset_batch.adapters.media.source import DEFAULT_MAX_BYTES, ByteSource, StreamHint
 from audioset_batch.errors import SegmentTransient, SegmentUnavailable
 from audioset_batch.reasons import Reason
@@ -84,8 +84,11 @@ def audio_track(media: Media, label: str) -> Track:
     """The first audio track.
 
     Raises:
-        SegmentUnavailable: `no_audio`.
+        SegmentUnavailable: `no_audio`, if there are only others.
+        UnexpectedLayout: if there is none at all, which tells more of damage than of a video without sound.
     """
+    if not media.tracks:
+        raise UnexpectedLayout("no track that can be decoded")
     for track in media.tracks:
         if track.kind == "audio":
             return track

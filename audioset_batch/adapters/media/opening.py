@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -9,9 +10,12 @@ from audioset_batch.adapters.media.demux import Media, UnexpectedLayout
 from audioset_batch.adapters.media.mp4 import first_request as mp4_first_request
 from audioset_batch.adapters.media.mp4 import open_mp4
 from audioset_batch.adapters.media.source import ByteSource, RangeReader, StreamHint
+from audioset_batch.adapters.media.webm import open_webm
 from audioset_batch.adapters.media.webm_header import first_request as webm_first_request
 from audioset_batch.errors import SegmentTransient
 from audioset_batch.reasons import Reason
+
+_log: Final = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -28,17 +32,16 @@ def with_media(source: ByteSource, hint: StreamHint, max_bytes: int, use: Callab
     reader = RangeReader(source, max_bytes)
     kind = _sniff(reader, hint)
     try:
-        return use(_open(kind, reader))
+        return use(open_mp4(reader) if kind == "mp4" else open_webm(reader))
     except UnexpectedLayout as error:
-        raise SegmentTransient(Reason.DECODE_ERROR, f"{source.url_label}: {error}") from error
+        _log.info("%s: %s; FFmpeg reads it instead", source.url_label, error)
+        first = error
+    from audioset_batch.adapters.media.generic import GenericMedia
 
-
-def _open(kind: str, reader: RangeReader) -> Media:
-    if kind == "mp4":
-        return open_mp4(reader)
-    from audioset_batch.adapters.media.webm import open_webm
-
-    return open_webm(reader)
+    try:
+        return use(GenericMedia(reader, "mov" if kind == "mp4" else "matroska"))
+    except UnexpectedLayout as error:
+        raise SegmentTransient(Reason.DECODE_ERROR, f"{source.url_label}: {first}; {error}") from error
 
 
 def _sniff(reader: RangeReader, hint: StreamHint) -> str:

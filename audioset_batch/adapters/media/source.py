@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from audioset_batch.adapters.media.demux import UnexpectedLayout
 from audioset_batch.errors import SegmentTransient
 from audioset_batch.reasons import Reason
 
@@ -107,9 +108,10 @@ class RangeReader:
 
         Raises:
             SegmentTransient: `truncated` if it ended before the size it claims; `decode_error` past the cap.
+            UnexpectedLayout: if that is no range, as damaged indexes ask for.
         """
         if start < 0 or stop < start:
-            raise ValueError(f"not a byte range: {start}-{stop}")
+            raise UnexpectedLayout(f"an index that asks for bytes {start} to {stop}")
         parts: list[bytes] = []
         at = start
         while at < stop and (self._end is None or at < self._end):

@@ -14,7 +14,7 @@ import av
 
 from audioset_batch.adapters.media.audio import AudioClip, audio_track, audio_want, cut_audio, decode_audio
 from audioset_batch.adapters.media.decoding import open_decoder
-from audioset_batch.adapters.media.demux import Media, Sample, Track, Want
+from audioset_batch.adapters.media.demux import Media, Sample, Track, UnexpectedLayout, Want
 from audioset_batch.adapters.media.mux import H264Copy, SoundTrack, picture_encoder
 from audioset_batch.adapters.media.opening import with_media
 from audioset_batch.adapters.media.source import DEFAULT_MAX_BYTES, ByteSource, StreamHint
@@ -111,6 +111,8 @@ def cut_video(
 
 
 def _video_track(media: Media, label: str) -> Track:
+    if not media.tracks:
+        raise UnexpectedLayout("no track that can be decoded")
     for track in media.tracks:
         if track.kind == "video":
             return track

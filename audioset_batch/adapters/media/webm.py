@@ -50,6 +50,11 @@ def opus_frames(packet: bytes) -> int:
     return size if code == 0 else 2 * size
 
 
+def opus_grid(ticks: int, seconds_per_tick: Fraction) -> int:
+    """The samples at 48 kHz that a rounded time since the first packet stands for."""
+    return round(ticks * seconds_per_tick * OPUS_RATE / _OPUS_GRID) * _OPUS_GRID
+
+
 class WebM:
     """A WebM of one track, found through its cues."""
 
@@ -184,8 +189,7 @@ class WebM:
             frames = opus_frames(block.data)
             if not frames:
                 raise UnexpectedLayout("an invalid Opus packet")
-            since = (block.time - self._zero) * OPUS_RATE / header.ticks
-            position = round(since / _OPUS_GRID) * _OPUS_GRID - header.delay + start
+            position = opus_grid(block.time - self._zero, 1 / header.ticks) - header.delay + start
             if block.time >= hi:
                 break
             if samples and abs(samples[-1].pts + opus_frames(samples[-1].data) - position) <= 2 * _OPUS_GRID:

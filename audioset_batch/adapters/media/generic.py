@@ -1,0 +1,211 @@
+"""Files without a usable index, through FFmpeg's demuxers: more bytes and requests, still exact.
+
+The format is always named, as found in the first bytes: FFmpeg's own probing also knows playlists, which open
+whatever files and addresses a hostile server writes into them.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any, Final
+
+import av
+
+from audioset_batch.adapters.media.demux import Sample, Track, UnexpectedLayout, Want
+from audioset_batch.adapters.media.source import RangeReader
+from audioset_batch.adapters.media.webm import opus_frames, opus_grid
+from audioset_batch.errors import AudiosetBatchError
+
+_BLOCK: Final = 64 << 10
+_MAX_BLOCK: Final = 1 << 20
+_KEEP: Final = 16 << 20
+_MAX_PACKETS: Final = 2_000_000
+_PROBE: Final = 1 << 20
+_DECODERS: Final = frozenset({"opus", "vorbis", "aac", "mp3", "h264", "hevc", "vp8", "vp9", "libdav1d", "flac"})
+
+
+class RangeFile(io.RawIOBase):
+    """A seekable file over a `RangeReader`: blocks that grow while reading on, few of them kept.
+
+    FFmpeg goes on after an error, and PyAV prints all but the first: so the first is kept for `check`, and the
+    file seems to end there.
+    """
+
+    def __init__(self, reader: RangeReader) -> None:
+        super().__init__()
+        self._reader = reader
+        self._at = 0
+        self._next = 0  # where the last block ended
+        self._block = _BLOCK
+        self._kept = 0
+        self._error: AudiosetBatchError | OSError | None = None
+
+    def check(self) -> None:
+        """Raise what made a read fail, if anything did."""
+        if self._error is not None:
+            raise self._error
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        if whence == 2:
+            offset += self._size()
+        elif whence == 1:
+            offset += self._at
+        self._at = max(offset, 0)
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        if self._error is not None:
+            return b""
+        try:
+            return self._read(size)
+        except (AudiosetBatchError, OSError) as error:
+            self._error = error
+            return b""
+
+    def _read(self, size: int) -> bytes:
+        end = self._size()
+        stop = min(self._at + (_MAX_BLOCK if size < 0 else size), end)
+        if stop <= self._at:
+            return b""
+        if not self._reader.has(self._at, stop):
+            self._block = min(self._block * 2, _MAX_BLOCK) if self._at == self._next else _BLOCK
+            reach = min(max(stop, self._at + self._block), end)
+            if self._kept > _KEEP:
+                self._reader.forget()
+                self._kept = 0
+            self._kept += len(self._reader.upto(self._at, reach))
+            self._next = reach
+        data = self._reader.upto(self._at, stop)
+        self._at += len(data)
+        return data
+
+    def _size(self) -> int:
+        return self._reader.size or 0
+
+
+class GenericMedia:
+    """A file opened by FFmpeg."""
+
+    def __init__(self, reader: RangeReader, container_format: str) -> None:
+        if reader.size is None:
+            raise UnexpectedLayout("the size of the stream is not known")
+        self._format = container_format
+        self._file = RangeFile(reader)
+        try:
+            self._container: Any = av.open(self._file, "r", format=container_format, options={"probesize": str(_PROBE)})
+            self._file.check()
+        except (av.FFmpegError, ValueError) as error:
+            self._file.check()
+            raise UnexpectedLayout(f"FFmpeg cannot open it: {error}") from error
+        self._streams: dict[int, Any] = {}
+        self._tracks: list[Track] = []
+        for stream in self._container.streams:
+            track = _track(stream)
+            if track is not None:
+                self._tracks.append(track)
+                self._streams[stream.index] = stream
+
+    @property
+    def tracks(self) -> Sequence[Track]:
+        return self._tracks
+
+    def keyframe(self, track: Track, time: Fraction) -> Fraction | None:
+        return None
+
+    def read(self, wants: Sequence[Want]) -> list[list[Sample]]:
+        try:
+            found = [self._read(want) for want in wants]
+        except av.FFmpegError as error:
+            self._file.check()
+            raise UnexpectedLayout(f"FFmpeg cannot read it: {error}") from error
+        self._file.check()
+        return found
+
+    def _read(self, want: Want) -> list[Sample]:
+        stream = self._streams[want.track.number]
+        opus_in_ms = want.track.codec == "opus" and self._format == "matroska"
+        # Matroska's times are milliseconds from which FFmpeg takes the rounded codec delay.
+        first = next((p for p in self._container.demux(stream) if p.pts is not None), None) if opus_in_ms else None
+        lo = want.start - (want.preroll if want.track.kind == "audio" else 0)
+        samples: list[Sample] = []
+        for target in (lo, Fraction(0)):
+            self._container.seek(max(int(target / stream.time_base), 0), stream=stream, backward=True)
+            samples = self._collect(stream, want, first)
+            starts_at_key = samples and (want.track.kind == "audio" or samples[0].key)
+            if target <= 0 or (starts_at_key and samples[0].pts * want.track.time_base <= max(lo, Fraction(0))):
+                break
+        return samples
+
+    def _collect(self, stream: Any, want: Want, first: Any) -> list[Sample]:
+        base = want.track.time_base
+        delay = _preskip(stream)
+        hi = want.stop / base
+        samples: list[Sample] = []
+        for count, packet in enumerate(self._container.demux(stream)):
+            if packet.pts is None and packet.dts is None:
+                break
+            if count > _MAX_PACKETS:
+                raise UnexpectedLayout("an endless stream of packets")
+            pts = packet.pts if packet.pts is not None else packet.dts
+            dts = packet.dts if packet.dts is not None else pts
+            data = bytes(packet)
+            duration = packet.duration or 0
+            if first is not None:
+                pts = dts = opus_grid(pts - first.pts, stream.time_base) - delay
+            elif stream.time_base != base:
+                pts = round(pts * stream.time_base / base)
+                dts = round(dts * stream.time_base / base)
+                duration = round(duration * stream.time_base / base)
+            if want.track.codec == "opus":
+                duration = opus_frames(data)
+            if want.track.kind == "audio":
+                duration = max(duration - round(_padding(packet) / base / want.track.sample_rate), 0)
+            if dts >= hi and pts >= hi:
+                break
+            samples.append(Sample(data, pts, dts, duration, packet.is_keyframe))
+        if want.track.kind == "video":
+            keys = [i for i, s in enumerate(samples) if s.key and s.pts * base <= want.start]
+            samples = samples[keys[-1] if keys else 0 :]
+        return samples
+
+
+def _track(stream: Any) -> Track | None:
+    context = stream.codec_context
+    if context is None or stream.type not in ("audio", "video") or context.codec.name not in _DECODERS:
+        return None
+    extradata = bytes(context.extradata or b"")
+    base = Fraction(stream.time_base)
+    if stream.type == "video":
+        return Track(
+            "video", stream.index, context.codec.name, extradata, base, width=context.width, height=context.height
+        )
+    rate = context.sample_rate
+    if not rate:
+        return None
+    if context.codec.name == "opus":
+        extradata = extradata[:10] + b"\0\0" + extradata[12:]
+        base = Fraction(1, 48000)
+    return Track("audio", stream.index, context.codec.name, extradata, base, rate, context.layout.nb_channels)
+
+
+def _preskip(stream: Any) -> int:
+    extradata = bytes(stream.codec_context.extradata or b"")
+    return int.from_bytes(extradata[10:12], "little") if extradata.startswith(b"OpusHead") else 0
+
+
+def _padding(packet: Any) -> int:
+    """Samples to drop from the end of what the packet decodes to."""
+    if not packet.has_sidedata("skip_samples"):
+        return 0
+    return int.from_bytes(bytes(packet.get_sidedata("skip_samples"))[4:8], "little")
