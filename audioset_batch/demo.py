@@ -22,12 +22,13 @@ import yaml
 
 from audioset_batch.errors import InputRefused, UsageError
 from audioset_batch.merge import MergeResult, merge
-from audioset_batch.standin import Access, Catalog, Fault, Standin, Trouble
+from audioset_batch.standin import Access, Catalog, Fault, Standin, Trouble, Video
 
 SHARDS: Final = 4
 SEGMENTS: Final = 48
 _MARK: Final = ".audioset-batch-demo"
 _UNAVAILABLE: Final = 0.25
+_GOOD_VIDEO: Final = "good_video0"
 _SUBSETS: Final = {"eval_segments": SEGMENTS // 2, "balanced_train_segments": SEGMENTS // 2}
 _CLASSES: Final = (
     ("/m/09x0r", "Speech"),
@@ -76,6 +77,7 @@ def run_demo(folder: Path, config_file: Path, say: Callable[[str], None], *, slu
     catalog = Catalog.from_ids(needs, seed=7, unavailable_share=_UNAVAILABLE, short_share=0.1, seconds=(60.0, 180.0))
     through_slurm = _slurm_answers() if slurm is None else slurm
     with _cache() as cache, Standin(catalog, cache, log_path=folder / "standin.jsonl") as youtube:
+        youtube.put_video(Video(_GOOD_VIDEO))
         youtube.board.add(Fault(Trouble.SERVER_ERROR, probability=0.05))
         config = _config(folder, config_file, youtube.access())
         env = _environment(youtube.access())
@@ -136,6 +138,7 @@ def _config(folder: Path, base: Path, access: Access) -> Path:
     except (OSError, yaml.YAMLError) as error:
         raise UsageError(f"demo config {base}: {error}") from error
     values["egress"] = [{**egress, "proxy": access.proxy} for egress in values.get("egress") or [{"name": "standin"}]]
+    values["probe"] = {"ytids": [_GOOD_VIDEO]}
     path = folder / "demo.yaml"
     path.write_text(yaml.safe_dump(values, sort_keys=False))
     return path

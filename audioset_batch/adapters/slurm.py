@@ -15,6 +15,7 @@ from typing import Final
 
 _log = logging.getLogger(__name__)
 _COMMAND_TIMEOUT: Final = 60
+_SHORTEST_DELAY: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,8 @@ def requeue(job: JobIdentity, delay_seconds: float) -> bool:
         return False
     if _run(["scontrol", "requeue", job.job_id]) is None:
         return False
-    start = f"StartTime=now+{max(0, round(delay_seconds))}"
+    # A start in the second in which the job's last run ends is refused for good ("Job credential revoked").
+    start = f"StartTime=now+{max(_SHORTEST_DELAY, round(delay_seconds))}"
     _run(["scontrol", "update", f"JobId={job.job_id}", start])
     _log.info("requeued job %s, to start in %d s at the earliest", job.job_id, round(delay_seconds))
     return True

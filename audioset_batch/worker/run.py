@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Final
 
+from audioset_batch.adapters.lease import Holder
 from audioset_batch.adapters.slurm import JobIdentity, requeue
 from audioset_batch.config import Config
+from audioset_batch.egress import EgressPool
 from audioset_batch.errors import EgressExhausted, ShardHeld, StopEarly, StorageUnusable, UsageError
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.reasons import Status
@@ -21,8 +22,7 @@ from audioset_batch.record.manifest import read_rows
 from audioset_batch.worker.pool import Pool, default_processes
 from audioset_batch.worker.rows import Recorder
 from audioset_batch.worker.shard import ShardResult, ShardRun
-from audioset_batch.worker.stop import StopRequest, ignore_term, stop_on_signals
-from audioset_batch.worker.ways import EgressPool
+from audioset_batch.worker.stop import ignore_term, stop_on_signals
 
 _STORAGE_PAUSE: Final = 600.0
 """Seconds before a requeued task looks again at a filesystem that was full or gone."""
@@ -75,7 +75,7 @@ def run_shards(config: Config, data: DataDir, shards: Sequence[ShardId]) -> RunR
     job = JobIdentity.from_environment()
     recorded = 0
     try:
-        with stop_on_signals() as stop, _resources(config, data, job, stop) as (pool, egress):
+        with stop_on_signals() as stop, _resources(config, data, job) as (pool, egress):
             counts: Counter[Status] = Counter()
             held: ShardHeld | None = None
             for shard in shards:
@@ -99,13 +99,18 @@ def run_shards(config: Config, data: DataDir, shards: Sequence[ShardId]) -> RunR
 
 
 @contextmanager
-def _resources(config: Config, data: DataDir, job: JobIdentity, stop: StopRequest) -> Iterator[tuple[Pool, EgressPool]]:
+def _resources(config: Config, data: DataDir, job: JobIdentity) -> Iterator[tuple[Pool, EgressPool]]:
     processes = config.worker.processes
     if processes == "auto":
         processes = default_processes(config.worker.threads)
     threads = max(config.worker.threads, processes)
     with (
-        EgressPool(config.egress, config.probe, config.egress_dir or data.egress) as egress,
+        EgressPool(
+            config.egress,
+            config.probe,
+            config.egress_dir or data.egress,
+            Holder.current(job.job_id, job.restart_count),
+        ) as egress,
         Pool(config, processes, threads) as pool,
     ):
         yield pool, egress
@@ -146,8 +151,3 @@ def _last_useful_restart(data: DataDir, shards: Sequence[ShardId], job: JobIdent
         ),
         default=0,
     )
-
-
-def data_dir(config: Config) -> DataDir:
-    """The data directory of a config that is known to have one."""
-    return DataDir(Path(config.data_dir or "."))

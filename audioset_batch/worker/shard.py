@@ -23,6 +23,7 @@ from typing import Any, Final
 from audioset_batch.adapters.lease import Lease
 from audioset_batch.adapters.publish import storage
 from audioset_batch.config import Config
+from audioset_batch.egress import EgressPool, Grant, Verdict, Wait
 from audioset_batch.errors import EgressExhausted, Interrupted, StopEarly, StorageUnusable, UsageError
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import Segment
@@ -38,9 +39,9 @@ from audioset_batch.worker.rows import Recorder
 from audioset_batch.worker.sink import FilesSink, Sink
 from audioset_batch.worker.stop import StopRequest
 from audioset_batch.worker.todo import Entry, Todo, backoff, in_order
-from audioset_batch.worker.ways import EgressPool, Grant, Wait
 
 _TICK: Final = 0.5
+_SHORTEST_NAP: Final = 0.01
 _log = logging.getLogger(__name__)
 
 
@@ -60,6 +61,15 @@ class ShardResult:
 @dataclass(slots=True)
 class _Flying:
     entry: Entry | None
+    grant: Grant
+
+
+@dataclass(slots=True)
+class _Held:
+    """`nonexistent`, until the egress has shown that it is not a soft ban."""
+
+    entry: Entry
+    attempt: Attempt
     grant: Grant
 
 
@@ -94,7 +104,9 @@ class ShardRun:
         self._stop = stop
         self._recorder = recorder
         self._flying: dict[int, _Flying] = {}
+        self._held: list[_Held] = []
         self._numbers = itertools.count(1)
+        self._nap = _TICK
         self.recorded = 0
 
     def run(self) -> ShardResult:
@@ -148,7 +160,7 @@ class ShardRun:
     def _loop(self) -> None:
         ending: StopEarly | None = None
         deadline = float("inf")
-        while self._flying or (ending is None and len(self._todo)):
+        while self._flying or (ending is None and (len(self._todo) or self._held)):
             if ending is None:
                 if self._stop.is_set():
                     ending = Interrupted(f"stopped by {self._stop.why}")
@@ -159,11 +171,12 @@ class ShardRun:
                 deadline = min(deadline, time.monotonic() + self._config.worker.grace_seconds)
             if time.monotonic() >= deadline:
                 break
-            for event in self._pool.wait(_TICK):
+            for event in self._pool.wait(self._nap):
                 if isinstance(event, Death):
                     self._on_death(event)
                 else:
                     self._on_attempt(event)
+            self._review_held()
             self._progress.tick()
             self._state.update(self._progress.counts, self._progress.rate_per_hour())
         self._drop_the_rest()
@@ -172,6 +185,10 @@ class ShardRun:
 
     def _start_what_can(self) -> StopEarly | None:
         """Hand out jobs until processes, egresses or segments run out; an error means: begin no more."""
+        self._nap = _TICK
+        if self._held and not self._flying and not len(self._todo):
+            for index in {held.grant.index for held in self._held}:
+                self._egress.settle(index)
         while True:
             probe = self._egress.probe_due() if self._pool.can_take() else None
             if probe is not None:
@@ -185,6 +202,7 @@ class ShardRun:
             except EgressExhausted as error:
                 return error
             if isinstance(grant, Wait):
+                self._nap = min(_TICK, max(_SHORTEST_NAP, grant.seconds))
                 return None
             self._submit(self._todo.pop(), grant)
 
@@ -220,24 +238,41 @@ class ShardRun:
         if attempt.kind is Kind.STORAGE:
             grant.release()
             raise StorageUnusable(attempt.detail)
+        verdict = grant.answered(attempt.reason, attempt.detail)
         if entry is None:
-            grant.answered(attempt.reason)
             return
         entry.elapsed += attempt.elapsed
         entry.requests += attempt.requests
         entry.fetched_bytes += attempt.fetched_bytes
-        grant.answered(attempt.reason)
         if attempt.kind is Kind.TRANSIENT:
             self._retry_or_fail(entry, grant.name, Reason(attempt.reason), attempt.detail)
-            return
-        entry.attempts += 1
-        if attempt.kind is Kind.OK and attempt.clip is not None:
+        elif attempt.kind is Kind.OK and attempt.clip is not None:
+            entry.attempts += 1
             self._lease.check()
             with storage(self._data.root):
                 columns = attempt.clip.columns | self._sink.put(entry.segment, attempt.clip)
             self._record(entry, Status.OK, grant.name, columns=columns)
+        elif verdict is Verdict.RECORD:
+            self._record_unavailable(entry, attempt, grant)
         else:
-            self._record(entry, Status.UNAVAILABLE, grant.name, reason=attempt.reason, detail=attempt.detail)
+            self._held.append(_Held(entry, attempt, grant))
+
+    def _record_unavailable(self, entry: Entry, attempt: Attempt, grant: Grant) -> None:
+        entry.attempts += 1
+        self._record(entry, Status.UNAVAILABLE, grant.name, reason=attempt.reason, detail=attempt.detail)
+
+    def _review_held(self) -> None:
+        """Record what has turned out to be true, put back what a soft ban has said."""
+        waiting = []
+        for held in self._held:
+            verdict = held.grant.verdict()
+            if verdict is Verdict.RECORD:
+                self._record_unavailable(held.entry, held.attempt, held.grant)
+            elif verdict is Verdict.DISCARD:
+                self._todo.put_back(held.entry)
+            else:
+                waiting.append(held)
+        self._held = waiting
 
     def _on_death(self, death: Death) -> None:
         _log.warning("%s; %d segments were in flight there", death.why, len(death.jobs))
