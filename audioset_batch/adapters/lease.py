@@ -47,11 +47,9 @@ def _process_start(pid: int) -> str:
     """
     try:
         stat = (_PROC / str(pid) / "stat").read_text()
-    except FileNotFoundError as error:
-        if (_PROC / "self").exists():
-            raise ProcessLookupError(pid) from error
-        return ""
     except OSError:
+        with contextlib.suppress(PermissionError):  # somebody else's, and hidden from us (hidepid)
+            os.kill(pid, 0)
         return ""
     fields_after_name = stat.rpartition(")")[2].split()
     if fields_after_name[0] in "ZX":
