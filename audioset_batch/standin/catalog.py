@@ -76,7 +76,8 @@ class Video:
         ytid: Eleven characters.
         seconds: Duration of its media.
         outcome: What asking for it comes to.
-        itags: Formats it has; `NO_AUDIO` and `NO_VIDEO` take theirs away.
+        itags: Formats it has; `NO_AUDIO` and `NO_VIDEO` take theirs away, and give 134 or 251
+            where nothing would be left.
         announced_seconds: Duration that YouTube states; None for the true one.
         channels: Of its audio, 1 or 2.
         silent: Digital silence instead of the time code.
@@ -101,9 +102,9 @@ class Video:
             case Outcome.OK | Outcome.LIVE:
                 return self.itags
             case Outcome.NO_AUDIO:
-                return tuple(itag for itag in self.itags if itag in _VIDEO_ITAGS)
+                return tuple(itag for itag in self.itags if itag in _VIDEO_ITAGS) or (134,)
             case Outcome.NO_VIDEO:
-                return tuple(itag for itag in self.itags if itag in _AUDIO_ITAGS)
+                return tuple(itag for itag in self.itags if itag in _AUDIO_ITAGS) or (251,)
             case _:
                 return ()
 

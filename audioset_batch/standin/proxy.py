@@ -7,14 +7,15 @@ import socket
 import socketserver
 import ssl
 import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import trustme
 
 from audioset_batch.standin.delivery import Outlet
 from audioset_batch.standin.site import HOSTS, Site
-from audioset_batch.standin.wire import STOP_POLL_SECONDS, BadRequest, HangUp, answer, read_request, reset
+from audioset_batch.standin.wire import STOP_POLL_SECONDS, BadRequest, HangUp, Request, answer, read_request, reset
 
 _CONNECTED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
@@ -80,7 +81,7 @@ class Proxy(socketserver.ThreadingTCPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
     @contextlib.contextmanager
-    def tracked(self, connection: socket.socket) -> Any:
+    def tracked(self, connection: socket.socket) -> Iterator[None]:
         """Ends the connection when the proxy stops, and in any case at the end."""
         with self._lock:
             self._live.add(connection)
@@ -124,7 +125,7 @@ class _Connection(socketserver.BaseRequestHandler):
 
     def _converse(self, tls: ssl.SSLSocket, host: str) -> None:
         with tls.makefile("rb") as stream:
-            while (request := read_request(stream)) is not None:
+            while (request := self._next(tls, stream)) is not None:
                 try:
                     self.server.site.handle(request, host, self.server.egress, Outlet(tls.sendall))
                 except HangUp as end:
@@ -133,3 +134,10 @@ class _Connection(socketserver.BaseRequestHandler):
                     return
                 if not request.keeps_alive:
                     return
+
+    def _next(self, tls: ssl.SSLSocket, stream: BinaryIO) -> Request | None:
+        """The next request. Clients send a POST's headers and body apart, and wait for the acknowledgement in
+        between, which Linux would otherwise hold back for 40 ms."""
+        if hasattr(socket, "TCP_QUICKACK"):
+            tls.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        return read_request(stream)

@@ -59,3 +59,8 @@ def test_unknown_keys_are_refused(tmp_path: Path) -> None:
 )
 def test_formats_that_are_offered(outcome: Outcome, itags: tuple[int, ...]) -> None:
     assert Video("aaaaaaaaaaa", outcome=outcome).playable_itags == itags
+
+
+def test_audio_catalogue_can_have_a_video_without_audio() -> None:
+    assert Video("aaaaaaaaaaa", outcome=Outcome.NO_AUDIO, itags=(251,)).playable_itags == (134,)
+    assert Video("aaaaaaaaaaa", outcome=Outcome.NO_VIDEO, itags=(134,)).playable_itags == (251,)

@@ -227,6 +227,23 @@ def test_by_environment_with_certificates_checked(youtube: Standin, monkeypatch:
         resolve(distrusting, ALIVE)
 
 
+def test_no_answer_waits_for_a_delayed_acknowledgement(youtube: Standin) -> None:
+    ydl, _ = client(youtube, **skipping("webpage", "configs", "initial_data"))
+    opened = ydl.urlopen
+    took = []
+
+    def timed(request: Any) -> Any:
+        began = time.monotonic()
+        response = opened(request)
+        took.append(time.monotonic() - began)
+        return response
+
+    ydl.urlopen = timed
+    for _ in range(8):
+        resolve(ydl, ALIVE)
+    assert min(took) < 0.03
+
+
 def test_latency_is_added_to_every_answer(youtube: Standin, browse: Callable[[str], Any]) -> None:
     youtube.set_delay(0.2, "one")
     took = {}
