@@ -1,0 +1,81 @@
+"""Sources for the media tests: files in other layouts than YouTube's, and byte sources that count or lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from audioset_batch.standin.timecode import AudioSignal
+
+
+@dataclass
+class MemorySource:
+    """Bytes in memory as a `ByteSource`; remembers the ranges asked for."""
+
+    data: bytes
+    size: int | None = None
+    url_label: str = "memory"
+    ranges: list[tuple[int, int]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, path: Path) -> MemorySource:
+        data = path.read_bytes()
+        return cls(data, len(data))
+
+    def read(self, start: int, stop: int) -> bytes:
+        self.ranges.append((start, stop))
+        return self.data[start:stop]
+
+    @property
+    def bytes_read(self) -> int:
+        return sum(min(stop, len(self.data)) - start for start, stop in self.ranges)
+
+
+def decode_all(path: Path) -> tuple[np.ndarray, int]:
+    """The audio of a file decoded from its beginning by FFmpeg's own demuxer: (frames, channels) and the rate."""
+    with av.open(str(path)) as container:
+        parts = [frame.to_ndarray() for frame in container.decode(container.streams.audio[0])]
+        return np.concatenate(parts, axis=1).T, container.streams.audio[0].rate
+
+
+def steps16(samples: np.ndarray) -> np.ndarray:
+    """Samples in steps of 16 bits, as they are written."""
+    return np.clip(np.rint(samples * 32768.0), -32768, 32767)
+
+
+def encode_audio_file(
+    path: Path, codec: str, seconds: float, container: str, bursts: bool = False, **options: str
+) -> Path:
+    """The time code through `codec` with the muxer's own defaults but for `options`.
+
+    With `bursts`, noise of a bit rate that varies a lot from second to second instead.
+    """
+    rate = 44100 if codec == "aac" else 48000
+    frame_size = 1024 if codec == "aac" else 960
+    mono = AudioSignal(rate).slots(0, int(seconds * 2) + 1)[: round(seconds * rate)]
+    if bursts:
+        random = np.random.default_rng(7)
+        loud = random.random(int(seconds) + 1) < 0.4
+        mono = (random.standard_normal(len(mono)) * 0.2 * loud[np.arange(len(mono)) // rate]).astype(np.float32)
+    with av.open(str(path), "w", format=container, options=options) as output:
+        stream: Any = output.add_stream(codec, rate=rate)
+        stream.layout = "stereo"
+        stream.bit_rate = 128_000
+        stream.codec_context.options = {"aac_pns": "0"} if codec == "aac" else {"compression_level": "0"}
+        for start in range(0, len(mono), frame_size):
+            part = np.stack([mono[start : start + frame_size]] * 2)
+            planar = codec == "aac"
+            frame = av.AudioFrame.from_ndarray(
+                np.ascontiguousarray(part if planar else part.T.reshape(1, -1)),
+                format="fltp" if planar else "flt",
+                layout="stereo",
+            )
+            frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    return path
