@@ -200,7 +200,8 @@ class Youtube(Section):
 
     args: tuple[str, ...] = Field((), description="Options of the yt-dlp command, read by yt-dlp's own parser.")
     player_skip: tuple[Literal["webpage", "configs", "js", "initial_data"], ...] = Field(
-        ("webpage", "configs", "initial_data"), description="Requests that yt-dlp leaves out when it resolves; [] for all."
+        ("webpage", "configs", "initial_data"),
+        description="Requests that yt-dlp leaves out when it resolves; [] for all.",
     )
 
     @field_validator("args", "player_skip", mode="before")

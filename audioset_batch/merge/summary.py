@@ -73,4 +73,5 @@ class Tally:
         frame.insert(0, "planned", frame.sum(axis=1))
         frame.insert(0, "name", [names.get(str(mid), "") for mid in frame.index])
         frame = frame.sort_values(["planned", "name"], ascending=[False, True])
-        return [{str(k): v for k, v in row.items()} for row in frame.rename_axis("mid").reset_index().to_dict("records")]
+        records = frame.rename_axis("mid").reset_index().to_dict("records")
+        return [{str(name): value for name, value in record.items()} for record in records]
