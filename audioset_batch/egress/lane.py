@@ -6,6 +6,7 @@ Not thread-safe: `EgressPool` holds a lock around it.
 from __future__ import annotations
 
 import logging
+import math
 import random
 from dataclasses import dataclass, replace
 from typing import Final
@@ -33,11 +34,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """Leave for one resolve: its number within the lane, the epoch it belongs to, and the video if it is a probe."""
+    """Leave for one resolve: its number within the lane, the epoch it belongs to, and the video if it is a probe.
+
+    `start_by` is a time of `boot_time`.
+    """
 
     serial: int
     epoch: int
     probe: str = ""
+    start_by: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +123,10 @@ class Lane:
         taken = slots.claimed(self.shared.names, state.grid_number)
         return state.grid.begin(slots.next_free(state.grid, taken, self.now()))
 
-    def _issue(self, state: EgressState, probe: str = "") -> Ticket:
+    def _issue(self, state: EgressState, probe: str = "", start_by: float = math.inf) -> Ticket:
         self._serial += 1
         self.in_flight += 1
-        return Ticket(self._serial, state.epoch, probe)
+        return Ticket(self._serial, state.epoch, probe, start_by)
 
     def _state(self, *, fresh: bool = False) -> EgressState:
         if not fresh and boot_time() - self._refreshed_at < self._refresh_every:
@@ -171,6 +176,7 @@ class Lane:
         if reservation is None or now < reservation.due:
             return Closed(0.0 if reservation is None else reservation.due - now)
         # Making a file for the clock's sake also makes NFS list the folder afresh.
+        asked_at = boot_time()
         with storage(self.shared.folder):
             now = self.shared.clock.measure()
         state = self._state(fresh=True)
@@ -183,7 +189,7 @@ class Lane:
         if now > grid.last_issue(reservation.slot):
             _log.debug("egress %s: came %.3f s late for a slot", self.config.name, now - reservation.due)
             return self._reserve(now) or Closed(0.0)
-        ticket = self._issue(state, probe)
+        ticket = self._issue(state, probe, asked_at + grid.latest_start(reservation.slot) - now)
         with storage(self.shared.folder):
             slots.prune(self.shared.folder, grid, state.grid_number, self.shared.names, now)
         return ticket

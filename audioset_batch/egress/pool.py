@@ -46,12 +46,15 @@ class Grant:
         index: Of the egress in the config.
         name: Of the egress.
         probe_ytid: For a probe, the video to resolve; else "".
+        start_by: A time of `adapters.fsclock.boot_time`, the same in all processes of this machine. A resolve that has
+            not begun by then must not begin (`release` the grant), or a window may hold one too many.
     """
 
     def __init__(self, pool: EgressPool, index: int, lane: Lane, ticket: Ticket) -> None:
         self.index = index
         self.name = lane.config.name
         self.probe_ytid = ticket.probe
+        self.start_by = ticket.start_by
         self._pool = pool
         self._lane = lane
         self._ticket = ticket

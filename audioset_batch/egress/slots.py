@@ -82,6 +82,10 @@ class Grid:
         """After this the slot is missed: what is left of the slack is for the way to the request."""
         return self.begin(slot) + self.spread + self.slack / 2
 
+    def latest_start(self, slot: int) -> float:
+        """A resolve that has not begun by then must not begin."""
+        return self.begin(slot) + self.spread + self.slack
+
     @property
     def horizon(self) -> float:
         """How far ahead slots are claimed, seconds: what a task that dies can waste."""
