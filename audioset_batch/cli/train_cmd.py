@@ -87,6 +87,7 @@ def _register_train(commands: argparse._SubParsersAction[argparse.ArgumentParser
     )
     _add(parser, "model", str, f"{_MODEL_NAMES} (LogisticModel)", default="LogisticModel")
     _add(parser, "train_dir", Path, "folder of checkpoints, logs and model_flags.json", required=True)
+    _add(parser, "train_subdir", str, "folder below train_dir to use instead, e.g. one per task of a job array")
     _add(parser, "train_data_pattern", str, "embeddings: packed files or folders, TFRecord globs; commas between")
     _add(parser, "validation_data_pattern", str, "the same, for validation while training")
     _add(parser, "holdout", float, "share of the training clips kept for validation (0)", default=0.0)
@@ -205,8 +206,9 @@ def run_train(args: argparse.Namespace) -> int:
         validation = _data(args, args.validation_data_pattern)
     elif args.validation_subsets or args.validation_split:
         validation = _data(args, "", args.validation_subsets, args.validation_split or args.split)
+    train_dir = args.train_dir / args.train_subdir if args.train_subdir else args.train_dir
     run = TrainRun(
-        train_dir=args.train_dir,
+        train_dir=train_dir,
         data=_data(args, args.train_data_pattern or ""),
         validation=validation,
         holdout=args.holdout,
@@ -220,7 +222,7 @@ def run_train(args: argparse.Namespace) -> int:
         _requeue()
         raise
     best = "" if progress.best_map is None else f", best mAP {progress.best_map:.4f} after step {progress.best_step}"
-    print(f"done: {progress.step:,} steps in {progress.seconds:,.0f} s{best}; {args.train_dir}")
+    print(f"done: {progress.step:,} steps in {progress.seconds:,.0f} s{best}; {train_dir}")
     return 0
 
 

@@ -64,9 +64,10 @@ class EmbeddingExamples:
                     f"expected features of {expected[0]} rows x {expected[1]} and {expected[2]} classes as the model "
                     f"has them, got {found[0]} x {found[1]} and {found[2]}; see --max_frames and --num_classes"
                 )
-        self._parts = tuple(parts)
+        # Not the parts themselves: they would keep a second copy of the labels alive.
+        self._embeddings = tuple(part.embeddings for part in parts)
         self._starts = np.cumsum([0, *(len(part) for part in parts)])
-        # Copies of the labels of one part would be a gigabyte for the unbalanced set.
+        # For the unbalanced set the labels are a gigabyte.
         self.labels = parts[0].labels if len(parts) == 1 else np.concatenate([part.labels for part in parts])
         self.video_ids = np.concatenate([part.video_ids for part in parts])
         self._lengths = np.concatenate([part.lengths for part in parts])
@@ -78,12 +79,12 @@ class EmbeddingExamples:
 
     def inputs(self, rows: Rows) -> Inputs:
         """`frames` float32 (n, frames, 128), zero from `num_frames` float32 (n,) on."""
-        quantized = np.empty((len(rows), *self._parts[0].embeddings.shape[1:]), np.uint8)
+        quantized = np.empty((len(rows), *self._embeddings[0].shape[1:]), np.uint8)
         home = np.searchsorted(self._starts, rows, side="right") - 1
-        for number, part in enumerate(self._parts):
+        for number, embeddings in enumerate(self._embeddings):
             here = np.flatnonzero(home == number)
             if here.size:
-                quantized[here] = part.embeddings[rows[here] - self._starts[number]]
+                quantized[here] = embeddings[rows[here] - self._starts[number]]
         lengths = self._lengths[rows]
         frames = self._table[quantized]
         frames[np.arange(frames.shape[1]) >= lengths[:, None]] = 0.0

@@ -246,10 +246,10 @@ def _names(data: DataOptions, options: ModelOptions) -> list[ClassName]:
     if options.class_names:
         return [ClassName("", name) for name in options.class_names]
     path = data.class_labels_csv
-    if path is None and data.data_dir is not None:
+    if path is None and options.model == VGG16:
         from audioset_batch.layout import DataDir
 
-        path = DataDir(data.data_dir).class_labels_csv
+        path = DataDir(_data_dir(data)).class_labels_csv
     return numbered_names(options.num_classes) if path is None else read_class_names(path, options.num_classes)
 
 

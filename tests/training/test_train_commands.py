@@ -185,7 +185,7 @@ def test_tfrecords_give_the_same_model_as_packed_features(data: Path, tmp_path: 
     common = ["--model=LogisticModel", "--max_steps=5", "--batch_size=64"]
     packed = ["--train_data_pattern", tmp_path / "packed.parquet", "--train_dir", tmp_path / "a"]
     shards = ["--train_data_pattern", f"{tmp_path}/shards/x*.tfrecord", "--train_dir", tmp_path / "b"]
-    assert run("train", *common, *packed) == 0
+    assert run("train", *common, *packed, "--train_dir", tmp_path, "--train_subdir=a") == 0
     assert run("train", *common, *shards, f"--num_classes={CLASSES}") == 0
     one, other = (np.load(tmp_path / name / "checkpoints" / "step-00000005.npz") for name in "ab")
     assert all(np.array_equal(one[name], other[name]) for name in one.files if name.startswith("model/"))
