@@ -375,6 +375,9 @@ class RangedStream:
                 raise SegmentTransient(Reason.HTTP_ERROR, f"{self.url_label}: the server ignores Range requests")
         expected = stop if self.size is None else min(stop, max(self.size, start))
         body = self._read_exactly(response, skip, expected - start)
+        announced = self._stream.size
+        if not body and (start == 0 or (announced is not None and start < announced)):
+            raise SegmentTransient(Reason.TRUNCATED, f"{self.url_label}: an empty answer for byte {start}")
         if len(body) < expected - start and self.size is not None:
             raise SegmentTransient(
                 Reason.TRUNCATED,

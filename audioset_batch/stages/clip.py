@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from audioset_batch.adapters.media.audio import cut_audio
+from audioset_batch.adapters.media.audio import AudioClip, cut_audio
 from audioset_batch.adapters.media.convert import convert_audio
 from audioset_batch.adapters.media.source import StreamHint
 from audioset_batch.adapters.media.verify import verify_audio
+from audioset_batch.adapters.media.verify_video import verify_video
+from audioset_batch.adapters.media.video import cut_video, write_video
 from audioset_batch.adapters.media.write import write_audio
 from audioset_batch.adapters.publish import storage
 from audioset_batch.adapters.ytdlp import Resolved, Stream, YtDlpClient
@@ -61,7 +63,44 @@ def make_clip(segment: Segment, client: YtDlpClient, config: Config, stem: Path,
         "peak_dbfs": facts.peak_dbfs,
         "rms_dbfs": facts.rms_dbfs,
     }
-    return Clip(audio, None, columns)
+    video = None
+    if resolved.video is not None:
+        video = _make_video(segment, resolved, cut, client, config, stem, deadline, columns)
+    return Clip(audio, video, columns)
+
+
+def _make_video(
+    segment: Segment,
+    resolved: Resolved,
+    sound: AudioClip,
+    client: YtDlpClient,
+    config: Config,
+    stem: Path,
+    deadline: float,
+    columns: dict[str, Any],
+) -> Path:
+    """The video file; adds its columns."""
+    assert resolved.audio is not None and resolved.video is not None
+    clip = cut_video(
+        client.open(resolved.video, deadline),
+        segment.start_ms,
+        segment.end_ms,
+        config.video,
+        hint=_hint(resolved, resolved.video),
+        sound=sound,
+        sound_source=client.open(resolved.audio, deadline),
+        sound_hint=_hint(resolved, resolved.audio),
+        max_bytes=config.worker.max_clip_bytes,
+    )
+    path = stem.with_name(f"{stem.name}.{config.video.format}")
+    with storage(path.parent):
+        write_video(clip, path)
+        facts = verify_video(path, clip)
+    if resolved.video is not resolved.audio:
+        columns["format_id"] = f"{resolved.audio.format_id}+{resolved.video.format_id}"
+    columns["video_start_seconds"] = facts.video_start_seconds
+    columns["video_bytes"] = facts.bytes
+    return path
 
 
 def _hint(resolved: Resolved, stream: Stream) -> StreamHint:

@@ -65,13 +65,13 @@ def cut_video(
     """Fetch [start_ms, end_ms) of the video of `source` and make it an mp4.
 
     Args:
-        source: `bestvideo`, `bestvideoaudio`: the video stream; `bestvideowithaudio`: the stream with both.
+        source: `bestvideo`, `bestvideowithaudio`: the video stream; `bestvideoaudio`: the stream with both.
         start_ms, end_ms: The segment.
         video: Mode, cut, frame rate, height, quality.
         hint: About `source`.
-        sound: For `bestvideoaudio` cut exactly: the segment's audio as `cut_audio` gave it, which saves fetching
+        sound: For `bestvideowithaudio` cut exactly: the segment's audio as `cut_audio` gave it, which saves fetching
             it again.
-        sound_source, sound_hint: For `bestvideoaudio` without `sound`, or with `video.cut: copy`, where the
+        sound_source, sound_hint: For `bestvideowithaudio` without `sound`, or with `video.cut: copy`, where the
             sound begins at the keyframe as well.
         max_bytes: Most bytes read from either source.
 
@@ -79,14 +79,14 @@ def cut_video(
         SegmentUnavailable: `no_video`, `no_audio`, `segment_past_end`.
         SegmentTransient: `truncated`, `decode_error`, and whatever the sources raise.
     """
-    if video.mode == "bestvideoaudio" and sound_source is None and (sound is None or video.cut == "copy"):
-        raise ValueError("video mode bestvideoaudio needs the sound, or a source of it")
+    if video.mode == "bestvideowithaudio" and sound_source is None and (sound is None or video.cut == "copy"):
+        raise ValueError("video mode bestvideowithaudio needs the sound, or a source of it")
     start, stop = Fraction(start_ms, 1000), Fraction(end_ms, 1000)
     label = source.url_label
 
     def from_media(media: Media) -> VideoClip:
         track = _video_track(media, label)
-        own_sound = audio_track(media, label) if video.mode == "bestvideowithaudio" else None
+        own_sound = audio_track(media, label) if video.mode == "bestvideoaudio" else None
         wants = [Want(track, start, stop, Fraction(0))]
         if own_sound is not None:
             # A copy begins at the keyframe, and its sound as well: ask for both at once where that is known.
@@ -99,7 +99,7 @@ def cut_video(
             if origin < wants[1].start:
                 others = media.read([audio_want(own_sound, origin, stop)])
             clip = _sound_or_none(own_sound, others[0], origin, stop, label)
-        elif video.mode == "bestvideoaudio":
+        elif video.mode == "bestvideowithaudio":
             clip = sound if video.cut == "exact" else None
             if clip is None and sound_source is not None:
                 clip = cut_audio(sound_source, round(origin * 1000), end_ms, hint=sound_hint, max_bytes=max_bytes)

@@ -1,0 +1,183 @@
+"""The real extractor against the stand-in: what every answer of YouTube turns into."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from loopback import EXPECTED_REASON
+
+from audioset_batch.adapters.ytdlp import ClientOptions, YtDlpClient, parse_args
+from audioset_batch.errors import EgressBlocked, SegmentTransient, SegmentUnavailable, UsageError
+from audioset_batch.reasons import Reason
+from audioset_batch.standin import Block, Catalog, Fault, Outcome, Standin, Trouble, Video, Where
+
+ALL = {outcome: f"outcome__{index:02d}" for index, outcome in enumerate(Outcome)}
+DEADLINE = 30
+
+
+@pytest.fixture(scope="module")
+def standin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standin]:
+    catalog = Catalog.of(*(Video(ytid, outcome=outcome) for outcome, ytid in ALL.items()))
+    with Standin(catalog, tmp_path_factory.mktemp("media")) as youtube:
+        yield youtube
+
+
+@pytest.fixture
+def youtube(standin: Standin) -> Iterator[Standin]:
+    yield standin
+    standin.unblock()
+    standin.clear_faults()
+
+
+@pytest.fixture
+def client(youtube: Standin, monkeypatch: pytest.MonkeyPatch) -> YtDlpClient:
+    monkeypatch.setenv("SSL_CERT_FILE", str(youtube.access().ca_file))
+    return make_client(youtube)
+
+
+def make_client(youtube: Standin, **more: object) -> YtDlpClient:
+    skip = ("webpage", "configs", "initial_data")
+    options = {"args": ("--no-cache-dir",), "player_skip": skip, "proxy": youtube.access().proxy}
+    return YtDlpClient(ClientOptions(**{**options, **more}), max_bytes=1_000_000)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("outcome", EXPECTED_REASON, ids=str)
+def test_every_outcome(client: YtDlpClient, outcome: Outcome) -> None:
+    with pytest.raises(SegmentUnavailable) as caught:
+        client.resolve(ALL[outcome])
+    assert caught.value.reason == EXPECTED_REASON[outcome]
+
+
+@pytest.mark.parametrize("block", [Block.BOT_CHECK, Block.RATE_LIMIT, Block.PLAYER_429], ids=str)
+@pytest.mark.parametrize("skip", [(), ("webpage", "configs", "initial_data")], ids=["all pages", "player alone"])
+def test_every_block(client: YtDlpClient, youtube: Standin, block: Block, skip: tuple[str, ...]) -> None:
+    youtube.block(block)
+    with pytest.raises(EgressBlocked):
+        make_client(youtube, player_skip=skip).resolve(ALL[Outcome.OK])
+
+
+def test_media_429_blocks_too(client: YtDlpClient, youtube: Standin) -> None:
+    resolved = client.resolve(ALL[Outcome.OK])
+    youtube.block(Block.MEDIA_429)
+    assert resolved.audio is not None
+    with pytest.raises(EgressBlocked):
+        client.open(resolved.audio, time.monotonic() + DEADLINE).read(0, 1000)
+
+
+def test_one_request_resolves_and_the_best_audio_is_taken(client: YtDlpClient) -> None:
+    resolved = client.resolve(ALL[Outcome.OK])
+    assert client.traffic.take().requests == 1
+    assert resolved.audio is not None and resolved.audio.format_id == "251"
+    assert resolved.video is None
+    assert resolved.duration_seconds == pytest.approx(60, abs=1)
+
+
+def test_ranges(client: YtDlpClient) -> None:
+    stream = client.resolve(ALL[Outcome.OK]).audio
+    assert stream is not None
+    client.traffic.take()
+    source = client.open(stream, time.monotonic() + DEADLINE)
+    whole = source.read(0, 5000)
+    assert source.read(1000, 2000) == whole[1000:2000]
+    assert source.size == stream.size
+    assert len(source.read(source.size - 100, source.size + 100)) == 100
+    assert source.read(source.size + 10, source.size + 20) == b""
+    traffic = client.traffic.take()
+    assert (traffic.media_requests, traffic.media_bytes) == (4, 6100)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reason"),
+    [
+        (Trouble.SERVER_ERROR, Reason.HTTP_ERROR),
+        (Trouble.FORBIDDEN, Reason.MEDIA_FORBIDDEN),
+        (Trouble.RESET, None),
+        (Trouble.TRUNCATE, Reason.TRUNCATED),
+        (Trouble.HTML, Reason.HTTP_ERROR),
+        (Trouble.EMPTY, Reason.TRUNCATED),
+        (Trouble.REDIRECT_LOOP, Reason.HTTP_ERROR),
+    ],
+    ids=str,
+)
+def test_every_trouble_is_transient(
+    client: YtDlpClient, youtube: Standin, trouble: Trouble, reason: Reason | None
+) -> None:
+    stream = client.resolve(ALL[Outcome.OK]).audio
+    assert stream is not None
+    youtube.add_fault(Fault(trouble))
+    with pytest.raises(SegmentTransient) as caught:
+        client.open(stream, time.monotonic() + DEADLINE).read(1000, 50_000)
+    if reason is not None:
+        assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("trouble", [Trouble.IGNORE_RANGE, Trouble.WRONG_LENGTH], ids=str)
+def test_a_lie_about_the_range_or_the_length_does_no_harm(
+    client: YtDlpClient, youtube: Standin, trouble: Trouble
+) -> None:
+    stream = client.resolve(ALL[Outcome.OK]).audio
+    assert stream is not None
+    expected = client.open(stream, time.monotonic() + DEADLINE).read(1000, 2000)
+    youtube.add_fault(Fault(trouble))
+    assert client.open(stream, time.monotonic() + DEADLINE).read(1000, 2000) == expected
+
+
+def test_the_cap_on_bytes_holds(client: YtDlpClient, youtube: Standin) -> None:
+    stream = client.resolve(ALL[Outcome.OK]).audio
+    assert stream is not None
+    youtube.add_fault(Fault(Trouble.ENDLESS))
+    with pytest.raises(SegmentTransient, match="max_clip_bytes"):
+        client.open(stream, time.monotonic() + DEADLINE).read(0, 2_000_000)
+    assert client.traffic.media_bytes <= 1_000_000
+
+
+def test_the_deadline_ends_a_slow_drip(client: YtDlpClient, youtube: Standin) -> None:
+    stream = client.resolve(ALL[Outcome.OK]).audio
+    assert stream is not None
+    youtube.add_fault(Fault(Trouble.SLOW, bytes_per_second=20_000))
+    began = time.monotonic()
+    with pytest.raises(SegmentTransient) as caught:
+        client.open(stream, began + 1).read(0, 900_000)
+    assert caught.value.reason == Reason.TIMEOUT
+    assert time.monotonic() - began < 10
+
+
+def test_player_5xx_is_transient(client: YtDlpClient, youtube: Standin) -> None:
+    youtube.add_fault(Fault(Trouble.SERVER_ERROR, where=Where.PLAYER))
+    with pytest.raises(SegmentTransient):
+        client.resolve(ALL[Outcome.OK])
+
+
+def test_a_dead_proxy_is_a_network_error(client: YtDlpClient, youtube: Standin) -> None:
+    with pytest.raises(SegmentTransient) as caught:
+        make_client(youtube, proxy="http://127.0.0.1:1").resolve(ALL[Outcome.OK])
+    assert caught.value.reason == Reason.NETWORK
+
+
+@pytest.mark.parametrize("args", [["--no-such-option"], ["https://example.org/"], ["--retries", "many"]])
+def test_what_is_not_an_option_of_yt_dlp_is_refused_with_its_words(args: list[str]) -> None:
+    with pytest.raises(UsageError, match=r"youtube\.args"):
+        parse_args(args)
+
+
+def test_cookies_are_copied_and_the_original_is_left_alone(youtube: Standin, tmp_path: Path) -> None:
+    cookies = tmp_path / "cookies.txt"
+    cookies.write_text("# Netscape HTTP Cookie File\n.youtube.com\tTRUE\t/\tTRUE\t2000000000\tSID\tsecret\n")
+    before = cookies.stat().st_mtime_ns
+    make_client(youtube, cookies=cookies)
+    assert cookies.stat().st_mtime_ns == before
+    with pytest.raises(UsageError, match="cookie file"):
+        make_client(youtube, cookies=tmp_path / "none.txt")
+
+
+@pytest.mark.parametrize("args", [{}, {"height": 144}], ids=["any height", "144 at most"])
+def test_video_of_limited_height(client: YtDlpClient, youtube: Standin, args: dict[str, int]) -> None:
+    limited = make_client(youtube, video_mode="bestvideo", max_height=args.get("height"))
+    if args:
+        with pytest.raises(SegmentUnavailable) as caught:
+            limited.resolve(ALL[Outcome.OK])
+        assert caught.value.reason == Reason.NO_VIDEO
+    else:
+        resolved = limited.resolve(ALL[Outcome.OK])
+        assert resolved.video is not None and resolved.video.format_id == "134"
