@@ -42,9 +42,7 @@ def build_model(*, final_relu: bool = False) -> Any:
     for name, units in DENSE:
         last = name == DENSE[-1][0]
         activation = "relu" if final_relu or not last else None
-        x = layers.Dense(
-            units, activation=activation, kernel_initializer="zeros", name=name.rpartition("/")[2]
-        )(x)
+        x = layers.Dense(units, activation=activation, kernel_initializer="zeros", name=name.rpartition("/")[2])(x)
     return keras.Model(inputs, x, name="vggish")
 
 

@@ -75,9 +75,7 @@ def prepare(clip: Clip) -> Prepared:
     return Prepared(clip, batch, duration)
 
 
-def prepare_all(
-    clips: Iterable[Clip], threads: int, stop: Callable[[], bool], timing: Timing
-) -> Iterator[Prepared]:
+def prepare_all(clips: Iterable[Clip], threads: int, stop: Callable[[], bool], timing: Timing) -> Iterator[Prepared]:
     """Prepared clips in order, a few per thread ahead of the consumer; after `stop()` no further clip is begun."""
 
     def timed(clip: Clip) -> tuple[Prepared, float]:
@@ -103,9 +101,7 @@ def prepare_all(
             yield prepared
 
 
-def embed_all(
-    clips: Iterable[Prepared], embed: Embed, batch_size: int, timing: Timing
-) -> Iterator[list[Embedded]]:
+def embed_all(clips: Iterable[Prepared], embed: Embed, batch_size: int, timing: Timing) -> Iterator[list[Embedded]]:
     """Groups of clips whose examples have all been through the network, in order.
 
     The network sees `batch_size` examples at a time whatever clip they are of; only the last batch is smaller.
@@ -138,9 +134,7 @@ def _timed(embed: Embed, batch: NDArray[np.float32], timing: Timing) -> NDArray[
     return result
 
 
-def _take(
-    waiting: deque[Prepared], done: NDArray[np.float32]
-) -> tuple[list[Embedded], NDArray[np.float32]]:
+def _take(waiting: deque[Prepared], done: NDArray[np.float32]) -> tuple[list[Embedded], NDArray[np.float32]]:
     """The clips that `done` covers, taken off `waiting`, and the rows left over."""
     group, used = [], 0
     while waiting and used + len(waiting[0].examples) <= len(done):

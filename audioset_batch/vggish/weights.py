@@ -112,8 +112,7 @@ def from_torch(tensors: Mapping[str, NDArray[Any]], source: str) -> dict[str, ND
     missing = [name for name, _ in _TORCH_LAYERS if not {f"{name}.weight", f"{name}.bias"} <= set(tensors)]
     if missing:
         raise InputRefused(
-            f"{source}: not torchvggish's network: no {', '.join(missing)}; "
-            f"found {', '.join(sorted(tensors)[:4])}"
+            f"{source}: not torchvggish's network: no {', '.join(missing)}; found {', '.join(sorted(tensors)[:4])}"
         )
     arrays: dict[str, NDArray[Any]] = {}
     for name, variable in _TORCH_LAYERS:

@@ -119,16 +119,12 @@ def test_damage_in_the_middle_is_reported_and_skipped(tmp_path: Path) -> None:
     assert path.read_bytes() == before + encode_row(row(3)), "damaged lines stay where they are"
 
 
-statuses = st.sampled_from(
-    [("ok", ""), ("failed", "network"), ("unavailable", "removed"), ("pending", "retry")]
-)
+statuses = st.sampled_from([("ok", ""), ("failed", "network"), ("unavailable", "removed"), ("pending", "retry")])
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_a_tail_torn_at_any_byte_is_repaired(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
+def test_a_tail_torn_at_any_byte_is_repaired(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     path = tmp_path_factory.mktemp("torn") / "a.jsonl"
     history = data.draw(st.lists(st.tuples(st.integers(0, 3), statuses), min_size=1, max_size=6))
     lines = [encode_row(row(n, Status(s), r, detail="é☃\n" * 3)) for n, (s, r) in history]
@@ -174,9 +170,7 @@ def test_threads_do_not_mix_their_lines(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     with ManifestWriter(path, fsync_seconds=0.05) as writer:
         threads = [
-            threading.Thread(
-                target=lambda base: [writer.append(row(base + i)) for i in range(50)], args=(base,)
-            )
+            threading.Thread(target=lambda base: [writer.append(row(base + i)) for i in range(50)], args=(base,))
             for base in range(0, 400, 100)
         ]
         for thread in threads:

@@ -21,9 +21,7 @@ def test_golden_numbers_of_a_tone():
     expected = [-3.4296187, 2.1265773, -4.6011631, 4.8111177]
     got = [whole.mean(), whole.std(), whole.min(), whole.max()]
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-6)
-    np.testing.assert_allclose(
-        whole[0, 0, :4], [-4.483133, -4.270834, -4.170643, -4.237706], rtol=0, atol=1e-6
-    )
+    np.testing.assert_allclose(whole[0, 0, :4], [-4.483133, -4.270834, -4.170643, -4.237706], rtol=0, atol=1e-6)
     np.testing.assert_allclose(whole[0, 0, 19:21], [4.811118, 4.775044], rtol=0, atol=1e-6)
     assert whole[0, 0].argmax() == 19
 
