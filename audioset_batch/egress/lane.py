@@ -24,6 +24,7 @@ from audioset_batch.reasons import Reason
 
 PROBER_SECONDS: Final = 60.0
 _BUSY_SECONDS: Final = 0.5
+_SHORT_NAP: Final = 0.02
 _RETRY_PROBE_SECONDS: Final = 30.0
 _DETAIL_LENGTH: Final = 300
 _UNTESTED: Final = frozenset(
@@ -83,6 +84,15 @@ class Lane:
     def reserved(self) -> bool:
         """True if a slot is waiting for its time."""
         return self._reservation is not None
+
+    @property
+    def seconds_to_slot(self) -> float:
+        """Until the slot that is waiting is due, briefly while it is; infinite without one, or when it is missed."""
+        reservation, grid = self._reservation, self.shared.state.grid
+        if reservation is None or grid is None:
+            return math.inf
+        now = self.now()
+        return math.inf if now > grid.last_issue(reservation.slot) else max(_SHORT_NAP, reservation.due - now)
 
     def now(self) -> float:
         """The filesystem's time."""

@@ -187,6 +187,15 @@ class EgressPool:
                     return Grant(self, index, lane, ticket)
             return None
 
+    def nap(self, longest: float) -> float:
+        """How long one need not call `probe_due` and `try_acquire` to miss no slot; at most `longest` seconds.
+
+        Raises:
+            StorageUnusable: the shared folder cannot be read.
+        """
+        with self.lock:
+            return min([longest, *(lane.seconds_to_slot for lane in self._lanes)])
+
     def settle(self, index: int) -> None:
         """Answers of this egress are held back and nothing else is left to resolve: have it probed."""
         with self.lock:
@@ -212,7 +221,7 @@ class EgressPool:
             answer = self.try_acquire()
             if isinstance(answer, Grant):
                 return answer
-            time.sleep(min(_LONGEST_NAP, answer.seconds))
+            time.sleep(self.nap(min(_LONGEST_NAP, answer.seconds)))
         raise Interrupted("asked to stop while waiting for an egress")
 
     def describe(self) -> list[EgressStatus]:

@@ -172,15 +172,22 @@ def test_status_counts_what_is_used(tmp_path: Path) -> None:
 
 def test_a_grant_says_until_when_it_is_good(tmp_path: Path) -> None:
     with EgressPool([egress(videos_per_hour=10, window_seconds=2.0)], probe(), tmp_path) as pool:
-        grant = pool.acquire(threading.Event(), lambda grant: None)
+        assert pool.nap(5) == 5
+        while isinstance(grant := pool.try_acquire(), Wait):
+            assert pool.nap(5) <= 0.35
+            time.sleep(pool.nap(5))
         assert 0 < grant.start_by - boot_time() <= 0.2
+        while isinstance(pool.try_acquire(), Grant) or pool.nap(5) == 5:
+            pass
+        time.sleep(0.5)
+        assert pool.nap(5) == 5, "a slot that is missed is nothing to wake up for"
     with EgressPool([egress()], probe(), tmp_path) as pool:
         assert pool.acquire(threading.Event(), lambda grant: None).start_by == float("inf")
 
 
 def test_waiting_ends_when_asked_to_stop(tmp_path: Path) -> None:
     stop = threading.Event()
-    with EgressPool([egress(videos_per_hour=1, window_seconds=1000.0)], probe(), tmp_path) as pool:
+    with EgressPool([egress(videos_per_hour=1, window_seconds=20.0)], probe(), tmp_path) as pool:
         pool.acquire(threading.Event(), lambda grant: None).answered("")
         threading.Timer(0.3, stop.set).start()
         begun = time.monotonic()

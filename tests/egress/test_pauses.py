@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from egress_helpers import FORK, GOOD, egress, probe
+from egress_helpers import FORK, GOOD, egress, most_in_a_window, probe
 
 from audioset_batch.adapters.lease import Holder
 from audioset_batch.egress import EgressPool, Grant, Verdict, Wait, read_egress_status, read_pauses
@@ -320,3 +320,21 @@ def test_settle_probes_for_what_is_held_back_at_the_end(tmp_path: Path) -> None:
     due.answered("")
     assert dead.verdict() is Verdict.RECORD
     assert pool.probe_due() is None
+
+
+def test_a_probe_has_a_slot_of_the_budget_like_any_other(tmp_path: Path) -> None:
+    pool = pool_of(tmp_path, egress(videos_per_hour=6, window_seconds=3.0))
+    grants, end = [], time.monotonic() + 6
+    while time.monotonic() < end:
+        grant = pool.probe_due() or pool.try_acquire()
+        if isinstance(grant, Wait):
+            time.sleep(pool.nap(0.1))
+            continue
+        grants.append((time.time(), bool(grant.probe_ytid)))
+        if len(grants) % 3 == 1:
+            grant.blocked("bot check")
+        else:
+            grant.answered("")
+    assert most_in_a_window([at for at, _ in grants], 3.0) <= 6
+    assert sum(is_probe for _, is_probe in grants) >= 2
+    assert len(grants) >= 6
