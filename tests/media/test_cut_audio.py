@@ -64,9 +64,7 @@ def test_any_start(youtube: Callable[..., Path], itag: int) -> None:
 
 @pytest.mark.parametrize("itag", ITAGS)
 @pytest.mark.parametrize("start_ms", [1, 6, 7, 20, 23, 24, 46, 79, 80, 81, 499, 500, 9_999, 10_001, 64_990])
-def test_starts_where_priming_and_preroll_matter(
-    youtube: Callable[..., Path], itag: int, start_ms: int
-) -> None:
+def test_starts_where_priming_and_preroll_matter(youtube: Callable[..., Path], itag: int, start_ms: int) -> None:
     assert_equals_whole(youtube(itag), start_ms, start_ms + 1500)
 
 
@@ -102,9 +100,7 @@ def test_a_video_stream_has_no_audio(youtube: Callable[..., Path]) -> None:
 
 
 @pytest.mark.parametrize("start_ms", [0, 5_000, 10_000, 14_321, 20_000])
-@pytest.mark.parametrize(
-    "layout", ["no cues", "cues at the end", "no sidx", "moov at the end", "opus in mp4"]
-)
+@pytest.mark.parametrize("layout", ["no cues", "cues at the end", "no sidx", "moov at the end", "opus in mp4"])
 def test_other_layouts(other_layouts: dict[str, Path], layout: str, start_ms: int) -> None:
     path = other_layouts[layout]
     whole, rate = reference(path)

@@ -106,21 +106,22 @@ class WebM:
         if stop > limit - _WORTH_A_SEARCH:
             stop = limit
         blocks: list[Block] = []
-        for _ in range(3):
+        for attempt in range(3):
             blocks = self._parse(begin, stop, first, lo)
             short = stop < limit and (not blocks or blocks[-1].time < hi)
             late = begin > start and (not blocks or blocks[0].time > lo)
             if not short and not late:
                 break
             if late:
-                begin = start if short else self._further_back(begin, start, blocks, lo, stop)
+                once = attempt == 0 and not short
+                begin = self._further_back(begin, start, blocks, lo, stop) if once else start
             if short:
                 stop = limit
         return blocks
 
     def _further_back(self, begin: int, start: int, blocks: list[Block], lo: int, stop: int) -> int:
-        """Where to begin instead of `begin`, after its first block came too late; a second miss ends at `start`."""
-        if not blocks or blocks[-1].time <= blocks[0].time or self._reader.has(begin - 1, begin):
+        """Where to begin instead of `begin`, after its first block came too late."""
+        if not blocks or blocks[-1].time <= blocks[0].time:
             return start
         rate = Fraction(stop - begin, blocks[-1].time - blocks[0].time)
         back = begin - 2 * int((blocks[0].time - lo) * rate) - 2 * _MARGIN
@@ -128,7 +129,7 @@ class WebM:
 
     def _parse(self, begin: int, stop: int, first: int, lo: int) -> list[Block]:
         """The blocks in bytes [begin, stop); none when their times are in doubt."""
-        data = self._reader.upto(begin, stop)
+        data = self._reader.get(begin, stop)
         header = self._header
         number = header.track.number
         if begin == self._cue_byte(first):
@@ -172,8 +173,7 @@ class WebM:
         end = header.end if header.end is not None else self._reader.size
         if end is None or end < header.cue_byte[-1]:
             raise UnexpectedLayout("a file without an end")
-        size = self._reader.size
-        return end if size is None else max(min(end, size), header.cue_byte[-1])
+        return end
 
     def _cue_time(self, index: int) -> int:
         header = self._header
