@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from audioset_batch.errors import InputRefused
 from audioset_batch.training import metrics
-from audioset_batch.training.files import published, replace_text
+from audioset_batch.training.files import make_folder, published, replace_text
 
 RESULT_JSON: Final = "evaluation.json"
 RESULT_CSV: Final = "evaluation_classes.csv"
@@ -108,7 +108,7 @@ def write_evaluation(
         names: Of all classes.
         about: Further keys of the JSON: which model, which data.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     paths = [folder / name for name in (RESULT_JSON, RESULT_CSV, *RESULT_FIGURES)]
     replace_text(paths[0], json.dumps(about | evaluation.summary(), indent=1, allow_nan=False) + "\n")
     with published(paths[1]) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:

@@ -16,7 +16,7 @@ from io import BufferedWriter
 from pathlib import Path
 from typing import Final, TextIO
 
-from audioset_batch.errors import UsageError
+from audioset_batch.errors import StorageUnusable, UsageError
 from audioset_batch.features.tfrecord import RecordWriter
 from audioset_batch.features.wire import bytes_field, varint
 from audioset_batch.training.files import published
@@ -46,9 +46,16 @@ class StepLog:
         self._writer = csv.writer(self._file, lineterminator="\n")
 
     def write(self, values: Mapping[str, float]) -> None:
-        """Append one row."""
-        self._writer.writerow(f"{values[name]:.8g}" for name in self._columns)
-        self._file.flush()
+        """Append one row.
+
+        Raises:
+            StorageUnusable: It cannot be written.
+        """
+        try:
+            self._writer.writerow(f"{values[name]:.8g}" for name in self._columns)
+            self._file.flush()
+        except OSError as error:
+            raise StorageUnusable(f"{self._file.name}: cannot be written: {error}") from error
 
     def close(self) -> None:
         self._file.close()

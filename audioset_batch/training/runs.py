@@ -21,6 +21,7 @@ from audioset_batch.training.evaluation import (
     write_evaluation,
 )
 from audioset_batch.training.examples import EmbeddingExamples, Examples, Subset, held_out
+from audioset_batch.training.files import make_folder
 from audioset_batch.training.logs import TRAIN_LOG, VALIDATION_LOG
 from audioset_batch.training.model_flags import FLAGS_NAME, check_or_write_flags, read_flags
 from audioset_batch.training.models import build_model
@@ -88,7 +89,7 @@ def train(run: TrainRun, model_options: ModelOptions, options: TrainOptions, not
 
     if not 0.0 <= run.holdout < 1.0:
         raise UsageError(f"holdout: expected a share of at least 0 and below 1, got {run.holdout}")
-    run.train_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(run.train_dir)
     with stop_request() as stop:
         if run.start_new_model:
             _discard(run.train_dir)

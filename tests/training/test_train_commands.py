@@ -291,6 +291,14 @@ def test_bad_flags_are_explained(
     assert text in capsys.readouterr().err
 
 
+def test_a_folder_that_cannot_be_made_is_said_so(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert train(data, tmp_path / "file" / "run", "LogisticModel") == 75
+    assert "cannot be made" in capsys.readouterr().err
+
+
 def test_folders_without_a_model_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("evaluate", "--train_dir", tmp_path, "--eval_data_pattern", tmp_path) == 2
     assert "model_flags.json does not exist" in capsys.readouterr().err
