@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import shutil
 import tempfile
@@ -31,6 +32,9 @@ _SOCKET_TIMEOUT: Final = 20.0
 _CHUNK: Final = 64 * 1024
 _SKIP_LIMIT: Final = 8 * 1024 * 1024
 """A server that ignores Range is read up to here to reach the start of the range."""
+
+_PAGE_LIMIT: Final = 64 * 1024 * 1024
+"""No page, player answer or script of YouTube's comes near this; more is a server that does not stop."""
 
 _DIRECT: Final = "[protocol=https]"
 """Plain files with Range support; HLS and DASH fragments cannot be read by byte range."""
@@ -153,14 +157,66 @@ def parse_args(args: Sequence[str]) -> dict[str, Any]:
     return options
 
 
+class _Body:
+    """An answer's body with an end: of time, and of bytes where the whole of it is asked for.
+
+    Hands out what has come instead of waiting for all that was asked for, so that a server that drips is noticed.
+    """
+
+    def __init__(self, body: Any, deadline: float) -> None:
+        self._body = body
+        self._deadline = deadline
+
+    def read(self, amount: int | None = None, **options: Any) -> bytes:
+        if amount is not None:
+            return self._some(amount, options)
+        parts: list[bytes] = []
+        left = _PAGE_LIMIT
+        while part := self._some(_CHUNK, options):
+            parts.append(part)
+            left -= len(part)
+            if left < 0:
+                raise TransportError(f"the answer has more than {_PAGE_LIMIT} bytes")
+        return b"".join(parts)
+
+    def _some(self, amount: int, options: dict[str, Any]) -> bytes:
+        _check_deadline(self._deadline)
+        data: bytes = getattr(self._body, "read1", self._body.read)(amount, **options)
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._body, name)
+
+
+def _check_deadline(deadline: float) -> float:
+    """Seconds left."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TransportError("timed out: worker.segment_timeout has passed")
+    return left
+
+
 class _CountingYoutubeDL(yt_dlp.YoutubeDL):  # type: ignore[misc]
-    """Counts requests; everything else is yt-dlp's own."""
+    """Counts requests and ends them in time; everything else is yt-dlp's own.
+
+    Attributes:
+        deadline: A time of `time.monotonic` after which every request fails.
+    """
 
     traffic: Traffic
+    deadline: float = math.inf
 
     def urlopen(self, req: Any) -> Any:
+        left = _check_deadline(self.deadline)
         self.traffic.requests += 1
-        return super().urlopen(req)
+        if isinstance(req, str):
+            req = Request(req)
+        if isinstance(req, Request):
+            longest = float(req.extensions.get("timeout") or self.params["socket_timeout"])
+            req.extensions["timeout"] = min(longest, left)
+        response = super().urlopen(req)
+        response.fp = _Body(response.fp, self.deadline)
+        return response
 
 
 class YtDlpClient:
@@ -213,8 +269,8 @@ class YtDlpClient:
             params["compat_opts"] = {*params.get("compat_opts", ()), "no-certifi"}
         return params
 
-    def resolve(self, ytid: str) -> Resolved:
-        """Ask for the streams of one video.
+    def resolve(self, ytid: str, deadline: float = math.inf) -> Resolved:
+        """Ask for the streams of one video; `deadline` is a time of `time.monotonic`.
 
         Raises:
             EgressBlocked: bot check, rate limit or 429.
@@ -222,6 +278,7 @@ class YtDlpClient:
             SegmentTransient: the question could not be asked or answered this time.
         """
         self._log.warnings.clear()
+        self._ydl.deadline = deadline
         url = f"https://www.youtube.com/watch?v={ytid}"
         try:
             info = self._ydl.extract_info(url, download=False, ie_key="Youtube", process=False)
@@ -330,7 +387,7 @@ class RangedStream:
                 Reason.DECODE_ERROR,
                 f"{self.url_label}: the clip wants more than worker.max_clip_bytes ({self._max_bytes} bytes)",
             )
-        self._check_deadline()
+        self._ydl.deadline = self._deadline
         headers = {
             **self._stream.headers,
             "Range": f"bytes={start}-{stop - 1}",
@@ -396,12 +453,7 @@ class RangedStream:
             self._left -= len(chunk)
             self._ydl.traffic.media_bytes += len(chunk)
             parts.append(chunk)
-            self._check_deadline()
         return b"".join(parts)[skip:]
-
-    def _check_deadline(self) -> None:
-        if time.monotonic() > self._deadline:
-            raise SegmentTransient(Reason.TIMEOUT, f"{self.url_label}: worker.segment_timeout has passed")
 
 
 def _media_http_error(error: HTTPError, label: str) -> EgressBlocked | SegmentTransient:

@@ -34,7 +34,7 @@ def make_clip(segment: Segment, client: YtDlpClient, config: Config, stem: Path,
         EgressBlocked, SegmentUnavailable, SegmentTransient: as the stages found.
         StorageUnusable: the temporary files cannot be written.
     """
-    resolved = client.resolve(segment.ytid)
+    resolved = client.resolve(segment.ytid, deadline)
     if resolved.audio is None:
         raise SegmentUnavailable(Reason.NO_AUDIO, "no stream has audio")
     if resolved.duration_seconds is not None and segment.start_ms >= resolved.duration_seconds * 1000 + 1000:

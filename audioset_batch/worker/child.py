@@ -12,6 +12,7 @@ import threading
 import time
 from multiprocessing.connection import Connection
 
+from audioset_batch.adapters.fsclock import boot_time
 from audioset_batch.adapters.ytdlp import ClientOptions, YtDlpClient
 from audioset_batch.config import Config
 from audioset_batch.errors import (
@@ -64,11 +65,14 @@ def _run(job: Job, clients: dict[int, YtDlpClient], config: Config) -> Attempt:
     try:
         if client is None:
             client = clients[job.egress] = _client(config, job.egress)
-        if job.segment is None:
-            client.resolve(job.probe)
+        deadline = started + job.timeout
+        if boot_time() > job.start_by:
+            kind = Kind.LATE
+        elif job.segment is None:
+            client.resolve(job.probe, deadline)
         else:
             stem = job.tmp_dir / f"{job.number}"
-            clip = make_clip(job.segment, client, config, stem, deadline=started + job.timeout)
+            clip = make_clip(job.segment, client, config, stem, deadline)
     except EgressBlocked as error:
         kind, detail = Kind.BLOCKED, str(error)
     except SegmentUnavailable as error:

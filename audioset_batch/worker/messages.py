@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +19,8 @@ class Kind(StrEnum):
     BLOCKED = "blocked"
     STORAGE = "storage"
     REFUSED = "refused"
+    LATE = "late"
+    """It came too late to begin: the slot of the egress is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class Job:
         egress: Index into `Config.egress`.
         tmp_dir: Folder for the temporary files.
         timeout: Seconds for this try.
+        start_by: A time of `boot_time` after which it must not begin.
     """
 
     number: int
@@ -39,6 +43,7 @@ class Job:
     egress: int
     tmp_dir: Path
     timeout: float
+    start_by: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
