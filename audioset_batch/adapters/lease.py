@@ -264,6 +264,8 @@ class Lease:
         try:
             fd = os.open(self._register.path(self._version.number), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
+            if not self.path.exists():
+                raise  # nobody took it: the data directory has gone
             raise self._lost() from None
         try:
             same = os.fstat(fd).st_ino == self._version.inode

@@ -56,6 +56,9 @@ def requeue(job: JobIdentity, delay_seconds: float) -> bool:
         return False
     if facts.get("BatchFlag") != "1":
         return False
+    if facts.get("Restarts", str(job.restart_count)) != str(job.restart_count):
+        _log.info("not requeued: job %s was started again elsewhere; this is a copy from before", job.job_id)
+        return False
     if facts.get("Requeue") == "0":
         _log.warning("not requeued: job %s was submitted with --no-requeue; submit it again", job.job_id)
         return False

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from audioset_batch.adapters.publish import unusable
 from audioset_batch.errors import StorageUnusable
 from audioset_batch.model import ManifestRow, SegmentKey
 from audioset_batch.reasons import Status
@@ -288,6 +289,4 @@ class ManifestWriter:
             os.close(fd)
 
     def _unusable(self, error: OSError) -> StorageUnusable:
-        return StorageUnusable(
-            f"cannot write {self.path}: {error.strerror or error}. Free space or quota, then run the same command again"
-        )
+        return unusable(self.path, error)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Final
@@ -21,7 +21,7 @@ from audioset_batch.reasons import Status
 from audioset_batch.record.manifest import read_rows
 from audioset_batch.worker.pool import Pool, default_processes
 from audioset_batch.worker.rows import Recorder
-from audioset_batch.worker.shard import ShardResult, ShardRun
+from audioset_batch.worker.shard import ShardRun
 from audioset_batch.worker.stop import ignore_term, stop_on_signals
 
 _STORAGE_PAUSE: Final = 600.0
@@ -73,32 +73,36 @@ def run_shards(config: Config, data: DataDir, shards: Sequence[ShardId]) -> RunR
         StopEarly: a signal, a blocked egress or an unusable filesystem ended the run.
     """
     job = JobIdentity.from_environment()
-    recorded = 0
-    try:
-        with stop_on_signals() as stop, _resources(config, data, job) as (pool, egress):
-            counts: Counter[Status] = Counter()
-            held: ShardHeld | None = None
-            for shard in shards:
-                run = ShardRun(config, data, shard, pool, egress, stop, Recorder(shard.number, job, version("yt-dlp")))
-                try:
-                    result: ShardResult = run.run()
-                    counts += result.counts
-                except ShardHeld as error:
-                    _log.warning("%s", error)
-                    held = error
-                finally:
-                    recorded += run.recorded
-            if held is not None:
-                raise held
-            return RunResult(counts)
-    except ShardHeld:
-        raise  # whoever holds the shard does its work: a duplicate never requeues itself
-    except StopEarly as error:
-        _requeue(config, data, shards, job, error, progress=recorded > 0)
-        raise
+    with stop_on_signals() as stop:
+        runs: list[ShardRun] = []
+        try:
+            with _resources(config, data, job) as (pool, egress):
+                for shard in shards:
+                    recorder = Recorder(shard.number, job, version("yt-dlp"))
+                    runs.append(ShardRun(config, data, shard, pool, egress, stop, recorder))
+                return _run_all(runs)
+        except ShardHeld:
+            raise  # whoever holds the shard does its work: a duplicate never requeues itself
+        except StopEarly as error:
+            _requeue(config, data, shards, job, error, progress=any(run.recorded for run in runs))
+            raise
 
 
-@contextmanager
+def _run_all(runs: Sequence[ShardRun]) -> RunResult:
+    counts: Counter[Status] = Counter()
+    held: ShardHeld | None = None
+    for run in runs:
+        try:
+            counts += run.run().counts
+        except ShardHeld as error:
+            _log.warning("%s", error)
+            held = error
+    if held is not None:
+        raise held
+    return RunResult(counts)
+
+
+@contextlib.contextmanager
 def _resources(config: Config, data: DataDir, job: JobIdentity) -> Iterator[tuple[Pool, EgressPool]]:
     processes = config.worker.processes
     if processes == "auto":
@@ -123,7 +127,7 @@ def _requeue(
     if not job.job_id:
         return
     idle = 0 if progress else job.restart_count - _last_useful_restart(data, shards, job)
-    if idle >= max(1, config.worker.max_requeues):
+    if not progress and idle >= config.worker.max_requeues:
         _log.error(
             "not requeued: this task was restarted %d times without finishing a segment (worker.max_requeues). "
             "Last reason to stop: %s. Mend that, then submit the array again",
@@ -141,13 +145,11 @@ def _requeue(
 
 
 def _last_useful_restart(data: DataDir, shards: Sequence[ShardId], job: JobIdentity) -> int:
-    """The latest restart of this very job that wrote a row; 0 if none did."""
-    return max(
-        (
-            row.get("restart_count") or 0
-            for shard in shards
-            for row in read_rows(data.manifest(shard))
-            if row.get("job_id") == job.job_id
-        ),
-        default=0,
-    )
+    """The latest restart of this very job that wrote a row; 0 if none did or nothing can be read."""
+    latest = 0
+    with contextlib.suppress(OSError):
+        for shard in shards:
+            for row in read_rows(data.manifest(shard)):
+                if row.get("job_id") == job.job_id:
+                    latest = max(latest, row.get("restart_count") or 0)
+    return latest

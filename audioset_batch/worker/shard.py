@@ -158,6 +158,14 @@ class ShardRun:
     # The loop
 
     def _loop(self) -> None:
+        try:
+            self._work()
+        finally:
+            # Also on a lost lease or a full disk: what still runs would write into a folder that is being cleared,
+            # and answer under numbers that the next shard gives out again.
+            self._drop_the_rest()
+
+    def _work(self) -> None:
         ending: StopEarly | None = None
         deadline = float("inf")
         while self._flying or (ending is None and (len(self._todo) or self._held)):
@@ -179,7 +187,6 @@ class ShardRun:
             self._review_held()
             self._progress.tick()
             self._state.update(self._progress.counts, self._progress.rate_per_hour())
-        self._drop_the_rest()
         if ending is not None:
             raise ending
 
@@ -215,6 +222,7 @@ class ShardRun:
             egress=grant.index,
             tmp_dir=self._tmp,
             timeout=self._config.worker.segment_timeout,
+            start_by=grant.start_by,
         )
         self._flying[number] = _Flying(entry, grant)
         self._pool.submit(job, alone=entry is not None and entry.suspect)
@@ -235,8 +243,14 @@ class ShardRun:
         if attempt.kind is Kind.REFUSED:
             grant.release()
             raise UsageError(attempt.detail)
+        if attempt.kind is Kind.LATE:
+            grant.release()
+            if entry is not None:
+                self._todo.put_back(entry)
+            return
         if attempt.kind is Kind.STORAGE:
             grant.release()
+            self._lease.check()  # whoever took the shard over has cleared our folder: that is no broken disk
             raise StorageUnusable(attempt.detail)
         verdict = grant.answered(attempt.reason, attempt.detail)
         if entry is None:
@@ -306,6 +320,7 @@ class ShardRun:
     # Rows
 
     def _record(self, entry: Entry, status: Status, egress: str, **columns: Any) -> None:
+        self._lease.check()
         self._manifest.append(
             self._recorder.row(
                 entry.segment,
@@ -334,16 +349,20 @@ class ShardRun:
 
     @contextlib.contextmanager
     def _temporary_folder(self) -> Iterator[Path]:
-        """This shard's own folder, cleared at the start and at the end."""
+        """A folder of this run alone, below the shard's, which is cleared at the start.
+
+        A copy of this worker on a node that was cut off may still write: it must meet no name that we use.
+        """
         if self._config.worker.temp_dir == "node":
             base = os.environ.get("SLURM_TMPDIR") or tempfile.gettempdir()
             with storage(Path(base)):
                 folder = Path(tempfile.mkdtemp(prefix=f"audioset-batch-{self._shard}-", dir=base))
         else:
-            folder = self._data.tmp(self._shard)
+            shared = self._data.tmp(self._shard)
             with storage(self._data.root):
-                shutil.rmtree(folder, ignore_errors=True)
-                folder.mkdir(parents=True, exist_ok=True)
+                shutil.rmtree(shared, ignore_errors=True)
+                shared.mkdir(parents=True, exist_ok=True)
+                folder = Path(tempfile.mkdtemp(dir=shared))
         try:
             yield folder
         finally:

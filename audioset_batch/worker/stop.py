@@ -46,7 +46,8 @@ def stop_on_signals() -> Iterator[StopRequest]:
         yield request
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) is handle:  # else `ignore_term` holds on, up to the very end
+                signal.signal(number, handler)
 
 
 def ignore_term() -> None:
