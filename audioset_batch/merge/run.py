@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import datetime
 import logging
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
@@ -20,6 +22,7 @@ from audioset_batch.layout import DataDir
 from audioset_batch.merge.shard_table import outside_table, shard_table
 from audioset_batch.merge.summary import Tally
 from audioset_batch.plan.labels import load_class_names
+from audioset_batch.plan.segments_csv import read_shard
 from audioset_batch.record.manifest import LineProblem
 from audioset_batch.record.schema import MANIFEST_SCHEMA
 
@@ -62,26 +65,48 @@ def merge(root: Path, *, write_csv: bool = True) -> MergeResult:
     tally = Tally()
     problems: list[LineProblem] = []
     differences: list[str] = []
+    planned: dict[str, array[int]] = {}
     with _tables(data, write_csv) as write:
         for shard in shards:
             table = shard_table(data, shard, problems.append)
             tally.add(table.planned, table.outside)
-            differences += [
-                f"{data.shard_csv(shard)}: {key[0]} {key[1]}-{key[2]} ms is planned more than once"
-                for key in table.repeated
-            ]
+            differences += [_twice(data.shard_csv(shard), key) for key in table.repeated]
+            planned.setdefault(shard.subset, array("q")).extend(table.key_hashes)
             write(table.planned)
             write(table.outside)
         for orphan in [s for s in data.recorded_shards() if s not in shards]:
             outside = outside_table(data, orphan, problems.append)
             tally.outside_plan += outside.num_rows
             write(outside)
+    for subset, hashes in planned.items():
+        differences += _planned_in_two_shards(data, subset, hashes)
     for problem in problems:
         if not problem.torn:
             _log.warning("%s", problem)
     summary = _summary(data, tally, len([p for p in problems if not p.torn]))
     atomic_write_json(data.summary_json, summary)
     return MergeResult(summary, tuple(differences), summary["unreadable_lines"])
+
+
+def _twice(path: Path, key: tuple[str, int, int]) -> str:
+    return f"{path}: {key[0]} {key[1]}-{key[2]} ms is planned more than once"
+
+
+def _planned_in_two_shards(data: DataDir, subset: str, hashes: array[int]) -> list[str]:
+    """Segments of one subset that stand in more than one shard; looks closer only where hashes repeat."""
+    values, counts = np.unique(np.frombuffer(hashes, np.int64), return_counts=True)
+    suspects = set(values[counts > 1].tolist())
+    if not suspects:
+        return []
+    seen: set[tuple[str, int, int]] = set()
+    found = []
+    for shard in data.shards(subset):
+        for key in {(s.ytid, s.start_ms, s.end_ms) for s in read_shard(data.shard_csv(shard), subset)}:
+            if hash(key) in suspects:
+                if key in seen:
+                    found.append(_twice(data.shard_csv(shard), key))
+                seen.add(key)
+    return found
 
 
 def _summary(data: DataDir, tally: Tally, unreadable: int) -> dict[str, Any]:

@@ -26,11 +26,13 @@ class ShardTable:
         planned: One row per planned segment, in the order of the shard's CSV.
         outside: Rows about segments that the plan does not hold, one per segment.
         repeated: Planned segments that stand in the shard's CSV more than once.
+        key_hashes: One per planned segment, to find those that stand in two shards.
     """
 
     planned: pa.Table
     outside: pa.Table
     repeated: tuple[Key, ...]
+    key_hashes: tuple[int, ...]
 
 
 def read_manifest(path: Path, on_problem: Callable[[LineProblem], None]) -> pa.Table:
@@ -114,6 +116,7 @@ def shard_table(data: DataDir, shard: ShardId, on_problem: Callable[[LineProblem
         planned=rows.take(pa.array(indices, pa.int64())),
         outside=rows.take(pa.array(sorted(latest.values()), pa.int64())),
         repeated=tuple(repeated),
+        key_hashes=tuple(map(hash, seen)),
     )
 
 

@@ -1,0 +1,117 @@
+"""What a user sees before anything runs: help, versions, wrong input."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from audioset_batch.cli import build_parser
+
+
+def run(*argv: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    plain = {k: v for k, v in os.environ.items() if not k.startswith("SLURM_")}
+    return subprocess.run(
+        [sys.executable, "-m", "audioset_batch", *argv],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env=plain | env,
+    )
+
+
+def commands() -> list[str]:
+    parser = build_parser()
+    assert parser._subparsers is not None
+    return sorted(next(iter(parser._subparsers._group_actions)).choices or ())
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        build_parser().parse_args([command, "-h"])
+    assert ended.value.code == 0
+    assert f"audioset-batch {command}" in capsys.readouterr().out
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys; from audioset_batch.cli import build_parser; build_parser(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {
+        "numpy",
+        "pandas",
+        "pyarrow",
+        "pydantic",
+        "yt_dlp",
+        "av",
+        "keras",
+        "jax",
+        "soundfile",
+        "sox",
+        "yaml",
+        "rich",
+    }
+    assert not heavy & set(done.stdout.split())
+
+
+def test_a_worker_needs_neither_the_extractor_nor_ffmpeg_in_its_coordinator() -> None:
+    code = "import sys; import audioset_batch.worker.run; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"yt_dlp", "av", "sox", "soundfile"} & set(done.stdout.split())
+
+
+def test_version_names_the_tools() -> None:
+    done = run("--version")
+    assert done.returncode == 0
+    for name in ("audioset-batch ", "Python ", "yt-dlp ", "av ", "sox ", "pysox "):
+        assert f"\n{name}" in "\n" + done.stdout
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "words"),
+    [
+        ((), 2, "usage"),
+        (("worker",), 2, "which shard?"),
+        (("worker", "--task", "0"), 2, "whole number from 1"),
+        (("worker", "--task", "1"), 2, "no data directory"),
+        (("worker", "--task", "1", "--data-dir", "nowhere"), 2, "does not exist"),
+        (("worker", "--task", "1", "--data-dir", "."), 2, "download_subset_files.sh"),
+        (("worker", "--task", "1", "--config", "none.yaml"), 2, "cannot be read"),
+        (("worker", "--task", "1", "--subsets", "evil"), 2, "choose from"),
+        (("worker", "--task", "1", "--set", "audio.format=aac"), 2, "audio.format"),
+        (("merge", "nowhere"), 2, "does not exist"),
+        (("merge", "."), 1, "no shards"),
+        (("retry", "nowhere"), 2, "does not exist"),
+        (("retry", ".", "--reason", "bored"), 2, "choose from removed"),
+        (("retry", ".", "--reset"), 2, "--reset of everything"),
+        (("download",), 2, "no data directory"),
+        (("download", "d", "--audio-codec", "aac"), 2, "does not fit"),
+        (("download", "d", "-af", "mp3", "-asr", "96000"), 2, "not possible with format mp3"),
+        (("download", "d", "-e", "none.csv", "--base-url", "."), 1, "none.csv"),
+        (("bogus",), 2, "invalid choice"),
+    ],
+)
+def test_wrong_input_is_told_without_a_traceback(
+    argv: tuple[str, ...], status: int, words: str, tmp_path: Path
+) -> None:
+    done = run(*argv, cwd=tmp_path)
+    assert done.returncode == status, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_ffmpeg_options_of_audiosetdl_are_taken_with_a_warning(tmp_path: Path) -> None:
+    done = run("download", "d", "-f", "./bin/ffmpeg", "-fp", "./bin/ffprobe", "--base-url", ".", cwd=tmp_path)
+    assert "--ffmpeg is not needed" in done.stderr
+    assert "--ffprobe is not needed" in done.stderr
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    argv = [sys.executable, "-m", "audioset_batch", "--version"]
+    done = subprocess.run(argv, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
