@@ -108,11 +108,7 @@ def decode_audio(track: Track, samples: list[Sample], start: Fraction, stop: Fra
         SegmentTransient: `decode_error`.
     """
     context: Any = open_decoder(track, label)
-    out: npt.NDArray[np.float32] | None = None
-    rate = track.sample_rate
-    first = last = 0
-    filled = 0  # end of what the stream presents, relative to `first`
-    expected: int | None = None
+    stretch = _Stretch(track, start, stop, label)
     for sample in (*samples, None):
         packet = None
         if sample is not None:
@@ -125,59 +121,78 @@ def decode_audio(track: Track, samples: list[Sample], start: Fraction, stop: Fra
                 Reason.DECODE_ERROR, f"{label}: {track.codec} at {_seconds(track, sample)}: {error}"
             ) from error
         for frame in frames:
-            if out is None:
-                rate = frame.sample_rate
-                channels = frame.layout.nb_channels
-                if not 0 < rate <= _MAX_RATE or not 0 < channels <= _MAX_CHANNELS:
-                    raise SegmentTransient(Reason.DECODE_ERROR, f"{label}: {channels} channels at {rate} Hz")
-                first, last = round(start * rate), round(stop * rate)
-                out = np.zeros((last - first, channels), dtype=np.float32)
-            elif frame.sample_rate != rate or frame.layout.nb_channels != out.shape[1]:
-                raise SegmentTransient(Reason.DECODE_ERROR, f"{label}: rate or channels change within the clip")
-            position = _position(frame, track, rate)
-            # Time stamps coarser than a sample (a time base of 1/1000) must not tear the samples apart.
-            if expected is not None and (position is None or abs(position - expected) * 500 < rate):
-                position = expected
-            if position is None:
-                raise SegmentTransient(Reason.DECODE_ERROR, f"{label}: a frame without time")
-            expected = position + frame.samples
-            begin, end = max(position, first), min(expected, last)
-            if begin < end:
-                block = _as_float(frame)[begin - position : end - position]
-                out[begin - first : end - first] = block
-                filled = end - first
-    if out is None or not samples:
-        raise _past_end(label, start)
-    presented = int((samples[-1].pts + samples[-1].duration) * track.time_base * rate) - first
-    length = min(filled, presented, len(out))
+            stretch.add(frame)
+    length = stretch.filled
+    if samples:
+        presented = (samples[-1].pts + samples[-1].duration) * track.time_base * stretch.rate
+        length = min(length, int(presented) - stretch.first)
     if length <= 0:
         raise _past_end(label, start)
-    return AudioClip(out[:length], rate, rate, track.codec)
+    return AudioClip(stretch.out[:length], stretch.rate, stretch.rate, track.codec)
 
 
-def _as_float(frame: Any) -> npt.NDArray[np.float32]:
-    """Shape (frames, channels), float32, full scale 1.0."""
+class _Stretch:
+    """[start, stop) of a stream, filled with decoded frames at the places that their times say.
+
+    Attributes:
+        out: float32, shape (frames, channels).
+        rate: Hz, as decoded.
+        first: The stream's sample that is `out[0]`.
+        filled: How much of `out` the stream reached.
+    """
+
+    def __init__(self, track: Track, start: Fraction, stop: Fraction, label: str) -> None:
+        self._track, self._start, self._stop, self._label = track, start, stop, label
+        self.out = np.zeros((0, 0), dtype=np.float32)
+        self.rate = self.first = self.filled = 0
+        self._expected: int | None = None  # where the next frame begins if nothing is missing
+        self._scale = Fraction(0)
+
+    def add(self, frame: Any) -> None:
+        if not self.rate:
+            self._set_up(frame.sample_rate, frame.layout.nb_channels)
+        elif frame.sample_rate != self.rate or frame.layout.nb_channels != self.out.shape[1]:
+            raise SegmentTransient(Reason.DECODE_ERROR, f"{self._label}: rate or channels change within the clip")
+        position = None
+        if frame.pts is not None:
+            position = int(frame.pts) if self._scale == 1 else round(int(frame.pts) * self._scale)
+        # Time stamps coarser than a sample (a time base of 1/1000) must not tear the samples apart.
+        expected = self._expected
+        if expected is not None and (position is None or abs(position - expected) * 500 < self.rate):
+            position = expected
+        if position is None:
+            raise SegmentTransient(Reason.DECODE_ERROR, f"{self._label}: a frame without time")
+        self._expected = position + frame.samples
+        begin = max(position, self.first)
+        end = min(self._expected, self.first + len(self.out))
+        if begin < end:
+            _copy(frame, begin - position, end - position, self.out[begin - self.first : end - self.first])
+            self.filled = end - self.first
+
+    def _set_up(self, rate: int, channels: int) -> None:
+        if not 0 < rate <= _MAX_RATE or not 0 < channels <= _MAX_CHANNELS:
+            raise SegmentTransient(Reason.DECODE_ERROR, f"{self._label}: {channels} channels at {rate} Hz")
+        self.rate = rate
+        self.first = round(self._start * rate)
+        self.out = np.zeros((round(self._stop * rate) - self.first, channels), dtype=np.float32)
+        self._scale = self._track.time_base * rate
+
+
+def _copy(frame: Any, begin: int, end: int, out: npt.NDArray[np.float32]) -> None:
+    """Samples [begin, end) of a frame into `out`, shape (end - begin, channels), full scale 1.0."""
+    name = frame.format.name
+    if name == "fltp":  # what nearly all decoders give
+        for channel, plane in enumerate(frame.planes):
+            out[:, channel] = np.frombuffer(plane, np.float32, count=frame.samples)[begin:end]
+        return
     data = frame.to_ndarray()
-    if not frame.format.is_planar:
-        data = data.reshape(frame.samples, -1)
-    else:
-        data = data.T
-    if data.dtype == np.float32:
-        return data  # type: ignore[no-any-return]
+    data = (data.T if frame.format.is_planar else data.reshape(frame.samples, -1))[begin:end]
     if data.dtype == np.int16:
-        return data.astype(np.float32) / np.float32(32768)  # type: ignore[no-any-return]
-    if data.dtype == np.int32:
-        return (data / 2147483648.0).astype(np.float32)  # type: ignore[no-any-return]
-    return data.astype(np.float32)  # type: ignore[no-any-return]
-
-
-def _position(frame: Any, track: Track, rate: int) -> int | None:
-    if frame.pts is None:
-        return None
-    base = track.time_base
-    if base.numerator == 1 and base.denominator == rate:
-        return int(frame.pts)
-    return round(int(frame.pts) * base * rate)
+        out[:] = data / np.float32(32768)
+    elif data.dtype == np.int32:
+        out[:] = data / 2147483648.0
+    else:
+        out[:] = data
 
 
 def _seconds(track: Track, sample: Sample | None) -> str:

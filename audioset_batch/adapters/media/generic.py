@@ -162,7 +162,7 @@ class GenericMedia:
             data = bytes(packet)
             duration = packet.duration or 0
             if first is not None:
-                pts = dts = opus_grid(pts - first.pts, stream.time_base) - delay
+                pts = dts = opus_grid(pts - first.pts, 1 / Fraction(stream.time_base)) - delay
             elif stream.time_base != base:
                 pts = round(pts * stream.time_base / base)
                 dts = round(dts * stream.time_base / base)

@@ -50,9 +50,9 @@ def opus_frames(packet: bytes) -> int:
     return size if code == 0 else 2 * size
 
 
-def opus_grid(ticks: int, seconds_per_tick: Fraction) -> int:
+def opus_grid(ticks: int, ticks_per_second: Fraction) -> int:
     """The samples at 48 kHz that a rounded time since the first packet stands for."""
-    return round(ticks * seconds_per_tick * OPUS_RATE / _OPUS_GRID) * _OPUS_GRID
+    return round(ticks * float(OPUS_RATE / _OPUS_GRID / ticks_per_second)) * _OPUS_GRID
 
 
 class WebM:
@@ -184,16 +184,19 @@ class WebM:
     def _opus_samples(self, blocks: list[Block], lo: int, hi: int) -> list[Sample]:
         header = self._header
         start = 0 if self._rounded == self._zero else round(self._zero * OPUS_RATE / header.ticks)
+        steps = float(OPUS_RATE / _OPUS_GRID / header.ticks)
         samples: list[Sample] = []
+        following = 0  # where the previous packet's samples end
         for block in blocks:
             frames = opus_frames(block.data)
             if not frames:
                 raise UnexpectedLayout("an invalid Opus packet")
-            position = opus_grid(block.time - self._zero, 1 / header.ticks) - header.delay + start
+            position = round((block.time - self._zero) * steps) * _OPUS_GRID - header.delay + start
             if block.time >= hi:
                 break
-            if samples and abs(samples[-1].pts + opus_frames(samples[-1].data) - position) <= 2 * _OPUS_GRID:
-                position = samples[-1].pts + opus_frames(samples[-1].data)
+            if samples and abs(following - position) <= 2 * _OPUS_GRID:
+                position = following
+            following = position + frames
             if block.discard > 0:
                 frames = max(frames - round(block.discard * OPUS_RATE / 1_000_000_000), 0)
             samples.append(Sample(block.data, position, position, frames, True))
