@@ -99,6 +99,14 @@ class Pool:
         """Jobs that have not been answered."""
         return [item.job for worker in self._alive() for item in worker.running.values()]
 
+    @property
+    def free(self) -> int:
+        """How many more jobs could start now."""
+        return sum(
+            max(0, threads - len(worker.running)) if worker is not None else threads
+            for worker, threads in zip(self._processes, self._threads, strict=True)
+        )
+
     def can_take(self, *, alone: bool = False) -> bool:
         """True if a job (one that must run alone) could start now."""
         return self._free(alone) is not None
@@ -117,6 +125,8 @@ class Pool:
     def wait(self, timeout: float) -> Iterator[Attempt | Death]:
         """What has happened, waiting up to `timeout` seconds for the first of it."""
         pipes = {worker.pipe: worker for worker in self._alive()}
+        if not pipes:
+            time.sleep(timeout)
         for ready in connection.wait(list(pipes), timeout) if pipes else ():
             worker = pipes[ready]  # type: ignore[index]
             try:

@@ -106,7 +106,6 @@ class ShardRun:
         self._flying: dict[int, _Flying] = {}
         self._held: list[_Held] = []
         self._numbers = itertools.count(1)
-        self._nap = _TICK
         self.recorded = 0
 
     def run(self) -> ShardResult:
@@ -179,7 +178,7 @@ class ShardRun:
                 deadline = min(deadline, time.monotonic() + self._config.worker.grace_seconds)
             if time.monotonic() >= deadline:
                 break
-            for event in self._pool.wait(self._nap):
+            for event in self._pool.wait(max(_SHORTEST_NAP, self._egress.nap(_TICK))):
                 if isinstance(event, Death):
                     self._on_death(event)
                 else:
@@ -192,12 +191,13 @@ class ShardRun:
 
     def _start_what_can(self) -> StopEarly | None:
         """Hand out jobs until processes, egresses or segments run out; an error means: begin no more."""
-        self._nap = _TICK
         if self._held and not self._flying and not len(self._todo):
             for index in {held.grant.index for held in self._held}:
                 self._egress.settle(index)
         while True:
-            probe = self._egress.probe_due() if self._pool.can_take() else None
+            # Asked for also while our own probe is under way, which keeps other tasks from taking it over.
+            probing = any(flying.entry is None for flying in self._flying.values())
+            probe = self._egress.probe_due() if probing or self._pool.can_take() else None
             if probe is not None:
                 self._submit(None, probe)
                 continue
@@ -205,11 +205,10 @@ class ShardRun:
             if entry is None or not self._pool.can_take(alone=entry.suspect):
                 return None
             try:
-                grant = self._egress.try_acquire()
+                grant = self._egress.try_acquire(min(len(self._todo), self._pool.free))
             except EgressExhausted as error:
                 return error
             if isinstance(grant, Wait):
-                self._nap = min(_TICK, max(_SHORTEST_NAP, grant.seconds))
                 return None
             self._submit(self._todo.pop(), grant)
 

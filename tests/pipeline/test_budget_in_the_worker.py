@@ -1,0 +1,90 @@
+"""Budgets, blocks and soft bans through the real worker, judged by the server's own log."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from loopback import Project, make_rows
+
+from audioset_batch.egress import read_pauses
+from audioset_batch.standin import Block, Catalog, Outcome, Standin
+
+WINDOW = 3.0
+BUDGET = 12
+
+
+@pytest.fixture
+def project(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    rows = make_rows(24, seed=5)
+    needs = {row.ytid: row.end_ms / 1000 for row in rows}
+    catalog = Catalog.from_ids(needs, seed=1, unavailable_share=0.25, outcomes=[Outcome.NONEXISTENT], seconds=(60.0,))
+    with Standin(catalog, tmp_path_factory.mktemp("media"), egresses=("loopback", "second")) as youtube:
+        youtube.prepare()
+        yield Project(tmp_path, {"eval_segments": rows}, youtube)
+
+
+def resolve_times(youtube: Standin) -> list[float]:
+    return sorted(event["time"] for event in youtube.events("resolve"))
+
+
+def most_in_a_window(times: list[float], window: float) -> int:
+    return max(sum(1 for t in times if start <= t < start + window) for start in times)
+
+
+def test_no_window_of_the_server_sees_more_than_the_budget(project: Project) -> None:
+    project.settings["egress"][0].update(videos_per_hour=BUDGET, window_seconds=WINDOW)
+    project.write_config()
+    project.prep(2)
+    tasks = [Thread(target=project.worker, args=(task,)) for task in (1, 2)]
+    for task in tasks:
+        task.start()
+    for task in tasks:
+        task.join()
+    table = project.merge()
+    project.check(table, project.youtube.catalog)
+    assert most_in_a_window(resolve_times(project.youtube), WINDOW) <= BUDGET
+
+
+@pytest.mark.parametrize("block", [Block.BOT_CHECK, Block.PLAYER_429, Block.SOFT_BAN], ids=str)
+def test_a_block_pauses_and_is_nobodys_fate(project: Project, block: Block) -> None:
+    project.settings["egress"][0].update(pause_seconds=1.0, pause_factor=1.5, pause_max_seconds=3.0, max_wait=60)
+    project.settings["probe"].update(recent=6, nonexistent_share=0.5)
+    project.write_config()
+    project.prep(1)
+    project.youtube.block(block)
+    unblock = Thread(target=lambda: (time.sleep(8), project.youtube.unblock()))
+    unblock.start()
+    project.worker(1)
+    unblock.join()
+    project.check(project.merge(), project.youtube.catalog)
+    assert read_pauses(project.data / ".egress" / "loopback")
+
+
+def test_another_egress_takes_over(project: Project) -> None:
+    second = {"name": "second", "proxy": project.youtube.access("second").proxy, "videos_per_hour": None}
+    project.settings["egress"][0].update(pause_seconds=600)
+    project.settings["egress"].append(second)
+    project.write_config()
+    project.prep(1)
+    project.youtube.block(Block.RATE_LIMIT, "loopback")
+    project.worker(1)
+    table = project.merge()
+    project.check(table, project.youtube.catalog)
+    assert set(table.egress) == {"second"}
+
+
+def test_all_paused_for_too_long_stops_early_and_continues_later(project: Project) -> None:
+    project.settings["egress"][0].update(pause_seconds=4, max_wait=1)
+    project.write_config()
+    project.prep(1)
+    project.youtube.block(Block.BOT_CHECK)
+    done = project.worker(1, status=75)
+    assert "every egress is paused" in done.stderr
+    table = project.merge(status=1)
+    assert set(table.status) == {"pending"}
+    project.youtube.unblock()
+    time.sleep(5)
+    project.worker(1)
+    project.check(project.merge(), project.youtube.catalog)
