@@ -116,7 +116,7 @@ def main() -> None:
 
 
 def curve(name: str, scale: Scale, train: Any, evaluation: Any) -> dict[str, Any]:
-    """Train one model; its best validation, its size and its speed."""
+    """Train one model: mAP after the last step (nothing is chosen by it), size and speed."""
     from audioset_batch.training.loop import Phase, Trainer
 
     options = replace(default_model_options(name), num_classes=scale.classes, **scale.model)
@@ -145,7 +145,7 @@ def curve(name: str, scale: Scale, train: Any, evaluation: Any) -> dict[str, Any
         "batch_size": settings.batch_size,
         "seconds": progress.seconds,
         "clips_per_second": progress.step * settings.batch_size / progress.seconds,
-        "map": progress.best_map,
+        "map": curve_points[-1][1],
         "curve": curve_points,
         "finished": time.strftime("%Y-%m-%d"),
     }
