@@ -10,7 +10,7 @@ from typing import Any
 import av
 import numpy as np
 
-from audioset_batch.standin.timecode import AudioSignal
+from audioset_batch.standin.timecode import FRAME_RATE, AudioSignal, picture
 
 
 @dataclass
@@ -76,6 +76,21 @@ def encode_audio_file(
                 layout="stereo",
             )
             frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    return path
+
+
+def encode_vp9(path: Path, seconds: float, **options: str) -> Path:
+    """Pictures that show their number, as VP9 in WebM with a keyframe every two seconds."""
+    with av.open(str(path), "w", format="webm", options=options) as output:
+        stream: Any = output.add_stream("libvpx-vp9", rate=FRAME_RATE)
+        stream.width, stream.height, stream.pix_fmt = 128, 64, "yuv420p"
+        stream.codec_context.gop_size = 2 * FRAME_RATE
+        stream.codec_context.options = {"deadline": "realtime", "cpu-used": "8", "auto-alt-ref": "1"}
+        for number in range(round(seconds * FRAME_RATE)):
+            frame = av.VideoFrame.from_ndarray(picture(number, 128, 64), format="yuv420p")
+            frame.pts, frame.time_base = number, Fraction(1, FRAME_RATE)
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
     return path

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from mediadata import MemorySource
+from mediadata import MemorySource, encode_vp9
 
 from audioset_batch.adapters.media.audio import cut_audio
 from audioset_batch.adapters.media.source import StreamHint
@@ -118,9 +118,10 @@ def test_a_video_that_ends_early(make: Callable[..., tuple[VideoClip, Path, Vide
 
 @pytest.mark.parametrize("cut", ["exact", "copy"])
 def test_past_the_end(make: Callable[..., tuple[VideoClip, Path, VideoFacts]], cut: str) -> None:
-    with pytest.raises(SegmentUnavailable) as caught:
-        make(90_000, 10_000, mode="bestvideo", cut=cut)
-    assert caught.value.reason is Reason.SEGMENT_PAST_END
+    for start_ms in (65_360, 90_000):
+        with pytest.raises(SegmentUnavailable) as caught:
+            make(start_ms, 10_000, mode="bestvideo", cut=cut)
+        assert caught.value.reason is Reason.SEGMENT_PAST_END
 
 
 def test_an_audio_stream_has_no_video(youtube: Callable[..., Path]) -> None:
@@ -142,3 +143,21 @@ def test_damage_is_found(make: Callable[..., tuple[VideoClip, Path, VideoFacts]]
     with pytest.raises(SegmentTransient, match="expected"):
         verify_video(path, other)
     assert inspect_video(path).frames == 30
+
+
+@pytest.mark.parametrize("cues", ["1", "0"], ids=["cues in front", "cues at the end"])
+def test_vp9_in_webm(tmp_path: Path, cues: str) -> None:
+    """What YouTube often has as its best video."""
+    source = encode_vp9(tmp_path / "v.webm", 13, cues_to_front=cues)
+    path = tmp_path / "clip.mp4"
+    for cut, start_ms in (("exact", 0), ("exact", 5_040), ("copy", 5_040), ("exact", 11_000)):
+        reads = MemorySource.of(source)
+        video = Video(mode="bestvideo", cut=cut, frame_rate="keep", preset="ultrafast")
+        clip = cut_video(reads, start_ms, start_ms + 3000, video, hint=HINT)
+        write_video(clip, path)
+        facts = verify_video(path, clip)
+        assert clip.start_seconds == start_ms / 1000, "only H.264 is copied"
+        pictures = shown(path)
+        assert all(number == pytest.approx(clip.start_seconds + time, abs=0.0021) for time, number in pictures)
+        assert facts.frames == (50 if start_ms == 11_000 else 75)
+        assert len(reads.ranges) <= 3

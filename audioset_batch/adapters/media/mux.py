@@ -121,23 +121,19 @@ class H264Copy:
             UnexpectedLayout: if the source's decoder configuration is damaged.
         """
         stream = output.add_mux_stream(
-            track.codec.removeprefix("lib").replace("dav1d", "av1"),
+            "h264",
             rate=(1 / usual).limit_denominator(1001),
             width=track.width,
             height=track.height,
         )
         stream.time_base = track.time_base
-        if track.codec != "h264":
-            return cls(stream, track, 0, b"")
         return cls(stream, track, *_parameter_sets(track.extradata))
 
     def packets(self, samples: list[Sample], zero: int) -> Iterator[Any]:
         """The samples as packets; tick `zero` becomes the file's time zero."""
         first = True
         for sample in samples:
-            data = sample.data
-            if self.length_size:
-                data = _annex_b(data, self.length_size)
+            data = _annex_b(sample.data, self.length_size)
             packet = av.Packet(self.parameter_sets + data if first else data)
             packet.stream = self.stream
             packet.pts, packet.dts = sample.pts - zero, sample.dts - zero

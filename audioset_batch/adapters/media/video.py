@@ -62,7 +62,9 @@ def cut_video(
     sound_hint: StreamHint | None = None,
     max_bytes: int = DEFAULT_MAX_BYTES,
 ) -> VideoClip:
-    """Fetch [start_ms, end_ms) of the video of `source` and make it an mp4.
+    """Fetch [start_ms, end_ms) of the video of `source` and make it an mp4 with H.264.
+
+    With `video.cut: copy` a stream of another codec is encoded, as with `exact`.
 
     Args:
         source: `bestvideo`, `bestvideowithaudio`: the video stream; `bestvideoaudio`: the stream with both.
@@ -86,24 +88,26 @@ def cut_video(
 
     def from_media(media: Media) -> VideoClip:
         track = _video_track(media, label)
+        # The file is mp4 with H.264: nothing else can be copied into it.
+        copying = video.cut == "copy" and track.codec == "h264"
         own_sound = audio_track(media, label) if video.mode == "bestvideoaudio" else None
         wants = [Want(track, start, stop, Fraction(0))]
         if own_sound is not None:
             # A copy begins at the keyframe, and its sound as well: ask for both at once where that is known.
-            known = media.keyframe(track, start) if video.cut == "copy" else start
+            known = media.keyframe(track, start) if copying else start
             wants.append(audio_want(own_sound, start if known is None else known, stop))
         samples, *others = media.read(wants)
-        origin = start if video.cut == "exact" else _first_shown(samples, track, start, label)
+        origin = _first_shown(samples, track, start, label) if copying else start
         clip = None
         if own_sound is not None:
             if origin < wants[1].start:
                 others = media.read([audio_want(own_sound, origin, stop)])
             clip = _sound_or_none(own_sound, others[0], origin, stop, label)
         elif video.mode == "bestvideowithaudio":
-            clip = sound if video.cut == "exact" else None
+            clip = None if copying else sound
             if clip is None and sound_source is not None:
                 clip = cut_audio(sound_source, round(origin * 1000), end_ms, hint=sound_hint, max_bytes=max_bytes)
-        if video.cut == "copy":
+        if copying:
             return _copy(track, samples, origin, clip, label)
         return _encode(track, samples, start, stop, clip, video, label)
 
@@ -130,7 +134,8 @@ def _sound_or_none(
 
 
 def _first_shown(samples: list[Sample], track: Track, start: Fraction, label: str) -> Fraction:
-    if not samples:
+    ends = max((sample.pts for sample in samples), default=0) * track.time_base + _usual_interval(samples, track)
+    if not samples or ends <= start:
         raise _past_end(label, start)
     return max(samples[0].pts * track.time_base, Fraction(0))
 
