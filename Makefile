@@ -6,7 +6,7 @@ SHELL_FILES := $(wildcard *.sh *.s jobs/*.sh jobs/*.s scripts/*.sh) .ci/run
 PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
 CHAOS := $(wildcard tests/chaos/run.py)
 
-.PHONY: help setup demo demo-learn test test-all lint test-tools bench chaos constraints
+.PHONY: help setup demo demo-learn test test-all lint test-tools bench chaos reference constraints
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -46,6 +46,10 @@ bench: ## compare with other downloaders
 chaos: test-tools ## kill, preempt, block and fill while three nodes download; then check that nothing is lost
 	@./setup.sh --with test
 	$(BIN)/python tests/chaos/run.py
+
+reference: setup ## write what is made from the code: configs/default.yaml, docs/configuration.md
+	$(BIN)/python -m audioset_batch.config.document yaml > configs/default.yaml
+	$(BIN)/python -m audioset_batch.config.document markdown > docs/configuration.md
 
 constraints: ## pin the newest versions of everything in constraints.txt
 	scripts/make-constraints.sh
