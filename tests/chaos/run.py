@@ -1,0 +1,219 @@
+"""Kill, preempt, block and fill while three nodes download, go on until all is finished, check that nothing is lost.
+
+    python tests/chaos/run.py [--short] [--seed N] [--keep]
+
+Exit status 0 if everything that must hold did.
+"""
+
+import argparse
+import random
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from chaos.cluster_run import ShardJobs
+from chaos.storms import SmallDisk, Storms
+from chaos.verdicts import (
+    all_rows,
+    check_budget,
+    check_no_ban_recorded,
+    check_not_asked_again,
+    leftovers,
+    reasons,
+    tracebacks,
+)
+from loopback import Project, make_rows
+from loopback.project import NINE_LOSSES
+from slurm_cluster import PrivateSlurm, missing_programs
+
+from audioset_batch.layout import DataDir
+from audioset_batch.standin import Catalog, Standin
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much there is to do, and how long it may take."""
+
+    segments: int
+    rounds: int
+    budget: int
+    window: float
+    disk_mb: int
+    seconds: float
+
+
+SHORT = Size(segments=80, rounds=1, budget=60, window=20.0, disk_mb=150, seconds=420)
+LONG = Size(segments=400, rounds=3, budget=120, window=20.0, disk_mb=600, seconds=1500)
+SHARDS = 4
+STALLED_SECONDS = 20.0
+
+
+def main() -> int:
+    """Parse, run, tell."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--short", action="store_true", help="80 segments and each fault once, not 400 and thrice")
+    parser.add_argument("--seed", type=int, default=1, help="decides segments, faults and their order (default: 1)")
+    parser.add_argument("--keep", action="store_true", help="leave the data directory and logs where they are")
+    args = parser.parse_args()
+    if missing := missing_programs():
+        print(f"no SLURM here: {', '.join(missing)} missing (apt-get install slurm-wlm munge)", file=sys.stderr)
+        return 1
+    folder = Path(tempfile.mkdtemp(prefix="chaos-"))
+    disk = SmallDisk(folder / "data", (SHORT if args.short else LONG).disk_mb)
+    try:
+        survived = run(SHORT if args.short else LONG, args.seed, folder, disk)
+    finally:
+        if args.keep:
+            print(f"kept: {folder}")
+        else:
+            disk.close()
+            shutil.rmtree(folder, ignore_errors=True)
+    return 0 if survived else 1
+
+
+def run(size: Size, seed: int, folder: Path, disk: SmallDisk) -> bool:
+    """One run; True if everything held."""
+    rng = random.Random(seed)
+    rows = make_rows(size.segments, seed=seed)
+    catalog = Catalog.from_ids(
+        {row.ytid: row.end_ms / 1000 for row in rows},
+        seed=seed,
+        unavailable_share=0.2,
+        outcomes=NINE_LOSSES,
+        short_share=0.05,
+        seconds=(60.0, 120.0),
+        itags=(140, 251),
+    )
+    began = time.monotonic()
+    with Standin(catalog, folder / "media", seed=seed) as youtube, PrivateSlurm(nodes=3, cpus=4) as slurm:
+        youtube.prepare()
+        youtube.set_delay(0.05)
+        project = Project(folder, {"eval_segments": rows}, youtube, settings(youtube, size))
+        project.prep(SHARDS)
+        print(f"seed {seed}: {size.segments} segments in {SHARDS} shards on 3 nodes, budget {size.budget} resolves")
+        print(
+            f"  in any {size.window:g} s; data on {'a tmpfs' if disk.mounted else 'a plain disk: none can be filled'}"
+        )
+        jobs = ShardJobs(slurm, project, SHARDS)
+        storms = Storms(jobs, youtube, disk, rng)
+        injected = storm_through(jobs, storms, size, began + size.seconds)
+        finished = len(jobs.finished) == SHARDS
+        print(f"{'finished' if finished else 'NOT FINISHED'} after {time.monotonic() - began:.0f} s")
+        print(f"  {sum(injected.values())} faults: " + ", ".join(f"{n} {name}" for name, n in sorted(injected.items())))
+        endings = ", ".join(f"{n} x {how}" for how, n in jobs.endings.items())
+        print(f"  {jobs.submissions} submissions, {jobs.restarts} restarts by SLURM; tasks ended: {endings}")
+        held = check_all(project, youtube, size)
+        if not (finished and held):
+            show_logs(folder)
+        return finished and held
+
+
+def settings(youtube: Standin, size: Size) -> dict[str, object]:
+    """A config with every wait shortened to seconds."""
+    return {
+        "worker": {
+            "processes": 2,
+            "threads": 4,
+            "retries": 3,
+            "backoff_seconds": 0.2,
+            "segment_timeout": 15,
+            "grace_seconds": 2,
+            "lease_seconds": 6,
+            "state_seconds": 1,
+            "max_requeues": 20,
+        },
+        "egress": [
+            {
+                "name": "loopback",
+                "proxy": youtube.access().proxy,
+                "videos_per_hour": size.budget,
+                "window_seconds": size.window,
+                "pause_seconds": 3,
+                "pause_max_seconds": 10,
+                "max_wait": 4,
+            }
+        ],
+        "youtube": {"args": ["--no-cache-dir", "--socket-timeout", "5"]},
+    }
+
+
+def storm_through(jobs: ShardJobs, storms: Storms, size: Size, deadline: float) -> Counter[str]:
+    """Let the run work and be hit, each fault at its share of the progress, until every shard is finished."""
+    injected: Counter[str] = Counter()
+    plan = storms.plan(size.rounds)
+    total = len(plan)
+    began = last_hit = time.monotonic()
+    while time.monotonic() < deadline:
+        storms.undo_due()
+        recorded = jobs.recorded()
+        due = recorded >= (total - len(plan) + 1) * 0.85 * size.segments / (total + 1)
+        if plan and time.monotonic() - last_hit > 1 and (due or time.monotonic() - last_hit > STALLED_SECONDS):
+            done = plan[0]()
+            if done is not None:
+                injected[plan.pop(0).__name__] += 1
+                print(f"  {time.monotonic() - began:6.1f} s  {recorded:4d} recorded  {done}", flush=True)
+                last_hit = time.monotonic()
+            else:
+                plan.append(plan.pop(0))  # nothing runs just now that it could hit
+        if jobs.tend() and not storms.lasting:
+            break
+        time.sleep(0.2)
+    storms.undo_due(everything=True)
+    for left in plan:
+        print(f"  not injected, everything was finished before: {left.__name__}")
+    return injected
+
+
+def check_all(project: Project, youtube: Standin, size: Size) -> bool:
+    """Merge and check; prints what held and what did not."""
+    data = DataDir(project.data)
+    events = youtube.events()
+    rows = all_rows(data)
+    table = project.merge(status=(0, 1))
+    resolves = sum(event["kind"] == "resolve" for event in events)
+    checks = {
+        "every segment once, every file whole, exact and with a row": lambda: project.check(table, youtube.catalog),
+        "no temporary file": lambda: _none(leftovers(project.data)),
+        "no traceback in any log": lambda: _none(tracebacks(project.folder)),
+        "nothing asked for again after it was recorded": lambda: check_not_asked_again(rows, events),
+        "budget kept in every window": lambda: check_budget(events, size.budget, size.window),
+        "no ban recorded against a segment": lambda: check_no_ban_recorded(rows, project, youtube.catalog),
+    }
+    held = True
+    for name, check in checks.items():
+        try:
+            check()
+            print(f"  held: {name}")
+        except Exception:  # noqa: BLE001 - each check is told, whatever came of the one before
+            held = False
+            print(f"  BROKEN: {name}\n{traceback.format_exc(limit=1)}")
+    counts = ", ".join(f"{n} {status}" for status, n in table.status.value_counts().items())
+    failures = ", ".join(f"{n} {reason}" for reason, n in reasons(rows).items()) or "no failure"
+    most = check_budget(events, sys.maxsize, size.window)
+    print(f"  {counts}; {len(rows)} rows written, among them {failures}")
+    print(f"  {resolves} resolves for {size.segments} segments, at most {most} of {size.budget} in a window;", end=" ")
+    print(f"restart_count up to {max((row['restart_count'] for row in rows), default=0)}")
+    return held
+
+
+def _none(found: list[str]) -> None:
+    assert not found, found
+
+
+def show_logs(folder: Path) -> None:
+    """The ends of the tasks' logs."""
+    for path in sorted(folder.glob("audiosetdl-*.log")):
+        print(f"== {path.name}")
+        print("\n".join(path.read_text(errors="replace").splitlines()[-25:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

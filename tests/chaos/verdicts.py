@@ -1,0 +1,97 @@
+"""What must hold after a run, from the tables, the files and the server's log."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from loopback import EXPECTED_REASON, Project
+from loopback.project import GOOD_VIDEO
+
+from audioset_batch.layout import DataDir
+from audioset_batch.record.manifest import read_rows
+from audioset_batch.standin import Catalog, Outcome
+
+_BAN = re.compile(r"(?i)not a bot|rate.?limit|\b429\b|try again later|known to be good")
+
+
+def most_in_a_window(times: Sequence[float], seconds: float) -> int:
+    """The largest number of `times` in any half-open window of this length."""
+    ordered = sorted(times)
+    most = first = 0
+    for last, time in enumerate(ordered):
+        while time - ordered[first] >= seconds:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
+def all_rows(data: DataDir) -> list[dict[str, Any]]:
+    """Every row of every manifest, in no particular order."""
+    return [row for shard in data.recorded_shards() for row in read_rows(data.manifest(shard))]
+
+
+def check_budget(events: Sequence[dict[str, Any]], budget: int, window: float) -> int:
+    """No window of any egress holds more resolves than the budget; returns the fullest one's."""
+    by_egress: defaultdict[str, list[float]] = defaultdict(list)
+    for event in events:
+        if event["kind"] == "resolve":
+            by_egress[event["egress"]].append(event["time"])
+    most = max((most_in_a_window(times, window) for times in by_egress.values()), default=0)
+    assert most <= budget, f"{most} resolves within {window} s, budget {budget}"
+    return most
+
+
+def check_not_asked_again(rows: Sequence[dict[str, Any]], events: Sequence[dict[str, Any]]) -> None:
+    """No resolve of a video after it was recorded as ok or unavailable."""
+    settled: dict[str, float] = {}
+    for row in rows:
+        if row["status"] in ("ok", "unavailable"):
+            when = datetime.fromisoformat(row["finished_at"]).timestamp()
+            settled[row["ytid"]] = min(when, settled.get(row["ytid"], when))
+    again = [
+        (event["ytid"], round(event["time"] - settled[event["ytid"]], 3))
+        for event in events
+        if event["kind"] == "resolve"
+        and event["ytid"] != GOOD_VIDEO
+        and event["time"] > settled.get(event["ytid"], event["time"]) + 0.002  # rows say milliseconds
+    ]
+    assert not again, f"asked for again after being recorded (seconds later): {again}"
+
+
+def check_no_ban_recorded(rows: Sequence[dict[str, Any]], project: Project, catalog: Catalog) -> None:
+    """Every row that was ever written tells the truth about its video, or is a failure that is no ban."""
+    planned = project.rows()
+    for row in rows:
+        video = catalog.get(row["ytid"])
+        if row["status"] == "unavailable":
+            starts = planned[row["subset"], row["ytid"]].start_ms
+            truth = EXPECTED_REASON.get(video.outcome)
+            if video.outcome is Outcome.OK and starts >= video.seconds * 1000:
+                truth = "segment_past_end"
+            assert row["reason"] == truth, f"recorded as {row['reason']} but it is {truth}: {row}"
+        elif row["status"] == "failed":
+            assert not _BAN.search(row["detail"]), f"a ban was recorded against a segment: {row}"
+
+
+def leftovers(data: Path) -> list[str]:
+    """Files below the data directory that are nobody's: temporary ones, by name or by place."""
+    return [
+        path.relative_to(data).as_posix()
+        for path in data.rglob("*")
+        if path.is_file() and (path.name.endswith(".tmp") or ".tmp" in path.relative_to(data).parts)
+    ]
+
+
+def tracebacks(logs: Path) -> list[str]:
+    """Logs of tasks in which Python lost its composure."""
+    return [
+        path.name for path in sorted(logs.glob("audiosetdl-*.log")) if "Traceback" in path.read_text("utf-8", "replace")
+    ]
+
+
+def reasons(rows: Sequence[dict[str, Any]]) -> Counter[str]:
+    """Failed rows by reason."""
+    return Counter(row["reason"] for row in rows if row["status"] == "failed")
