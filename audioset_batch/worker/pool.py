@@ -13,16 +13,19 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from multiprocessing import connection
+from multiprocessing import connection, resource_tracker
 from multiprocessing.context import ForkServerProcess
 from typing import Final
 
 from audioset_batch.config import Config
+from audioset_batch.errors import StopEarly
 from audioset_batch.worker.messages import Attempt, Job
 
 _HANG_SLACK: Final = 10.0
 """A try that overruns its timeout by this many seconds hangs in native code: only a kill ends it."""
 
+
+_START_PAUSES: Final = (0.1, 1.0, 3.0)
 
 _CHILD: Final = "audioset_batch.worker.child"
 """Imported once, by the fork server; this process needs neither yt-dlp nor FFmpeg."""
@@ -86,13 +89,27 @@ class Pool:
         self._processes = [None] * len(self._processes)
 
     def _start(self, index: int) -> _Process:
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(theirs, self._config, self._threads[index]), daemon=True)
-        with _signals_blocked():
-            process.start()
-        theirs.close()
-        self._processes[index] = worker = _Process(process, ours)
-        return worker
+        for pause in _START_PAUSES:
+            ours, theirs = self._context.Pipe()
+            process = self._context.Process(
+                target=_serve, args=(theirs, self._config, self._threads[index]), daemon=True
+            )
+            try:
+                with _signals_blocked():
+                    process.start()
+            except (EOFError, OSError) as error:  # somebody killed the fork server, or there is no memory
+                why = error
+                ours.close()
+                time.sleep(pause)
+                continue
+            finally:
+                theirs.close()
+            self._processes[index] = worker = _Process(process, ours)
+            return worker
+        raise StopEarly(
+            f"no worker process can be started ({type(why).__name__}: {why}): give the job more memory or processes, "
+            "then run the same command again"
+        )
 
     @property
     def in_flight(self) -> list[Job]:
@@ -112,7 +129,11 @@ class Pool:
         return self._free(alone) is not None
 
     def submit(self, job: Job, *, alone: bool = False) -> None:
-        """Start a job; only after `can_take`."""
+        """Start a job; only after `can_take`.
+
+        Raises:
+            StopEarly: no process can be started for it.
+        """
         index = self._free(alone)
         if index is None:
             raise RuntimeError("submit without can_take")
@@ -187,6 +208,7 @@ def _cause(exitcode: int | None, hung: Job | None) -> str:
 @contextlib.contextmanager
 def _signals_blocked() -> Iterator[None]:
     """The fork server inherits the mask: the TERM that SLURM sends to every process must not end it."""
+    resource_tracker.ensure_running()  # the fork server's start does so too, and it unblocks TERM and INT
     ours = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ours)
     try:
