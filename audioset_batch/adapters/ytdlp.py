@@ -55,6 +55,7 @@ class ClientOptions:
         source_address: Local address to send from.
         video_mode: `Video.mode` of the config.
         max_height: Highest video stream to take, pixels.
+        prefer_h264: Take a worse H.264 stream before a better one of another codec: only that can be cut by copying.
     """
 
     args: tuple[str, ...] = ()
@@ -64,6 +65,7 @@ class ClientOptions:
     source_address: str | None = None
     video_mode: str = "none"
     max_height: int | None = None
+    prefer_h264: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,9 +314,10 @@ class YtDlpClient:
     def _select(self, ytid: str, info: dict[str, Any], formats: list[dict[str, Any]]) -> Resolved:
         mode = self._options.video_mode
         height = f"[height<={self._options.max_height}]" if self._options.max_height else ""
+        codecs = ("[vcodec^=avc1]", "") if self._options.prefer_h264 else ("",)
         audio = video = None
         if mode == "bestvideoaudio":
-            video = self._pick(formats, f"best{height}{_DIRECT}")
+            video = self._pick(formats, "/".join(f"best{height}{_DIRECT}{codec}" for codec in codecs))
             audio = video
             if video is None:
                 missing = Reason.NO_AUDIO if self._pick(formats, f"bestvideo*{_DIRECT}") else Reason.NO_VIDEO
@@ -324,7 +327,8 @@ class YtDlpClient:
             if audio is None or not audio.has_audio:
                 raise SegmentUnavailable(Reason.NO_AUDIO, _formats_line(formats, "none has audio"))
             if mode != "none":
-                video = self._pick(formats, f"bestvideo{height}{_DIRECT}/bestvideo*{height}{_DIRECT}")
+                kinds = [f"{kind}{height}{_DIRECT}{codec}" for codec in codecs for kind in ("bestvideo", "bestvideo*")]
+                video = self._pick(formats, "/".join(kinds))
                 if video is None:
                     raise SegmentUnavailable(Reason.NO_VIDEO, _formats_line(formats, "none has video"))
         duration = info.get("duration")

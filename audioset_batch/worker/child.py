@@ -110,6 +110,7 @@ def _client(config: Config, index: int) -> YtDlpClient:
             source_address=egress.source_address,
             video_mode=config.video.mode,
             max_height=config.video.max_height,
+            prefer_h264=config.video.cut == "copy",
         ),
         max_bytes=config.worker.max_clip_bytes,
     )
