@@ -14,8 +14,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,15 +23,14 @@ from yt_dlp.networking import Request
 from yt_dlp.networking.exceptions import HTTPError, IncompleteRead, RequestError, TransportError
 from yt_dlp.utils import DownloadError, GeoRestrictedError, UserNotLive, YoutubeDLError
 
+from audioset_batch.adapters.ranged import RangedStream
+from audioset_batch.adapters.streams import ClientOptions, Resolved, Stream, Traffic
 from audioset_batch.adapters.youtube_errors import Evidence, classify, short
 from audioset_batch.errors import EgressBlocked, SegmentTransient, SegmentUnavailable, UsageError
 from audioset_batch.reasons import Reason
 
 _SOCKET_TIMEOUT: Final = 20.0
 _CHUNK: Final = 64 * 1024
-_SKIP_LIMIT: Final = 8 * 1024 * 1024
-"""A server that ignores Range is read up to here to reach the start of the range."""
-
 _PAGE_LIMIT: Final = 64 * 1024 * 1024
 """No page, player answer or script of YouTube's comes near this; more is a server that does not stop."""
 
@@ -41,81 +39,6 @@ _DIRECT: Final = "[protocol=https]"
 
 _AUDIO_FORMAT: Final = f"bestaudio{_DIRECT}/bestaudio*{_DIRECT}"
 _NOT_YET_A_VIDEO: Final = ("is_live", "is_upcoming", "post_live")
-
-
-@dataclass(frozen=True, slots=True)
-class ClientOptions:
-    """How one client reaches YouTube.
-
-    Attributes:
-        args: Options of the yt-dlp command.
-        player_skip: Requests that yt-dlp's YouTube extractor leaves out.
-        proxy: Proxy URL; None leaves it to the environment variables.
-        cookies: Netscape cookie file; the client works on a private copy.
-        source_address: Local address to send from.
-        video_mode: `Video.mode` of the config.
-        max_height: Highest video stream to take, pixels.
-        prefer_h264: Take a worse H.264 stream before a better one of another codec: only that can be cut by copying.
-    """
-
-    args: tuple[str, ...] = ()
-    player_skip: tuple[str, ...] = ()
-    proxy: str | None = None
-    cookies: Path | None = None
-    source_address: str | None = None
-    video_mode: str = "none"
-    max_height: int | None = None
-    prefer_h264: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """One stream of a video. The URL is signed and short-lived: never log or store it.
-
-    Attributes:
-        codec: Codec string of the audio, or of the video where there is no audio.
-        size: Bytes as announced, or None.
-        bitrate: bit/s as announced, or None.
-    """
-
-    url: str
-    format_id: str
-    container: str
-    codec: str
-    has_audio: bool
-    has_video: bool
-    size: int | None
-    bitrate: float | None
-    headers: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """What a resolve found. `video` is the same object as `audio` where one stream has both.
-
-    Attributes:
-        duration_seconds: Of the whole video, as announced; None if unknown.
-    """
-
-    ytid: str
-    duration_seconds: float | None
-    audio: Stream | None
-    video: Stream | None
-
-
-@dataclass(slots=True)
-class Traffic:
-    """Counters of one client; `take()` before and after a segment gives the segment's own."""
-
-    requests: int = 0
-    media_requests: int = 0
-    media_bytes: int = 0
-
-    def take(self) -> Traffic:
-        """The counts so far; they start again at zero."""
-        taken = Traffic(self.requests, self.media_requests, self.media_bytes)
-        self.requests = self.media_requests = self.media_bytes = 0
-        return taken
 
 
 class _Log:
@@ -296,7 +219,33 @@ class YtDlpClient:
 
     def open(self, stream: Stream, deadline: float) -> RangedStream:
         """A byte source over one stream; `deadline` is a time of `time.monotonic`."""
-        return RangedStream(self._ydl, stream, self._max_bytes, deadline)
+
+        def ask(headers: Mapping[str, str]) -> contextlib.AbstractContextManager[Any]:
+            return self._ask(stream, headers, deadline)
+
+        return RangedStream(ask, stream, self.traffic, self._max_bytes)
+
+    @contextlib.contextmanager
+    def _ask(self, stream: Stream, headers: Mapping[str, str], deadline: float) -> Iterator[Any]:
+        """One media request; what fails in asking or in reading is translated."""
+        label = f"format {stream.format_id}"
+        self._ydl.deadline = deadline
+        try:
+            try:
+                response = self._ydl.urlopen(Request(stream.url, headers=dict(headers)))
+            except HTTPError as error:
+                if error.status != 416:
+                    with contextlib.closing(error):
+                        raise _media_http_error(error, label) from error
+                response = error.response
+            with contextlib.closing(response):
+                yield response
+        except IncompleteRead as error:
+            raise SegmentTransient(Reason.TRUNCATED, f"{label}: {short(str(error))}") from error
+        except (RequestError, OSError) as error:
+            text = short(str(error))
+            timeout = isinstance(error, TimeoutError) or "timed out" in text.lower()
+            raise SegmentTransient(Reason.TIMEOUT if timeout else Reason.NETWORK, f"{label}: {text}") from error
 
     def _sorted_formats(self, info: dict[str, Any]) -> list[dict[str, Any]]:
         """yt-dlp's order, worst first, without its selection, which raises instead of saying what is missing."""
@@ -360,122 +309,12 @@ class YtDlpClient:
         )
 
 
-class RangedStream:
-    """Reads bounded byte ranges of one stream; the `ByteSource` that the media package cuts from.
-
-    Attributes:
-        size: Bytes of the whole stream once the server has said so, else as announced, else None.
-        url_label: What messages call it.
-    """
-
-    def __init__(self, ydl: _CountingYoutubeDL, stream: Stream, max_bytes: int, deadline: float) -> None:
-        self._ydl = ydl
-        self._stream = stream
-        self._left = max_bytes
-        self._max_bytes = max_bytes
-        self._deadline = deadline
-        self.size = stream.size
-        self.url_label = f"format {stream.format_id}"
-
-    def read(self, start: int, stop: int) -> bytes:
-        """Bytes [start, stop) by one request; shorter only where the stream ends.
-
-        Raises:
-            EgressBlocked: 429.
-            SegmentTransient: the connection, the server or the byte cap ended it; with the reason.
-        """
-        if stop <= start:
-            return b""
-        if stop - start > self._left:
-            raise SegmentTransient(
-                Reason.DECODE_ERROR,
-                f"{self.url_label}: the clip wants more than worker.max_clip_bytes ({self._max_bytes} bytes)",
-            )
-        self._ydl.deadline = self._deadline
-        headers = {
-            **self._stream.headers,
-            "Range": f"bytes={start}-{stop - 1}",
-            "Accept-Encoding": "identity",
-        }
-        try:
-            with contextlib.closing(self._ydl.urlopen(Request(self._stream.url, headers=headers))) as response:
-                self._ydl.traffic.media_requests += 1
-                return self._body(response, start, stop)
-        except HTTPError as error:
-            self._ydl.traffic.media_requests += 1
-            with contextlib.closing(error):
-                if error.status == 416:
-                    return b""
-                raise _media_http_error(error, self.url_label) from error
-        except IncompleteRead as error:
-            raise SegmentTransient(Reason.TRUNCATED, f"{self.url_label}: {short(str(error))}") from error
-        except (RequestError, OSError) as error:
-            text = short(str(error))
-            timeout = isinstance(error, TimeoutError) or "timed out" in text.lower()
-            reason = Reason.TIMEOUT if timeout else Reason.NETWORK
-            raise SegmentTransient(reason, f"{self.url_label}: {text}") from error
-
-    def _body(self, response: Any, start: int, stop: int) -> bytes:
-        content_type = str(response.headers.get("Content-Type") or "")
-        if content_type.startswith(("text/", "application/json")):
-            raise SegmentTransient(Reason.HTTP_ERROR, f"{self.url_label}: got {content_type}, expected media")
-        skip = 0
-        if response.status == 206:
-            first, total = _content_range(response.headers.get("Content-Range"))
-            if first is not None and first != start:
-                raise SegmentTransient(
-                    Reason.HTTP_ERROR,
-                    f"{self.url_label}: asked for byte {start}, the server sent byte {first}",
-                )
-            self.size = total if total is not None else self.size
-        else:  # the server ignores Range and sends everything
-            length = response.headers.get("Content-Length")
-            self.size = int(length) if length and length.isdigit() else self.size
-            skip = start
-            if skip > _SKIP_LIMIT:
-                raise SegmentTransient(Reason.HTTP_ERROR, f"{self.url_label}: the server ignores Range requests")
-        expected = stop if self.size is None else min(stop, max(self.size, start))
-        body = self._read_exactly(response, skip, expected - start)
-        announced = self._stream.size
-        if not body and (start == 0 or (announced is not None and start < announced)):
-            raise SegmentTransient(Reason.TRUNCATED, f"{self.url_label}: an empty answer for byte {start}")
-        if len(body) < expected - start and self.size is not None:
-            raise SegmentTransient(
-                Reason.TRUNCATED,
-                f"{self.url_label}: got {len(body)} of {expected - start} bytes from byte {start}",
-            )
-        return body
-
-    def _read_exactly(self, response: Any, skip: int, length: int) -> bytes:
-        parts: list[bytes] = []
-        wanted = skip + length
-        while wanted > 0:
-            chunk: bytes = response.read(min(_CHUNK, wanted))
-            if not chunk:
-                break
-            wanted -= len(chunk)
-            self._left -= len(chunk)
-            self._ydl.traffic.media_bytes += len(chunk)
-            parts.append(chunk)
-        return b"".join(parts)[skip:]
-
-
 def _media_http_error(error: HTTPError, label: str) -> EgressBlocked | SegmentTransient:
     if error.status == 429:
         return EgressBlocked(f"HTTP 429: {label}")
     if error.status == 403:
         return SegmentTransient(Reason.MEDIA_FORBIDDEN, f"{label}: HTTP 403")
     return SegmentTransient(Reason.HTTP_ERROR, f"{label}: {short(str(error))}")
-
-
-def _content_range(header: str | None) -> tuple[int | None, int | None]:
-    """`bytes 0-99/1234 -> (0, 1234)`; None for what is not said."""
-    unit, _, rest = (header or "").strip().partition(" ")
-    span, _, total = rest.partition("/")
-    first = span.partition("-")[0]
-    if unit != "bytes" or not first.isdigit():
-        return None, None
-    return int(first), int(total) if total.isdigit() else None
 
 
 def _stream(entry: Mapping[str, Any]) -> Stream:

@@ -13,7 +13,8 @@ from audioset_batch.adapters.media.verify_video import verify_video
 from audioset_batch.adapters.media.video import cut_video, write_video
 from audioset_batch.adapters.media.write import write_audio
 from audioset_batch.adapters.publish import storage
-from audioset_batch.adapters.ytdlp import Resolved, Stream, YtDlpClient
+from audioset_batch.adapters.streams import Resolved, Stream
+from audioset_batch.adapters.ytdlp import YtDlpClient
 from audioset_batch.config import Config
 from audioset_batch.errors import SegmentUnavailable
 from audioset_batch.model import Clip, Segment

@@ -13,7 +13,8 @@ import time
 from multiprocessing.connection import Connection
 
 from audioset_batch.adapters.fsclock import boot_time
-from audioset_batch.adapters.ytdlp import ClientOptions, YtDlpClient
+from audioset_batch.adapters.streams import ClientOptions
+from audioset_batch.adapters.ytdlp import YtDlpClient
 from audioset_batch.config import Config
 from audioset_batch.errors import (
     EgressBlocked,

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from loopback import EXPECTED_REASON
 
-from audioset_batch.adapters.ytdlp import ClientOptions, YtDlpClient, parse_args
+from audioset_batch.adapters.streams import ClientOptions
+from audioset_batch.adapters.ytdlp import YtDlpClient, parse_args
 from audioset_batch.errors import EgressBlocked, SegmentTransient, SegmentUnavailable, UsageError
 from audioset_batch.reasons import Reason
 from audioset_batch.standin import Block, Catalog, Fault, Outcome, Standin, Trouble, Video, Where

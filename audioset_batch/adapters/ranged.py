@@ -1,0 +1,127 @@
+"""Bounded byte ranges of one stream: what the server says of a range is checked against what was asked for.
+
+Open-ended reads of long videos are throttled by YouTube, and a server may lie about sizes or ignore `Range`; a
+range that was asked for in one piece is neither (RFC 9110, section 14).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Final, Protocol
+
+from audioset_batch.adapters.streams import Stream, Traffic
+from audioset_batch.errors import SegmentTransient
+from audioset_batch.reasons import Reason
+
+_CHUNK: Final = 64 * 1024
+_SKIP_LIMIT: Final = 8 * 1024 * 1024
+"""A server that ignores Range is read up to here to reach the start of the range."""
+
+
+class Answer(Protocol):
+    """An HTTP response; its errors are those of `SegmentTransient` already."""
+
+    status: int
+    headers: Any
+
+    def read(self, amount: int) -> bytes:
+        """Up to `amount` bytes; b"" at the end."""
+        ...
+
+
+Ask = Callable[[Mapping[str, str]], AbstractContextManager[Answer]]
+"""Sends one GET with these headers. Status 416 is an answer; other errors are raised, translated."""
+
+
+class RangedStream:
+    """Reads bounded byte ranges of one stream; the `ByteSource` that the media package cuts from.
+
+    Args:
+        ask: Sends one request for the stream's URL.
+        stream: What was resolved.
+        traffic: Counts what is read.
+        max_bytes: Most bytes read altogether.
+
+    Attributes:
+        size: Bytes of the whole stream once the server has said so, else as announced, else None.
+        url_label: What messages call it.
+    """
+
+    def __init__(self, ask: Ask, stream: Stream, traffic: Traffic, max_bytes: int) -> None:
+        self._ask = ask
+        self._stream = stream
+        self._traffic = traffic
+        self._left = max_bytes
+        self._max_bytes = max_bytes
+        self.size = stream.size
+        self.url_label = f"format {stream.format_id}"
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Bytes [start, stop) by one request; shorter only where the stream ends.
+
+        Raises:
+            EgressBlocked: 429.
+            SegmentTransient: the connection, the server or the byte cap ended it; with the reason.
+        """
+        if stop <= start:
+            return b""
+        if stop - start > self._left:
+            raise self._bad(
+                Reason.DECODE_ERROR, f"the clip wants more than worker.max_clip_bytes ({self._max_bytes} bytes)"
+            )
+        headers = {**self._stream.headers, "Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
+        self._traffic.media_requests += 1
+        with self._ask(headers) as answer:
+            return b"" if answer.status == 416 else self._body(answer, start, stop)
+
+    def _body(self, answer: Answer, start: int, stop: int) -> bytes:
+        content_type = str(answer.headers.get("Content-Type") or "")
+        if content_type.startswith(("text/", "application/json")):
+            raise self._bad(Reason.HTTP_ERROR, f"got {content_type}, expected media")
+        skip = 0
+        if answer.status == 206:
+            first, total = _content_range(answer.headers.get("Content-Range"))
+            if first is not None and first != start:
+                raise self._bad(Reason.HTTP_ERROR, f"asked for byte {start}, the server sent byte {first}")
+            self.size = total if total is not None else self.size
+        else:  # the server ignores Range and sends everything
+            length = answer.headers.get("Content-Length")
+            self.size = int(length) if length and length.isdigit() else self.size
+            skip = start
+            if skip > _SKIP_LIMIT:
+                raise self._bad(Reason.HTTP_ERROR, "the server ignores Range requests")
+        expected = stop if self.size is None else min(stop, max(self.size, start))
+        body = self._read(answer, skip, expected - start)
+        announced = self._stream.size
+        if not body and (start == 0 or (announced is not None and start < announced)):
+            raise self._bad(Reason.TRUNCATED, f"an empty answer for byte {start}")
+        if len(body) < expected - start and self.size is not None:
+            raise self._bad(Reason.TRUNCATED, f"got {len(body)} of {expected - start} bytes from byte {start}")
+        return body
+
+    def _read(self, answer: Answer, skip: int, length: int) -> bytes:
+        parts: list[bytes] = []
+        wanted = skip + length
+        while wanted > 0:
+            chunk = answer.read(min(_CHUNK, wanted))
+            if not chunk:
+                break
+            wanted -= len(chunk)
+            self._left -= len(chunk)
+            self._traffic.media_bytes += len(chunk)
+            parts.append(chunk)
+        return b"".join(parts)[skip:]
+
+    def _bad(self, reason: Reason, what: str) -> SegmentTransient:
+        return SegmentTransient(reason, f"{self.url_label}: {what}")
+
+
+def _content_range(header: str | None) -> tuple[int | None, int | None]:
+    """`bytes 0-99/1234 -> (0, 1234)`; None for what is not said."""
+    unit, _, rest = (header or "").strip().partition(" ")
+    span, _, total = rest.partition("/")
+    first = span.partition("-")[0]
+    if unit != "bytes" or not first.isdigit():
+        return None, None
+    return int(first), int(total) if total.isdigit() else None

@@ -1,0 +1,82 @@
+"""What is asked of YouTube and what comes back: values between the extractor and the stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ClientOptions:
+    """How one client reaches YouTube.
+
+    Attributes:
+        args: Options of the yt-dlp command.
+        player_skip: Requests that yt-dlp's YouTube extractor leaves out.
+        proxy: Proxy URL; None leaves it to the environment variables.
+        cookies: Netscape cookie file; the client works on a private copy.
+        source_address: Local address to send from.
+        video_mode: `Video.mode` of the config.
+        max_height: Highest video stream to take, pixels.
+        prefer_h264: Take a worse H.264 stream before a better one of another codec: only that can be cut by copying.
+    """
+
+    args: tuple[str, ...] = ()
+    player_skip: tuple[str, ...] = ()
+    proxy: str | None = None
+    cookies: Path | None = None
+    source_address: str | None = None
+    video_mode: str = "none"
+    max_height: int | None = None
+    prefer_h264: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One stream of a video. The URL is signed and short-lived: never log or store it.
+
+    Attributes:
+        codec: Codec string of the audio, or of the video where there is no audio.
+        size: Bytes as announced, or None.
+        bitrate: bit/s as announced, or None.
+    """
+
+    url: str
+    format_id: str
+    container: str
+    codec: str
+    has_audio: bool
+    has_video: bool
+    size: int | None
+    bitrate: float | None
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a resolve found. `video` is the same object as `audio` where one stream has both.
+
+    Attributes:
+        duration_seconds: Of the whole video, as announced; None if unknown.
+    """
+
+    ytid: str
+    duration_seconds: float | None
+    audio: Stream | None
+    video: Stream | None
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Counters of one client; `take()` before and after a segment gives the segment's own."""
+
+    requests: int = 0
+    media_requests: int = 0
+    media_bytes: int = 0
+
+    def take(self) -> Traffic:
+        """The counts so far; they start again at zero."""
+        taken = Traffic(self.requests, self.media_requests, self.media_bytes)
+        self.requests = self.media_requests = self.media_bytes = 0
+        return taken
