@@ -1,0 +1,123 @@
+"""Processes that die or hang: what it costs, and what it never does."""
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from chaos.verdicts import check_not_asked_again, leftovers
+from loopback import Project
+from running import Worker, children_of, stat_fields, until
+
+from audioset_batch.standin import Fault, Outcome, Trouble
+
+MakeProject = Callable[..., Project]
+
+
+def good_id(project: Project, place: int = -1) -> str:
+    """A video that can be had."""
+    videos = project.youtube.catalog.videos
+    return [row.ytid for row in project.subsets["eval_segments"] if videos[row.ytid].outcome is Outcome.OK][place]
+
+
+def check_everything(project: Project, worker: Worker) -> None:
+    project.check(project.merge(), project.youtube.catalog)
+    check_not_asked_again(worker.rows(), project.youtube.events())
+    assert leftovers(project.data) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
+def test_a_process_that_dies_costs_no_segment(make_project: MakeProject, number: int) -> None:
+    project = make_project(14)
+    with Worker(project) as worker:
+        worker.wait_rows(2)
+        os.kill(worker.decoders()[0], number)
+        assert worker.end() == 0
+        assert f"died of {signal.Signals(number).name}" in worker.log
+    check_everything(project, worker)
+
+
+def test_who_dies_alone_is_guilty_and_harms_nobody(make_project: MakeProject) -> None:
+    project = make_project(8, processes=1, threads=3, retries=1)
+    guilty = good_id(project, place=1)
+    project.youtube.add_fault(Fault(Trouble.STALL, ytid=guilty, seconds=60))
+    with Worker(project) as worker:
+        ended = threading.Event()
+
+        def kill_whoever_touches_it() -> None:
+            struck = 0
+            while not ended.is_set():
+                asked = len(project.youtube.events("resolve", guilty))
+                if asked > struck and worker.process.poll() is None:
+                    time.sleep(0.4)  # it is in the middle of it now
+                    for pid in children_of(worker.fork_server()):
+                        os.kill(pid, signal.SIGSEGV)
+                    struck = asked
+                time.sleep(0.05)
+
+        killer = threading.Thread(target=kill_whoever_touches_it)
+        killer.start()
+        try:
+            assert worker.end() == 1
+        finally:
+            ended.set()
+            killer.join()
+        rows = {row["ytid"]: row for row in worker.rows()}
+        assert len(rows) == len(worker.rows()) == 8
+        row = rows.pop(guilty)
+        assert (row["status"], row["reason"], row["attempts"]) == ("failed", "internal", 2)
+        assert "SIGSEGV" in row["detail"]
+        assert {other["status"] for other in rows.values()} <= {"ok", "unavailable"}
+    assert len(project.youtube.events("resolve", guilty)) == 3, "once with others, then alone for each try"
+    project.youtube.clear_faults()
+    project.worker(1)
+    check_everything(project, worker)
+
+
+def test_a_hang_in_native_code_is_ended(make_project: MakeProject) -> None:
+    project = make_project(6, processes=1, threads=2, segment_timeout=2)
+    with Worker(project) as worker:
+        worker.wait_rows(1)
+        hung = worker.decoders()[0]
+        os.kill(hung, signal.SIGSTOP)
+        began = time.monotonic()
+        until(lambda: not stat_fields(hung), "the end of the stopped process", 20)
+        assert time.monotonic() - began < 2 + 10 + 3
+        assert worker.end() == 0
+        assert "did not end within worker.segment_timeout" in worker.log
+    check_everything(project, worker)
+
+
+def test_a_killed_fork_server_is_replaced(make_project: MakeProject) -> None:
+    project = make_project(10, processes=1)
+    with Worker(project) as worker:
+        worker.wait_rows(2)
+        decoder = worker.decoders()[0]
+        os.kill(worker.fork_server(), signal.SIGKILL)
+        os.kill(decoder, signal.SIGKILL)
+        assert worker.end() == 0
+    check_everything(project, worker)
+
+
+def test_kills_of_the_coordinator_lose_and_double_nothing(make_project: MakeProject) -> None:
+    project = make_project(30, delay=0.1)
+    rng = random.Random(5)
+    for _ in range(7):
+        with Worker(project) as worker:
+            if rng.random() < 0.7:
+                worker.wait_rows(len(worker.rows()) + 1)
+                time.sleep(rng.uniform(0, 0.4))
+            else:
+                time.sleep(rng.uniform(0.2, 1.5))
+            decoders = [pid for server in children_of(worker.process.pid) for pid in children_of(server)]
+            worker.send(signal.SIGKILL)
+            worker.process.wait(5)
+            until(lambda pids=decoders: not any(map(stat_fields, pids)), "the end of its processes", 5)
+    with Worker(project) as worker:
+        assert worker.end() == 0
+    keys = [row["ytid"] for row in worker.rows()]
+    assert sorted(keys) == sorted(row.ytid for row in project.subsets["eval_segments"]), "each segment has one row"
+    check_everything(project, worker)

@@ -1,0 +1,126 @@
+"""Signals, rivals and lost leases: who stops, how soon, and what is left."""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from chaos.verdicts import leftovers
+from loopback import Project
+from running import Worker, descendants_of
+
+from audioset_batch.standin import Fault, Trouble
+
+MakeProject = Callable[..., Project]
+STOPPED = 75
+
+
+def finish_and_check(project: Project) -> None:
+    project.youtube.clear_faults()
+    project.youtube.set_delay(0)
+    project.worker(1)
+    project.check(project.merge(), project.youtube.catalog)
+    assert leftovers(project.data) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_lets_what_is_in_flight_finish(make_project: MakeProject, number: int) -> None:
+    project = make_project(24)
+    with Worker(project) as worker:
+        worker.wait_rows(3)
+        before = len(worker.rows())
+        worker.send(number)
+        assert worker.end(8 + 5) == STOPPED
+        assert f"stopped by signal {signal.Signals(number).name}" in worker.log
+        assert before < len(worker.rows()) <= before + 4 + 1, "the four in flight, no more"
+    assert leftovers(project.data) == []
+    finish_and_check(project)
+
+
+def test_what_cannot_finish_in_time_stays_pending(make_project: MakeProject) -> None:
+    project = make_project(8, grace_seconds=1)
+    with Worker(project) as worker:
+        worker.wait_rows(1)
+        project.youtube.add_fault(Fault(Trouble.STALL, seconds=60))
+        time.sleep(1.5)
+        rows = worker.rows()
+        began = time.monotonic()
+        worker.send(signal.SIGTERM)
+        assert worker.end(10) == STOPPED
+        assert time.monotonic() - began < 1 + 2
+        assert "they stay pending" in worker.log
+        assert all(row["status"] != "failed" for row in worker.rows())
+        assert len(worker.rows()) <= len(rows) + 1
+    assert leftovers(project.data) == []
+    finish_and_check(project)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("after", [0.8, 1.6, 2.4])
+def test_a_signal_to_every_process_reaches_no_helper(make_project: MakeProject, number: int, after: float) -> None:
+    """As scancel and `--signal=USR1` without `B:` send it; sox converts all the time here."""
+    project = make_project(16, delay=0.02)
+    project.settings["audio"] = {"sample_rate": 32000}
+    project.write_config()
+    with Worker(project) as worker:
+        time.sleep(after)
+        for pid in descendants_of(worker.process.pid):
+            os.kill(pid, number)
+        time.sleep(0.2)
+        worker.send(number)
+        status = worker.end(15)
+        if status in (-signal.SIGTERM, -signal.SIGUSR1):
+            assert not worker.rows(), "it had not begun yet"
+        else:
+            assert status in (STOPPED, 0), worker.log
+        assert all(row["status"] != "failed" and row["attempts"] == 1 for row in worker.rows())
+        assert "died of" not in worker.log
+    assert leftovers(project.data) == []
+
+
+def ignored(pid: int) -> set[signal.Signals]:
+    """Signals that a process ignores."""
+    line = next(x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if x.startswith("SigIgn"))
+    mask = int(line.split()[1], 16)
+    return {number for number in signal.Signals if mask >> (number - 1) & 1}
+
+
+def test_helpers_inherit_that_signals_are_ignored(make_project: MakeProject) -> None:
+    project = make_project(8)
+    with Worker(project) as worker:
+        worker.wait_rows(1)
+        for pid in worker.decoders():
+            assert ignored(pid) >= {signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP}
+
+
+def test_two_workers_on_one_shard(make_project: MakeProject) -> None:
+    project = make_project(12)
+    with Worker(project) as first:
+        first.wait_rows(1)
+        with Worker(project) as second:
+            assert second.end() == STOPPED
+            assert f"host {socket.gethostname()}, process {first.process.pid}" in second.log
+        assert first.end() == 0
+    finish_and_check(project)
+
+
+def test_a_sleeper_whose_shard_was_taken_records_nothing(make_project: MakeProject) -> None:
+    project = make_project(14, delay=0.3, lease_seconds=2)
+    with Worker(project) as sleeper:
+        sleeper.wait_rows(2)
+        sleeper.send(signal.SIGSTOP)
+        time.sleep(2.5)
+        with Worker(project) as heir:
+            assert heir.end() == 0
+            assert f"taking over from host {socket.gethostname()}, process {sleeper.process.pid}" in heir.log
+        manifest = next((project.data / "manifests").glob("*.jsonl")).read_bytes()
+        files = {p: p.stat().st_ino for p in (project.data / "data").rglob("*.flac")}
+        sleeper.send(signal.SIGCONT)
+        assert sleeper.end() == STOPPED
+        assert "lost to another worker" in sleeper.log
+    assert next((project.data / "manifests").glob("*.jsonl")).read_bytes() == manifest
+    assert {p: p.stat().st_ino for p in (project.data / "data").rglob("*.flac")} == files
+    finish_and_check(project)

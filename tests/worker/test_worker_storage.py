@@ -1,0 +1,95 @@
+"""Filesystems that fill up, turn read-only or vanish under a worker."""
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from chaos.verdicts import leftovers
+from loopback import Project
+from running import Worker
+
+MakeProject = Callable[..., Project]
+STOPPED = 75
+
+
+def mount(folder: Path, *options: str) -> None:
+    done = subprocess.run(["mount", *options, folder], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"NOT TESTED: no right to mount a filesystem here ({done.stderr.strip()})")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """DATADIR as a filesystem of 2.5 MB."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    mount(folder, "-t", "tmpfs", "-o", "size=2500k", "tmpfs")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=False)
+
+
+def recorded_is_there(project: Project, worker: Worker) -> None:
+    ok = [row["audio_path"] for row in worker.rows() if row["status"] == "ok"]
+    assert all((project.data / path).stat().st_size > 0 for path in ok)
+    assert all(row["status"] != "failed" for row in worker.rows()), worker.rows()
+
+
+def test_full_disk(small_disk: Path, make_project: MakeProject) -> None:
+    project = make_project(20, delay=0.02)
+    with Worker(project) as worker:
+        assert worker.end() == STOPPED
+    assert "No space left on device" in worker.log
+    assert str(project.data) in worker.log
+    assert "MB" in worker.log and "free at" in worker.log
+    recorded_is_there(project, worker)
+    before = len(worker.rows())
+    assert 0 < before < 20
+    with Worker(project) as worker:
+        assert worker.end() == STOPPED, "still full"
+    mount(small_disk, "-o", "remount,size=100m")
+    project.worker(1)
+    project.check(project.merge(), project.youtube.catalog)
+    assert leftovers(project.data) == []
+
+
+def test_a_limit_on_file_sizes_stands_for_a_quota(make_project: MakeProject) -> None:
+    """RLIMIT_FSIZE makes write(2) fail in the middle of a file, as a quota does, without any right to mount."""
+    project = make_project(10, delay=0.02)
+    with Worker(project, prefix=("bash", "-c", 'ulimit -f 100; exec "$@"', "bash")) as worker:
+        assert worker.end() == STOPPED
+    assert "File too large" in worker.log
+    assert str(project.data) in worker.log
+    assert "free at" in worker.log
+    recorded_is_there(project, worker)
+    project.worker(1)
+    project.check(project.merge(), project.youtube.catalog)
+    assert leftovers(project.data) == []
+
+
+def test_read_only(small_disk: Path, make_project: MakeProject) -> None:
+    project = make_project(4)
+    mount(small_disk, "-o", "remount,ro")
+    with Worker(project) as worker:
+        assert worker.end() == STOPPED
+    assert "Read-only file system" in worker.log
+    assert str(project.data) in worker.log
+    assert project.youtube.events("resolve") == []
+
+
+def test_data_directory_vanishes(make_project: MakeProject) -> None:
+    project = make_project(20)
+    elsewhere = project.folder / "elsewhere"
+    with Worker(project) as worker:
+        worker.wait_rows(3)
+        shutil.move(project.data, elsewhere)
+        assert worker.end(20) == STOPPED
+    assert str(project.data) in worker.log
+    assert "lost to another worker" not in worker.log
+    assert not project.data.exists(), "nothing is made anew where the data directory was"
+    shutil.move(elsewhere, project.data)
+    recorded_is_there(project, worker)
+    project.worker(1)
+    project.check(project.merge(), project.youtube.catalog)
+    assert leftovers(project.data) == []
