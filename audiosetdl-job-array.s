@@ -49,5 +49,6 @@ fi
 # exec, so that Python is the batch process: it gets the warning (USR1) itself, and alone. Under srun a shell would have to
 # stay and pass signals on, and USR1 would reach the helpers. The price: where a partition has a GraceTime, preemption is
 # first heard of at its end, by TERM, with KillWait (30 s by default) left: longer than worker.grace_seconds.
+trap '' USR1 # until Python listens for it: by default it would end the job for good
 exec audioset-batch worker --config "${AUDIOSET_CONFIG:-$SRCDIR/configs/default.yaml}" ${DATADIR:+--data-dir "$DATADIR"} \
     --task $((SLURM_ARRAY_TASK_ID + 10#$SHARD_OFFSET)) "$@"

@@ -25,7 +25,7 @@ from audioset_batch.errors import (
 )
 from audioset_batch.reasons import Reason
 from audioset_batch.stages.clip import make_clip
-from audioset_batch.worker.messages import Attempt, Job, Kind
+from audioset_batch.worker.messages import READY, Attempt, Job, Kind
 
 
 def serve(connection: Connection, config: Config, threads: int) -> None:
@@ -41,6 +41,7 @@ def serve(connection: Connection, config: Config, threads: int) -> None:
             target=_thread, args=(jobs, connection, sending, config), name=f"clip-{index}", daemon=True
         ).start()
     try:
+        connection.send(READY)
         while True:
             jobs.put(connection.recv())
     except (EOFError, OSError):

@@ -6,8 +6,12 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 from audioset_batch.model import Clip, Segment
+
+READY: Final = "ready"
+"""The first thing that a worker process says: it has started and will take jobs."""
 
 
 class Kind(StrEnum):

@@ -26,6 +26,8 @@ _HANG_SLACK: Final = 10.0
 
 
 _START_PAUSES: Final = (0.1, 1.0, 3.0)
+_MOST_STILLBORN: Final = 3
+"""So many processes in a row that die as they start are no accident: the node lacks something."""
 
 _CHILD: Final = "audioset_batch.worker.child"
 """Imported once, by the fork server; this process needs neither yt-dlp nor FFmpeg."""
@@ -42,6 +44,7 @@ class _Running:
 class _Process:
     process: ForkServerProcess
     pipe: connection.Connection
+    ready: bool = False
     running: dict[int, _Running] = field(default_factory=dict)
 
 
@@ -52,12 +55,14 @@ class Death:
     Attributes:
         jobs: What it was working on.
         alone: True if there was just one, so that it is the cause.
+        stillborn: True if the process never got as far as its jobs; none of them is the cause.
         hung: The job that overran its time, if that is why the process was killed.
         why: For people.
     """
 
     jobs: tuple[Job, ...]
     alone: bool
+    stillborn: bool
     hung: Job | None
     why: str
 
@@ -72,6 +77,7 @@ class Pool:
         share, extra = divmod(threads, processes)
         self._threads = [share + (index < extra) for index in range(processes)]
         self._processes: list[_Process | None] = [None] * processes
+        self._stillborn = 0
 
     def __enter__(self) -> Pool:
         return self  # processes start with their first job: a shard with nothing to do costs none
@@ -144,18 +150,24 @@ class Pool:
             worker.pipe.send(job)
 
     def wait(self, timeout: float) -> Iterator[Attempt | Death]:
-        """What has happened, waiting up to `timeout` seconds for the first of it."""
+        """What has happened, waiting up to `timeout` seconds for the first of it.
+
+        Raises:
+            StopEarly: processes die as soon as they start.
+        """
         pipes = {worker.pipe: worker for worker in self._alive()}
         if not pipes:
             time.sleep(timeout)
         for ready in connection.wait(list(pipes), timeout) if pipes else ():
             worker = pipes[ready]  # type: ignore[index]
             try:
-                attempt: Attempt = worker.pipe.recv()
+                attempt: Attempt | str = worker.pipe.recv()
             except (EOFError, OSError):
                 yield from self._died(worker, hung=None)
                 continue
-            if worker.running.pop(attempt.number, None) is not None:
+            if isinstance(attempt, str):
+                worker.ready, self._stillborn = True, 0
+            elif worker.running.pop(attempt.number, None) is not None:
                 yield attempt
         yield from self._hung()
 
@@ -174,8 +186,12 @@ class Pool:
         jobs = tuple(item.job for item in worker.running.values())
         alone = len(jobs) == 1
         self._processes[self._processes.index(worker)] = None
+        why = _cause(worker.process.exitcode, hung)
+        self._stillborn += not worker.ready
         if jobs:
-            yield Death(jobs, alone, hung, _cause(worker.process.exitcode, hung))
+            yield Death(jobs, alone, not worker.ready, hung, why)
+        if self._stillborn >= _MOST_STILLBORN:
+            raise StopEarly(f"{self._stillborn} worker processes died one after the other as they started: {why}")
 
     def _alive(self) -> list[_Process]:
         return [worker for worker in self._processes if worker is not None]

@@ -297,7 +297,9 @@ class ShardRun:
             entry = flying.entry
             if entry is None:
                 continue
-            if death.hung is job:
+            if death.stillborn:
+                self._todo.put_back(entry)
+            elif death.hung is job:
                 self._retry_or_fail(entry, flying.grant.name, Reason.TIMEOUT, death.why)
             elif death.alone and death.hung is None:
                 entry.suspect = True

@@ -157,7 +157,7 @@ class Storms:
         return f"node {task.node} died with all its processes"
 
     def _revive(self, node: str) -> None:
-        self._slurm.resume(node)
+        self._slurm.run("scontrol", "update", f"NodeName={node}", "State=RESUME", check=False)  # it may be back already
         self._slurm.restart_node(node, timeout=60)
 
     def cancel(self) -> str | None:

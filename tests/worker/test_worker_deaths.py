@@ -121,3 +121,16 @@ def test_kills_of_the_coordinator_lose_and_double_nothing(make_project: MakeProj
     keys = [row["ytid"] for row in worker.rows()]
     assert sorted(keys) == sorted(row.ytid for row in project.subsets["eval_segments"]), "each segment has one row"
     check_everything(project, worker)
+
+
+def test_processes_that_cannot_start_blame_no_segment(make_project: MakeProject) -> None:
+    """As on a node that lacks a library: here the module that they need first is not one."""
+    project = make_project(4, processes=1)
+    broken = project.folder / "broken"
+    broken.mkdir()
+    (broken / "yt_dlp.py").write_text("raise ImportError('libfoo.so.1: cannot open shared object file')\n")
+    with Worker(project, prefix=("env", f"PYTHONPATH={broken}")) as worker:
+        worker.process.wait(60)
+    assert worker.process.returncode == 75
+    assert "died one after the other as they started" in worker.log
+    assert worker.rows() == []
