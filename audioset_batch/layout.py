@@ -140,6 +140,27 @@ class DataDir:
     def egress(self) -> Path:
         return self.root / ".egress"
 
+    # What submit writes
+    @property
+    def logs(self) -> Path:
+        """Logs of submitted jobs: `<job name>-<job id>[_<array index>].log`."""
+        return self.root / "logs"
+
+    @property
+    def submissions(self) -> Path:
+        """Scripts of submitted jobs, and `submission.json`."""
+        return self.root / ".submit"
+
+    @property
+    def submission_json(self) -> Path:
+        """The jobs of the latest `submit`."""
+        return self.submissions / "submission.json"
+
+    @property
+    def submit_lease(self) -> Path:
+        """Held while a `submit` submits, or runs its chain itself."""
+        return self.submissions / "submit.lease"
+
     # What merge and report write
     @property
     def merged_parquet(self) -> Path:

@@ -1,0 +1,162 @@
+"""`audioset-batch submit`: prep, array, merge and report as one chain, on SLURM or on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from audioset_batch.cli.common import add_config_options, config_from, subset_list
+from audioset_batch.cli.worker_cmd import positive
+
+if TYPE_CHECKING:
+    from audioset_batch.cluster.chain import Plan
+    from audioset_batch.config import Config
+    from audioset_batch.layout import DataDir
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command `submit`."""
+    parser = commands.add_parser(
+        "submit",
+        help="start it all: prep, array, merge and report as one chain of jobs",
+        description="Submit prep (if there are no shards yet), an array over the shards with work left, merge and "
+        "report. Merge and report run when the array has ended, however it ended. Resources come from `slurm:` "
+        "of the config. Run it again to continue.",
+        epilog="Exit status: 0 submitted (local: all segments ok or unavailable); 1 refused by SLURM (local: some "
+        "failed or pending); 2 usage or config; 75 an earlier submission is not over, or stopped early.",
+    )
+    add_config_options(parser)
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="overrides data_dir of the config")
+    parser.add_argument("--subsets", type=subset_list, metavar="A,B", help="only these subsets")
+    parser.add_argument(
+        "--split",
+        type=positive,
+        metavar="N",
+        help="shards of each subset; prep runs first if that is not how they are split (default: as they are, else 1)",
+    )
+    parser.add_argument(
+        "--cluster",
+        choices=("slurm", "local"),
+        default="slurm",
+        help="local: run the chain here, in the foreground (default: slurm)",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the sbatch scripts (local: commands) and stop")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Plan the chain and submit it, run it, or print it."""
+    from audioset_batch.cluster.submit import submitting
+    from audioset_batch.errors import UsageError
+    from audioset_batch.layout import DataDir
+
+    config = config_from(args, args.data_dir)
+    if config.data_dir is None:
+        raise UsageError("no data directory: give --data-dir, or `data_dir:` in the config")
+    data = DataDir(config.data_dir.resolve())
+    if args.subsets is not None:
+        config = config.model_copy(update={"source": config.source.model_copy(update={"subsets": args.subsets})})
+    act = _local if args.cluster == "local" else _slurm
+    if args.dry_run:
+        return act(args, config, data)
+    with submitting(data):
+        return act(args, config, data)
+
+
+def _plan(args: argparse.Namespace, config: Config, data: DataDir) -> Plan:
+    """What has to be done, from what is there; says what is left out."""
+    from audioset_batch.cluster.chain import Plan
+    from audioset_batch.cluster.work import prep_needed, wanted_subsets, work_left
+    from audioset_batch.errors import ShardHeld
+
+    subsets = wanted_subsets(data, config)
+    prep, shards = prep_needed(data, subsets, args.split)
+    if prep:
+        tasks = tuple(range(1, shards + 1))
+        print(f"prep: {', '.join(prep)} into {shards} shard{'s' if shards > 1 else ''} each")
+    else:
+        left = work_left(data, subsets)
+        tasks = left.tasks
+        for who in left.held.values():
+            print(f"left out, a worker has it already: {who}", file=sys.stderr)
+        if left.held and not tasks:
+            raise ShardHeld("workers already work on every shard with segments left; nothing was started")
+        print(f"{len(tasks)} of {left.shards} shards have segments left: {left.segments:,}")
+    return Plan(root=data.root, prep=prep, shards=shards, tasks=tasks, worker_options=tuple(_worker_options(args)))
+
+
+def _worker_options(args: argparse.Namespace) -> list[str]:
+    options: list[str] = []
+    if args.config is not None:
+        options += ["--config", str(args.config.expanduser().absolute())]
+    for override in args.overrides:
+        options += ["--set", override]
+    if args.subsets is not None:
+        options += ["--subsets", ",".join(args.subsets)]
+    return options
+
+
+def _slurm(args: argparse.Namespace, config: Config, data: DataDir) -> int:
+    from audioset_batch.cluster import slurm
+    from audioset_batch.cluster.chain import index_ranges, make_chain
+    from audioset_batch.cluster.submit import dry_run, submit_chain
+    from audioset_batch.errors import UsageError
+
+    if slurm.has_slurm():
+        largest = slurm.max_array_size()
+    elif args.dry_run:
+        largest = slurm.DEFAULT_MAX_ARRAY_SIZE
+        print(f"note: no SLURM here; MaxArraySize is taken to be {largest}", file=sys.stderr)
+    else:
+        raise UsageError("sbatch and squeue are not on the PATH: submit from a login node, or give --cluster local")
+    chain = make_chain(_quiet_plan(args, config, data), config, largest)
+    if args.dry_run:
+        print(dry_run(chain, config.slurm, data))
+        return 0
+    submission = submit_chain(chain, config.slurm, data, str(args.config or ""))
+    for job in submission.jobs:
+        print(f"{job.role:7} job {job.job_id}" + (f"  shards {index_ranges(job.tasks)}" if job.tasks else ""))
+    print(f"logs    {data.logs}")
+    print(f"watch   audioset-batch status {data.root}")
+    print(f"stop    scancel {' '.join(job.job_id for job in submission.jobs)}")
+    return 0
+
+
+def _quiet_plan(args: argparse.Namespace, config: Config, data: DataDir) -> Plan:
+    """The plan; with --dry-run its remarks go to stderr, so that stdout is scripts alone."""
+    import contextlib
+
+    with contextlib.redirect_stdout(sys.stderr) if args.dry_run else contextlib.nullcontext():
+        return _plan(args, config, data)
+
+
+def _local(args: argparse.Namespace, config: Config, data: DataDir) -> int:
+    from audioset_batch.cluster.chain import make_chain
+    from audioset_batch.cluster.work import wanted_subsets, work_left
+
+    plan = _quiet_plan(args, config, data)
+    chain = make_chain(plan, config, max(plan.tasks, default=0) + 1)
+    if args.dry_run:
+        import shlex
+
+        for step in chain:
+            line = shlex.join(["audioset-batch", *step.argv])
+            print("\n".join(f"{line} --task {task}" for task in step.tasks) or line)
+        return 0
+
+    from audioset_batch.cluster.local import STOPPED_EARLY, LocalChain
+
+    local = LocalChain(data, config.slurm, print)
+    merged = 0
+    early = False
+    for step in chain:
+        statuses = local.run(step)
+        if step.role == "prep" and statuses[0] != 0:
+            return statuses[0]
+        early = early or (step.role == "array" and STOPPED_EARLY in statuses.values())
+        merged = statuses[0] if step.role == "merge" else merged
+    left = work_left(data, wanted_subsets(data, config))
+    print(f"segments left: {left.segments:,}; tables and summary are in {data.root}")
+    return STOPPED_EARLY if early and merged == 1 else merged
