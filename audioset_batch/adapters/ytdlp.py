@@ -31,7 +31,7 @@ from audioset_batch.reasons import Reason
 
 _SOCKET_TIMEOUT: Final = 20.0
 _CHUNK: Final = 64 * 1024
-_PAGE_LIMIT: Final = 64 * 1024 * 1024
+_PAGE_LIMIT: Final = 16 * 1024 * 1024
 """No page, player answer or script of YouTube's comes near this; more is a server that does not stop."""
 
 _DIRECT: Final = "[protocol=https]"
@@ -83,30 +83,27 @@ def parse_args(args: Sequence[str]) -> dict[str, Any]:
 
 
 class _Body:
-    """An answer's body with an end: of time, and of bytes where the whole of it is asked for.
+    """An answer's body with an end, in time and in bytes.
 
     Hands out what has come instead of waiting for all that was asked for, so that a server that drips is noticed.
     """
 
-    def __init__(self, body: Any, deadline: float) -> None:
+    def __init__(self, body: Any, deadline: float, most: int) -> None:
         self._body = body
         self._deadline = deadline
+        self._most = self._left = most
 
     def read(self, amount: int | None = None, **options: Any) -> bytes:
         if amount is not None:
             return self._some(amount, options)
-        parts: list[bytes] = []
-        left = _PAGE_LIMIT
-        while part := self._some(_CHUNK, options):
-            parts.append(part)
-            left -= len(part)
-            if left < 0:
-                raise TransportError(f"the answer has more than {_PAGE_LIMIT} bytes")
-        return b"".join(parts)
+        return b"".join(iter(lambda: self._some(_CHUNK, options), b""))
 
     def _some(self, amount: int, options: dict[str, Any]) -> bytes:
         _check_deadline(self._deadline)
         data: bytes = getattr(self._body, "read1", self._body.read)(amount, **options)
+        self._left -= len(data)
+        if self._left < 0:
+            raise TransportError(f"the answer has more than {self._most} bytes")
         return data
 
     def __getattr__(self, name: str) -> Any:
@@ -126,10 +123,12 @@ class _CountingYoutubeDL(yt_dlp.YoutubeDL):  # type: ignore[misc]
 
     Attributes:
         deadline: A time of `time.monotonic` after which every request fails.
+        most: Bytes of the longest answer that is read.
     """
 
     traffic: Traffic
     deadline: float = math.inf
+    most: int = _PAGE_LIMIT
 
     def urlopen(self, req: Any) -> Any:
         left = _check_deadline(self.deadline)
@@ -140,7 +139,7 @@ class _CountingYoutubeDL(yt_dlp.YoutubeDL):  # type: ignore[misc]
             longest = float(req.extensions.get("timeout") or self.params["socket_timeout"])
             req.extensions["timeout"] = min(longest, left)
         response = super().urlopen(req)
-        response.fp = _Body(response.fp, self.deadline)
+        response.fp = _Body(response.fp, self.deadline, self.most)
         return response
 
 
@@ -203,7 +202,7 @@ class YtDlpClient:
             SegmentTransient: the question could not be asked or answered this time.
         """
         self._log.warnings.clear()
-        self._ydl.deadline = deadline
+        self._ydl.deadline, self._ydl.most = deadline, _PAGE_LIMIT
         url = f"https://www.youtube.com/watch?v={ytid}"
         try:
             info = self._ydl.extract_info(url, download=False, ie_key="Youtube", process=False)
@@ -229,7 +228,7 @@ class YtDlpClient:
     def _ask(self, stream: Stream, headers: Mapping[str, str], deadline: float) -> Iterator[Any]:
         """One media request; what fails in asking or in reading is translated."""
         label = f"format {stream.format_id}"
-        self._ydl.deadline = deadline
+        self._ydl.deadline, self._ydl.most = deadline, _PAGE_LIMIT
         try:
             try:
                 response = self._ydl.urlopen(Request(stream.url, headers=dict(headers)))
