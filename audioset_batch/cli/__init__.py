@@ -22,6 +22,7 @@ COMMAND_MODULES = (
     "features_cmd",
     "embed_cmd",
     "train_cmd",
+    "completion_cmd",
     "demo_cmd",
 )
 """Modules of this package with `register(commands)`; they import nothing heavy at the top."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from audioset_batch.cli import build_parser
+from audioset_batch.cli.document import markdown
 
 
 def run(*argv: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
@@ -34,6 +35,19 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
         build_parser().parse_args([command, "-h"])
     assert ended.value.code == 0
     assert f"audioset-batch {command}" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="argparse of 3.13 words options differently from 3.11 and 3.12")
+def test_reference_is_made_from_the_code() -> None:
+    page = Path(__file__).parents[2] / "docs" / "commands.md"
+    assert page.read_text() == markdown(), "run `make reference`"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_completion(shell: str) -> None:
+    done = run("completion", shell)
+    assert done.returncode == 0
+    assert "download" in done.stdout
 
 
 def test_help_imports_nothing_heavy() -> None:
