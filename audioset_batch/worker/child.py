@@ -66,7 +66,7 @@ def _run(job: Job, clients: dict[int, YtDlpClient], config: Config) -> Attempt:
     client = clients.get(job.egress)
     try:
         if client is None:
-            client = clients[job.egress] = _client(config, job.egress)
+            client = clients[job.egress] = client_for(config, job.egress)
         deadline = started + job.timeout
         if boot_time() > job.start_by:
             kind = Kind.LATE
@@ -101,7 +101,12 @@ def _run(job: Job, clients: dict[int, YtDlpClient], config: Config) -> Attempt:
     )
 
 
-def _client(config: Config, index: int) -> YtDlpClient:
+def client_for(config: Config, index: int) -> YtDlpClient:
+    """A client that goes out through egress number `index` of the config.
+
+    Raises:
+        UsageError: yt-dlp does not take `youtube.args`, or the cookie file cannot be read.
+    """
     egress = config.egress[index]
     return YtDlpClient(
         ClientOptions(

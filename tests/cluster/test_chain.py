@@ -96,5 +96,5 @@ def test_scripts_are_bash_and_quote_what_they_are_given(tmp_path: Path) -> None:
 
 
 def test_extra_may_not_break_the_chain(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="slurm.extra: array, open-mode"):
+    with pytest.raises(UsageError, match=r"slurm\.extra: array, open-mode"):
         scripts(tmp_path, "{extra: {array: 1-3, open_mode: truncate}}", (1,))

@@ -1,0 +1,107 @@
+"""`audioset-batch check`: preflight, here and where the workers will run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from audioset_batch.cli.common import add_config_options, config_from
+
+if TYPE_CHECKING:
+    from audioset_batch.cluster.checks.finding import Finding
+    from audioset_batch.config import Config
+    from audioset_batch.layout import DataDir
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command `check`."""
+    parser = commands.add_parser(
+        "check",
+        help="preflight: versions, disk, network, one clip per egress, SLURM's limits",
+        description="Look at everything that a run needs, and say what to do about what is wrong. One clip is "
+        "fetched through each egress, within its budget, and thrown away.",
+        epilog="Exit status: 0 no error (warnings are fine); 1 a check failed; 2 usage or config error.",
+    )
+    add_config_options(parser)
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="overrides data_dir of the config")
+    parser.add_argument(
+        "--on-compute", action="store_true", help="look at software, disk and network on a compute node, by srun"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--only-node", action="store_true", help=argparse.SUPPRESS)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check, print, and return 1 if there is an error."""
+    from audioset_batch.errors import UsageError
+    from audioset_batch.layout import DataDir
+
+    config = config_from(args, args.data_dir)
+    if config.data_dir is None:
+        raise UsageError("no data directory: give --data-dir, or `data_dir:` in the config")
+    data = DataDir(config.data_dir.resolve())
+    findings = []
+    for finding in _checks(args, config, data):
+        findings.append(finding)
+        if not args.json:
+            _print(finding)
+    failed = sum(finding.level == "error" for finding in findings)
+    if args.json:
+        import json
+
+        print(json.dumps({"ok": not failed, "checks": [finding.to_json() for finding in findings]}))
+    else:
+        warned = sum(finding.level == "warning" for finding in findings)
+        print(f"{len(findings)} checks: {failed} errors, {warned} warnings")
+    return 1 if failed else 0
+
+
+def _checks(args: argparse.Namespace, config: Config, data: DataDir) -> Iterator[Finding]:
+    import socket
+
+    from audioset_batch.cluster.checks.compute import check_on_node
+    from audioset_batch.cluster.checks.scheduler import check_scheduler
+    from audioset_batch.cluster.checks.storage import check_leases, check_room
+
+    here = socket.gethostname()
+    if args.on_compute:
+        print("waiting for a compute node (srun) ...", file=sys.stderr)
+        yield from check_on_node(config.slurm, _options(args, data))
+    else:
+        yield from (finding.at(here) for finding in _node(config, data))
+    if args.only_node:
+        return
+    for part in (check_room(data, config), check_leases(data), check_scheduler(config, data)):
+        yield from (finding.at(here) for finding in part)
+
+
+def _node(config: Config, data: DataDir) -> Iterator[Finding]:
+    """What may differ from one machine to the next."""
+    from audioset_batch.cluster.checks.software import check_software
+    from audioset_batch.cluster.checks.storage import check_writing
+    from audioset_batch.cluster.checks.ways_out import check_ways_out
+
+    yield from check_software(config)
+    yield from check_writing(data)
+    yield from check_ways_out(config, data)
+
+
+def _options(args: argparse.Namespace, data: DataDir) -> list[str]:
+    options = ["--data-dir", str(data.root)]
+    if args.config is not None:
+        options += ["--config", str(args.config.expanduser().absolute())]
+    for override in args.overrides:
+        options += ["--set", override]
+    return options
+
+
+def _print(finding: Finding) -> None:
+    mark = {"ok": "ok     ", "warning": "warning", "error": "ERROR  "}[finding.level]
+    print(f"{mark} {finding.topic}: {finding.text}" + (f" [{finding.host}]" if finding.host else ""))
+    if finding.advice:
+        print(f"        -> {finding.advice}")
+    sys.stdout.flush()

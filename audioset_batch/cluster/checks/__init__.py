@@ -1,0 +1,1 @@
+"""Preflight: what `audioset-batch check` looks at. Every check yields findings and raises nothing."""

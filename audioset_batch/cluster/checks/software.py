@@ -1,0 +1,114 @@
+"""Python, packages and programs of this machine."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from audioset_batch.adapters.ytdlp import parse_args
+from audioset_batch.cluster.checks.finding import Finding, error, ok, warning
+from audioset_batch.config import Config
+from audioset_batch.errors import UsageError
+from audioset_batch.versions import sox_version
+
+YTDLP_OLD_DAYS: Final = 90
+_OLDEST: Final = (3, 11)
+_NEWEST: Final = (3, 13)
+_PACKAGES: Final = ("av", "soundfile", "numpy", "pandas", "pyarrow", "submitit")
+_RUNTIMES: Final = {"node": "node", "bun": "bun", "qjs": "quickjs"}
+_UPDATE: Final = "./setup.sh --update-yt-dlp"
+
+
+def check_software(config: Config) -> Iterator[Finding]:
+    """Python, packages, yt-dlp and its options, its JavaScript runtime, sox."""
+    yield _python()
+    yield _packages()
+    yield _ytdlp(_version("yt-dlp"), datetime.datetime.now(datetime.UTC).date())
+    if config.youtube.args:
+        yield _ytdlp_args(config)
+    yield _javascript(config)
+    yield _sox(config)
+
+
+def _python() -> Finding:
+    text = f"{platform.python_version()} at {sys.executable}"
+    if sys.version_info[:2] < _OLDEST:
+        return error("Python", text, "3.11 to 3.13 is needed: rm -r .venv; ./setup.sh --python PROGRAM")
+    if sys.version_info[:2] > _NEWEST:
+        return warning("Python", text, "tested with 3.11 to 3.13: rm -r .venv; ./setup.sh --python PROGRAM")
+    return ok("Python", text)
+
+
+def _packages() -> Finding:
+    versions = {name: _version(name) for name in _PACKAGES}
+    missing = [name for name, version in versions.items() if version is None]
+    if missing:
+        return error("packages", f"{', '.join(missing)} not installed", "./setup.sh")
+    return ok("packages", ", ".join(f"{name} {version}" for name, version in versions.items()))
+
+
+def _ytdlp(version: str | None, today: datetime.date) -> Finding:
+    """Its version is the date of its release."""
+    if version is None:
+        return error("yt-dlp", "not installed", "./setup.sh")
+    match = re.match(r"(\d{4})\.(\d{1,2})\.(\d{1,2})", version)
+    if match is None:
+        return warning("yt-dlp", f"{version}: no date in it, so its age is unknown", f"if downloads fail: {_UPDATE}")
+    age = (today - datetime.date(int(match[1]), int(match[2]), int(match[3]))).days
+    if age > YTDLP_OLD_DAYS:
+        return warning("yt-dlp", f"{version} is {age} days old; YouTube changes faster than that", _UPDATE)
+    return ok("yt-dlp", f"{version}, {age} days old")
+
+
+def _ytdlp_args(config: Config) -> Finding:
+    try:
+        parse_args(config.youtube.args)
+    except UsageError as problem:
+        return error("youtube.args", str(problem), "correct youtube.args of the config")
+    return ok("youtube.args", "yt-dlp takes them")
+
+
+def _javascript(config: Config) -> Finding:
+    topic = "JavaScript"
+    scripts = Path(sysconfig.get_path("scripts"))  # where yt-dlp looks as well
+    deno = scripts / "deno" if (scripts / "deno").exists() else shutil.which("deno")
+    if deno:
+        return ok(topic, f"deno at {deno}")
+    if any(arg.startswith("--js-runtimes") for arg in config.youtube.args):
+        return ok(topic, "as youtube.args say")
+    for program, name in _RUNTIMES.items():
+        if shutil.which(program):
+            advice = f'youtube: {{args: ["--js-runtimes", "{name}"]}} in the config, or ./setup.sh --with javascript'
+            return warning(topic, f"{program} is there, but yt-dlp takes only deno unless told", advice)
+    return warning(
+        topic, "no runtime: YouTube gives yt-dlp fewer formats without one", "./setup.sh --with javascript (deno)"
+    )
+
+
+def _sox(config: Config) -> Finding:
+    try:
+        version = sox_version()
+    except (OSError, subprocess.TimeoutExpired) as problem:
+        return error("sox", f"does not start: {problem}", "install it again: apt-get install sox, or module load sox")
+    if version is not None:
+        return ok("sox", f"{version} at {shutil.which('sox')}")
+    advice = "apt-get install sox, conda install -c conda-forge sox, or `slurm: {modules: [sox]}` in the config"
+    if config.audio.sample_rate == "keep" and config.audio.channels == "keep":
+        return warning("sox", "not on the PATH; this config converts nothing, so it may not be needed", advice)
+    return error("sox", "not on the PATH; every conversion would fail", advice)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

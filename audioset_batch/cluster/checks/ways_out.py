@@ -1,0 +1,166 @@
+"""Each egress: can it be reached, and does one clip come through it whole."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import shutil
+import socket
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from audioset_batch.adapters.ytdlp import YtDlpClient
+from audioset_batch.cluster.checks.finding import Finding, error, ok, warning
+from audioset_batch.config import Config
+from audioset_batch.config.schema import Egress
+from audioset_batch.egress import EgressPool, Grant
+from audioset_batch.egress.redact import redact
+from audioset_batch.errors import AudiosetBatchError, EgressBlocked, EgressExhausted, Interrupted, SegmentError
+from audioset_batch.layout import DataDir
+from audioset_batch.model import Segment
+from audioset_batch.stages.clip import make_clip
+from audioset_batch.worker.child import client_for
+
+_YOUTUBE: Final = ("www.youtube.com", 443)
+_CONNECT_SECONDS: Final = 10.0
+_SLOT_SECONDS: Final = 20.0
+_PORTS: Final = {"http": 80, "https": 443}
+_SOCKS_PORT: Final = 1080
+
+
+def check_ways_out(config: Config, data: DataDir) -> Iterator[Finding]:
+    """A connection and one probe clip for each egress. A probe counts against the egress's budget."""
+    for index, egress in enumerate(config.egress):
+        reached = _connect(egress)
+        yield reached
+        if egress.cookies is not None and not os.access(egress.cookies, os.R_OK):
+            yield error(f"egress {egress.name}", f"cookie file {egress.cookies} cannot be read", "check its path")
+            continue
+        if reached.level != "error":
+            yield _probe(config, data, index)
+
+
+def _connect(egress: Egress) -> Finding:
+    """Open a TCP connection to the proxy, or to YouTube without one."""
+    topic = f"egress {egress.name}"
+    host, port, what = _target(egress)
+    source = None if egress.source_address is None else (egress.source_address, 0)
+    try:
+        with socket.create_connection((host, port), timeout=_CONNECT_SECONDS, source_address=source):
+            return ok(topic, f"{what} {host}:{port} answers")
+    except OSError as problem:
+        why = problem.strerror or str(problem) or type(problem).__name__
+        advice = (
+            "no network from here? Nodes without internet need a proxy: egress: [{proxy: http://HOST:PORT}]"
+            if what == "YouTube"
+            else "is the proxy up, and may this machine use it?"
+        )
+        if source is not None:
+            advice += f" Is {egress.source_address} an address of this machine?"
+        return error(topic, f"cannot connect to {what} {host}:{port}: {why}", advice)
+
+
+def _target(egress: Egress) -> tuple[str, int, str]:
+    """Where the first connection goes: host, port, and what that is. `proxy: ""` and `null` as yt-dlp takes them."""
+    proxy = egress.proxy
+    if proxy is None and not urllib.request.proxy_bypass(_YOUTUBE[0]):
+        found = urllib.request.getproxies()
+        proxy = found.get("https") or found.get("all")
+    if not proxy:
+        return (*_YOUTUBE, "YouTube")
+    parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    return parts.hostname or "", parts.port or _PORTS.get(parts.scheme, _SOCKS_PORT), "proxy"
+
+
+def _probe(config: Config, data: DataDir, index: int) -> Finding:
+    """Make one clip of a video known to be good, in a temporary folder."""
+    egress = config.egress[index]
+    topic = f"probe {egress.name}"
+    told = []
+    # No data directory yet: then nobody spends its budget either.
+    shared = config.egress_dir or (data.egress if data.root.is_dir() else None)
+    folder = Path(tempfile.mkdtemp(prefix="audioset-batch-check-"))
+    try:
+        with EgressPool((egress,), config.probe, shared or folder / "egress") as pool:
+            client = client_for(config, index)
+            for number, ytid in enumerate(config.probe.ytids):
+                grant = _grant(pool)
+                if isinstance(grant, Finding):
+                    return grant
+                with grant:
+                    answer = _one_clip(config, client, ytid, folder / f"clip{number}", grant)
+                if isinstance(answer, Finding):
+                    return answer
+                told.append(f"{ytid}: {answer}")
+    except AudiosetBatchError as problem:
+        return error(topic, str(problem), "correct that in the config, or check the filesystem")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return error(
+        topic,
+        f"no clip came through: {'; '.join(told)}",
+        "if the videos are gone, name others in probe.ytids; else ./setup.sh --update-yt-dlp, and look at the proxy",
+    )
+
+
+def _grant(pool: EgressPool) -> Grant | Finding:
+    """Leave to ask for a video within a short time; else what keeps us from it."""
+    status = pool.describe()[0]
+    topic = f"probe {status.name}"
+    if status.state != "open":
+        until = datetime.datetime.fromtimestamp(status.until or 0, datetime.UTC).isoformat(timespec="seconds")
+        return warning(
+            topic,
+            f"not tried: the egress is paused until {until} ({status.kind}: {status.detail})",
+            "wait: workers probe it themselves when the pause is over",
+        )
+    late = threading.Event()
+    timer = threading.Timer(_SLOT_SECONDS, late.set)
+    timer.daemon = True
+    timer.start()
+    try:
+        return pool.acquire(late, lambda grant: grant.release())
+    except (Interrupted, EgressExhausted):
+        return warning(
+            topic, "not tried: its budget is spent by others just now", "nothing to do, or check again later"
+        )
+    finally:
+        timer.cancel()
+
+
+def _one_clip(config: Config, client: YtDlpClient, ytid: str, stem: Path, grant: Grant) -> Finding | str:
+    """A finding that settles it, or why this video gave no clip."""
+    topic = f"probe {grant.name}"
+    started = time.monotonic()
+    segment = Segment("probe", ytid, 2_000, 12_000, ())
+    try:
+        clip = make_clip(segment, client, config, stem, started + config.worker.segment_timeout)
+    except EgressBlocked as problem:
+        grant.blocked(redact(str(problem)))
+        return error(
+            topic,
+            f"YouTube blocks this address: {problem}",
+            "the egress is paused now for all workers, and probed again later; lower videos_per_hour (docs/egress.md)",
+        )
+    except SegmentError as problem:
+        grant.answered(problem.reason, problem.detail)
+        return str(problem)
+    except Exception as problem:  # noqa: BLE001 - a check reports whatever goes wrong
+        return f"{type(problem).__name__}: {problem}"
+    grant.answered()
+    facts = clip.columns
+    with contextlib.suppress(OSError):
+        clip.audio.unlink()
+    traffic = client.traffic.take()
+    return ok(
+        topic,
+        f"{ytid}: {facts['duration_seconds']:g} s, format {facts['format_id']}, {facts['sample_rate']} Hz, "
+        f"{traffic.media_bytes / 1e3:.0f} kB and {traffic.requests} requests in {time.monotonic() - started:.1f} s",
+    )
