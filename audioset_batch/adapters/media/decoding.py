@@ -29,6 +29,6 @@ def open_decoder(track: Track, label: str) -> av.CodecContext:
             context.options = {"max_pixels": str(8192 * 4352)}
         context.thread_count = 1
         context.open()
-    except (av.FFmpegError, ValueError) as error:
+    except (av.FFmpegError, ValueError, OverflowError) as error:
         raise SegmentTransient(Reason.DECODE_ERROR, f"{label}: cannot decode {track.codec}: {error}") from error
     return context

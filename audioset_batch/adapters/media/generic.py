@@ -105,7 +105,7 @@ class GenericMedia:
         try:
             self._container: Any = av.open(self._file, "r", format=container_format, options={"probesize": str(_PROBE)})
             self._file.check()
-        except (av.FFmpegError, ValueError) as error:
+        except (av.FFmpegError, ValueError, OverflowError) as error:
             self._file.check()
             raise UnexpectedLayout(f"FFmpeg cannot open it: {error}") from error
         self._streams: dict[int, Any] = {}

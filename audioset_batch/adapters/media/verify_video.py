@@ -60,7 +60,7 @@ def inspect_video(path: Path) -> VideoFacts:
                     end = max(end, frame.time + float(frame.duration * frame.time_base))
                 else:
                     samples, rate = samples + frame.samples, frame.sample_rate
-    except (av.FFmpegError, ValueError) as error:
+    except (av.FFmpegError, ValueError, OverflowError) as error:
         raise SegmentTransient(Reason.DECODE_ERROR, f"{path.name}: does not decode: {error}") from error
     if first is None:
         raise SegmentTransient(Reason.DECODE_ERROR, f"{path.name}: holds no picture")

@@ -191,7 +191,7 @@ def _encode(
             output.mux(encoder.flush())
             if added is not None:
                 added.write(output)
-    except (av.FFmpegError, ValueError) as error:
+    except (av.FFmpegError, ValueError, OverflowError) as error:
         raise SegmentTransient(Reason.DECODE_ERROR, f"{label}: cannot encode: {error}") from error
     return VideoClip(
         buffer.getvalue(), float(start), frames, float(end - start), sound.duration_seconds if sound else None
@@ -266,7 +266,7 @@ def _copy(track: Track, samples: list[Sample], origin: Fraction, sound: AudioCli
                 output.mux(packet)
             if added is not None:
                 added.write(output)
-    except (av.FFmpegError, ValueError) as error:
+    except (av.FFmpegError, ValueError, OverflowError) as error:
         raise SegmentTransient(Reason.DECODE_ERROR, f"{label}: cannot copy {track.codec}: {error}") from error
     last = max(sample.pts for sample in samples) * track.time_base
     return VideoClip(
