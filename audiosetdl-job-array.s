@@ -15,8 +15,8 @@
 #SBATCH --time=24:00:00
 # A task that is preempted, or stops before its time limit, goes back to the queue and continues where it was.
 #SBATCH --requeue
-# Two minutes before the time limit (SLURM may be one early). B: to the batch process only, not to sox and other helpers.
-#SBATCH --signal=B:USR1@120
+# Three minutes before the time limit (SLURM may be one early). B: to the batch process only, not to sox and other helpers.
+#SBATCH --signal=B:USR1@180
 ##SBATCH --account=YOUR_ACCOUNT
 ##SBATCH --partition=YOUR_PARTITION
 ##SBATCH --mail-type=END,FAIL

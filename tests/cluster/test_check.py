@@ -6,11 +6,10 @@ import socket
 from pathlib import Path
 from typing import Any
 
-import pytest
 from loopback import Project
 from slurm_cluster import PrivateSlurm
 
-from audioset_batch.cluster.checks import software, storage
+from audioset_batch.cluster.checks import scheduler, software, storage
 from audioset_batch.config import Config
 from audioset_batch.layout import DataDir
 from audioset_batch.standin.faults import Block
@@ -29,7 +28,7 @@ def test_good_project_has_no_error_and_is_left_as_it_was(project: Project) -> No
     assert found["probe loopback"]["level"] == "ok"
     assert "10 s, format" in found["probe loopback"]["text"]
     assert found["plan"]["text"].startswith("8 segments left in 2 of 2 shards")
-    for topic in ("Python", "packages", "yt-dlp", "sox", "writing", "egress loopback", "free space", "leases"):
+    for topic in ("Python", "packages", "sox", "writing", "egress loopback", "free space", "leases"):
         assert found[topic]["level"] == "ok", found[topic]
     assert before == sorted(path for path in project.data.rglob("*") if ".egress" not in path.parts)
 
@@ -53,14 +52,17 @@ def test_what_is_wrong_is_named_with_what_to_do_and_without_secrets(project: Pro
 
 def test_blocked_egress_is_told_and_paused_for_the_workers_too(project: Project) -> None:
     project.prep(1)
-    project.youtube.board.block("direct", Block.BOT_CHECK)
-    for egress in ("direct", "loopback", "default"):
-        project.youtube.board.block(egress, Block.BOT_CHECK)
+    project.youtube.block(Block.BOT_CHECK)
     found = check(project, status=1)
     assert "blocks this address" in found["probe loopback"]["text"]
     again = check(project)
     assert again["probe loopback"]["level"] == "warning"
     assert "paused until" in again["probe loopback"]["text"]
+
+
+def test_script_and_default_config_ask_for_the_same() -> None:
+    (found,) = scheduler.check_directives(Config().slurm)
+    assert found.level == "ok", found.text
 
 
 def test_age_of_ytdlp() -> None:

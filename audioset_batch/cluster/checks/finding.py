@@ -13,7 +13,7 @@ Level = Literal["ok", "warning", "error"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found. Credentials in URLs are taken out of every text.
+    """What one check found. Credentials in URLs are taken out of every text; each is one line.
 
     Attributes:
         topic: What was looked at, e.g. `yt-dlp`, `egress direct`.
@@ -29,7 +29,8 @@ class Finding:
 
     def __post_init__(self) -> None:
         for name in ("text", "advice"):
-            object.__setattr__(self, name, redact(getattr(self, name)))
+            lines = (line.strip() for line in getattr(self, name).splitlines())
+            object.__setattr__(self, name, redact(" ".join(line for line in lines if line)))
 
     def at(self, host: str) -> Finding:
         """The same with the place where it was found."""

@@ -21,6 +21,7 @@ from audioset_batch.errors import AudiosetBatchError, InputRefused
 from audioset_batch.layout import DataDir
 
 SCRIPT: Final = "audiosetdl-job-array.s"
+_NO_CONFIG: Final = "Could not establish a configuration source"
 _DIRECTIVE: Final = re.compile(r"^#SBATCH\s+--([a-z-]+)(?:[=\s]+(\S+))?")
 
 
@@ -37,9 +38,12 @@ def check_scheduler(config: Config, data: DataDir) -> Iterator[Finding]:
         yield from _qos(config.slurm)
         running = running_jobs(data)
         if running:
-            yield warning("jobs", running.replace("\n", " "), "`submit` would refuse until they are over")
+            yield warning("jobs", running, "`submit` would refuse until they are over")
         yield from _test_only(config, data)
     except InputRefused as problem:
+        if _NO_CONFIG in str(problem):
+            yield warning("SLURM", "its programs are here, but no cluster: no slurm.conf was found", "use a login node")
+            return
         yield error("SLURM", str(problem), "is this a login node of the cluster, and is its controller up?")
     yield from check_directives(config.slurm)
 

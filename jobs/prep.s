@@ -1,0 +1,39 @@
+#!/bin/bash
+# Fetches the segment lists into $DATADIR and splits each into shards:
+#
+#     DATADIR=/scratch/audioset sbatch jobs/prep.s --split 10
+#
+# The compute node needs the network; if yours has none, run ./download_subset_files.sh on a login or transfer node.
+# Arguments go on to `audioset-batch prep`, such as --subsets or --labels.
+#
+#SBATCH --job-name=audioset-prep
+#SBATCH --output=audioset-prep-%j.log
+#SBATCH --open-mode=append
+#SBATCH --ntasks=1
+#SBATCH --cpus-per-task=1
+#SBATCH --mem=4G
+#SBATCH --time=01:00:00
+# Killed at any point and run again, it finishes what it began.
+#SBATCH --requeue
+##SBATCH --account=YOUR_ACCOUNT
+##SBATCH --partition=YOUR_PARTITION
+#
+# Environment:
+#   DATADIR           the data directory; needed
+#   SRCDIR            the checkout; default: the folder from which you submit
+
+set -euo pipefail
+
+if [ -z "${DATADIR:-}" ]; then
+    echo "prep: DATADIR is not set; submit it so: DATADIR=/scratch/audioset sbatch jobs/prep.s --split 10" >&2
+    exit 2
+fi
+SRCDIR=${SRCDIR:-$SLURM_SUBMIT_DIR} # not the folder of $0, which is SLURM's spool copy
+if [ ! -r "$SRCDIR/jobs/environment.sh" ]; then
+    echo "prep: $SRCDIR is not the checkout; submit from there, or set SRCDIR" >&2
+    exit 2
+fi
+# shellcheck source=jobs/environment.sh
+. "$SRCDIR/jobs/environment.sh"
+
+exec audioset-batch prep "$DATADIR" "$@"

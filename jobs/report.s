@@ -1,0 +1,40 @@
+#!/bin/bash
+# Makes $DATADIR/report.html from the merged table, after merge:
+#
+#     DATADIR=/scratch/audioset sbatch --dependency=afterany:MERGE_JOB_ID jobs/report.s
+#
+# afterany: merge ends with status 1 while segments are failed or pending, and its tables are there all the same.
+# Arguments go on to `audioset-batch report`.
+#
+#SBATCH --job-name=audioset-report
+#SBATCH --output=audioset-report-%j.log
+#SBATCH --open-mode=append
+#SBATCH --ntasks=1
+#SBATCH --cpus-per-task=1
+#SBATCH --mem=8G
+#SBATCH --time=01:00:00
+#SBATCH --requeue
+##SBATCH --account=YOUR_ACCOUNT
+##SBATCH --partition=YOUR_PARTITION
+##SBATCH --mail-type=END,FAIL
+##SBATCH --mail-user=YOU@EXAMPLE.ORG
+#
+# Environment:
+#   DATADIR           the data directory; needed
+#   SRCDIR            the checkout; default: the folder from which you submit
+
+set -euo pipefail
+
+if [ -z "${DATADIR:-}" ]; then
+    echo "report: DATADIR is not set; submit it so: DATADIR=/scratch/audioset sbatch jobs/report.s" >&2
+    exit 2
+fi
+SRCDIR=${SRCDIR:-$SLURM_SUBMIT_DIR} # not the folder of $0, which is SLURM's spool copy
+if [ ! -r "$SRCDIR/jobs/environment.sh" ]; then
+    echo "report: $SRCDIR is not the checkout; submit from there, or set SRCDIR" >&2
+    exit 2
+fi
+# shellcheck source=jobs/environment.sh
+. "$SRCDIR/jobs/environment.sh"
+
+exec audioset-batch report "$DATADIR" "$@"
