@@ -309,7 +309,7 @@ class Lane:
         if ticket.probe:
             self._probe_answered(ticket, reason, detail)
             return
-        self._guard.note(ticket.serial, ticket.epoch, reason)
+        self._guard.note(ticket.serial, ticket.epoch, reason, self._serial)
         state = self.shared.state
         if reason == "" and state.streak and not state.paused and ticket.epoch == state.epoch:
             now = self.now()
@@ -328,7 +328,7 @@ class Lane:
             self.blocked(ticket, f"soft ban: {video} ({ticket.probe}){': ' if detail else ''}{detail}")
             return
         self._probe_wanted = False
-        self._guard.vouch(ticket.serial, ticket.epoch)
+        self._guard.vouch(ticket.serial, ticket.epoch, self._serial)
         if not self.shared.state.paused:
             return
         now = self.now()
@@ -389,9 +389,9 @@ class Lane:
 
     def verdict(self, ticket: Ticket, ended_at: int) -> Verdict:
         """What to do with an answer `nonexistent` to `ticket`, which came when `ended_at` tickets were issued."""
-        if self._guard.vouched_after(ended_at, ticket.epoch):
-            return Verdict.RECORD
-        return Verdict.DISCARD if self.shared.state.epoch != ticket.epoch else Verdict.HOLD
+        verdict = self._guard.verdict(ticket.serial, ticket.epoch, ended_at)
+        paused_since = verdict is Verdict.HOLD and self.shared.state.epoch != ticket.epoch
+        return Verdict.DISCARD if paused_since else verdict
 
     @property
     def issued(self) -> int:

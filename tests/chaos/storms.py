@@ -185,12 +185,12 @@ class Storms:
         return f"node {task.node} preempted for 3 s"
 
     def time_limit(self) -> str | None:
-        """The time limit comes near: USR1 and, soon after, TERM."""
+        """The time limit comes near: USR1 when SLURM looks next, every 30 s, before TERM at the limit itself."""
         task = self._victim()
         if task is None:
             return None
-        self._slurm.end_in(task.name, 5)
-        return f"time limit of task {task.name} set to 5 s from now"
+        self._slurm.end_in(task.name, 60)
+        return f"time limit of task {task.name} set to 60 s from now"
 
     def make_flaky(self) -> str | None:
         """A third of all answers go wrong for a while."""

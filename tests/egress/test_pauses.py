@@ -261,6 +261,7 @@ def test_a_crowd_of_processes_behind_a_ban(tmp_path: Path) -> None:
 
 def test_nonexistent_waits_for_a_later_success(tmp_path: Path) -> None:
     pool = pool_of(tmp_path)
+    take(pool).answered("")
     before = take(pool)
     dead = take(pool)
     assert dead.answered("nonexistent") is Verdict.HOLD
@@ -272,8 +273,45 @@ def test_nonexistent_waits_for_a_later_success(tmp_path: Path) -> None:
     assert dead.verdict() is Verdict.RECORD
 
 
+def test_nonexistent_before_any_success_is_asked_again(tmp_path: Path) -> None:
+    """A task that starts during a soft ban, which ends unnoticed: the later success does not make the lie true."""
+    pool = pool_of(tmp_path)
+    lies = [take(pool) for _ in range(2)]
+    assert {lie.answered("nonexistent") for lie in lies} == {Verdict.HOLD}
+    together = take(pool)
+    take(pool).answered("")
+    assert {lie.verdict() for lie in lies} == {Verdict.DISCARD}
+    assert together.answered("nonexistent") is Verdict.HOLD, "it was asked before there was an answer"
+    again = take(pool)
+    assert again.answered("nonexistent") is Verdict.HOLD
+    take(pool).answered("")
+    assert (together.verdict(), again.verdict()) == (Verdict.DISCARD, Verdict.RECORD)
+
+
+def test_a_run_of_nonexistent_asks_for_a_good_video_first(tmp_path: Path) -> None:
+    pool = pool_of(tmp_path)
+    take(pool).answered("")
+
+    def dead(count: int) -> list[Grant]:
+        grants = [take(pool) for _ in range(count)]
+        for grant in grants:
+            grant.answered("nonexistent")
+        return grants
+
+    held = dead(4)
+    assert isinstance(pool.try_acquire(), Wait)
+    wait_for(pool.probe_due).answered("")
+    assert {grant.verdict() for grant in held} == {Verdict.RECORD}
+    dead(6)
+    assert isinstance(pool.try_acquire(), Grant), "where many are dead, fewer probes will do"
+    take(pool).answered("")
+    dead(4)
+    assert isinstance(pool.try_acquire(), Wait)
+
+
 def test_too_many_nonexistent_ask_for_a_good_video_first(tmp_path: Path) -> None:
     pool = pool_of(tmp_path, recent=6, nonexistent_share=0.5)
+    take(pool).answered("")
     held = []
     for _ in range(4):
         grant = take(pool)
@@ -311,6 +349,7 @@ def test_a_soft_ban_pauses_and_what_it_said_is_forgotten(tmp_path: Path, how: st
 
 def test_settle_probes_for_what_is_held_back_at_the_end(tmp_path: Path) -> None:
     pool = pool_of(tmp_path)
+    take(pool).answered("")
     dead = take(pool)
     dead.answered("nonexistent")
     assert pool.probe_due() is None
