@@ -29,6 +29,7 @@ class ShardJobs:
         self.storage_full = False
         self._job: dict[int, int] = dict.fromkeys(range(1, shards + 1), self._submit(f"1-{shards}"))
         self._known_restarts: dict[str, int] = {}
+        self._hurried: set[tuple[str, int]] = set()
 
     def _submit(self, array: str) -> int:
         self.submissions += 1
@@ -74,11 +75,10 @@ class ShardJobs:
         """Release what SLURM holds after a failed launch, start what waits for a disk that has room again."""
         if "held" in task.reason.lower():
             self._try("release", task.name)
-        elif task.reason == "BeginTime" and not self.storage_full:
-            start = self.slurm.detail(task.name).get("StartTime", "")
-            now = self.slurm.run("date", "+%Y-%m-%dT%H:%M:%S", "-d", "+60 seconds").stdout.strip()
-            if start > now:
-                self._try("update", f"JobId={task.name}", "StartTime=now+2")
+        elif task.reason == "BeginTime" and not self.storage_full and (task.name, task.restarts) not in self._hurried:
+            # Asking again and again would put it off again and again.
+            self._hurried.add((task.name, task.restarts))
+            self._try("update", f"JobId={task.name}", "StartTime=now+2")
 
     def _try(self, *command: str) -> None:
         try:
