@@ -1,6 +1,7 @@
 """Keeps one task per shard in the queue until every shard is finished, as an operator with much patience does."""
 
 import random
+import time
 from pathlib import Path
 
 from loopback import Project
@@ -11,7 +12,7 @@ from audioset_batch.layout import DataDir
 from audioset_batch.record.manifest import read_rows
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-LIVE = ("RUNNING", "PENDING", "COMPLETING", "CONFIGURING", "SUSPENDED")
+HURRY_SECONDS = 8.0
 
 
 class ShardJobs:
@@ -29,7 +30,7 @@ class ShardJobs:
         self.storage_full = False
         self._job: dict[int, int] = dict.fromkeys(range(1, shards + 1), self._submit(f"1-{shards}"))
         self._known_restarts: dict[str, int] = {}
-        self._hurried: set[tuple[str, int]] = set()
+        self._hurried: dict[str, float] = {}
 
     def _submit(self, array: str) -> int:
         self.submissions += 1
@@ -75,10 +76,12 @@ class ShardJobs:
         """Release what SLURM holds after a failed launch, start what waits for a disk that has room again."""
         if "held" in task.reason.lower():
             self._try("release", task.name)
-        elif task.reason == "BeginTime" and not self.storage_full and (task.name, task.restarts) not in self._hurried:
-            # Asking again and again would put it off again and again.
-            self._hurried.add((task.name, task.restarts))
-            self._try("update", f"JobId={task.name}", "StartTime=now+2")
+        elif task.reason == "BeginTime" and not self.storage_full:
+            # Asking again and again would put it off again and again; once may be before the worker's own wish.
+            now = time.monotonic()
+            if now - self._hurried.get(task.name, float("-inf")) > HURRY_SECONDS:
+                self._hurried[task.name] = now
+                self._try("update", f"JobId={task.name}", "StartTime=now+2")
 
     def _try(self, *command: str) -> None:
         try:
