@@ -19,6 +19,8 @@ JOB_NAMES: Final[dict[Role, str]] = {
     "report": "audioset-report",
 }
 _SHORT: Final = "01:00:00"
+_TABLE_MEM: Final = "6G"
+"""For merge, with all of AudioSet as a single shard; 12 shards of 50,000 segments take 0.4 GB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +101,8 @@ def make_chain(plan: Plan, config: Config, max_array_size: int) -> list[Step]:
             )
         )
     everything = tuple(range(len(steps)))
-    steps.append(Step("merge", ("merge", root), _short(slurm, cpus=2, mem="16G"), after=everything))
-    steps.append(Step("report", ("report", root), _short(slurm, cpus=1, mem="8G"), after=(len(steps) - 1,)))
+    steps.append(Step("merge", ("merge", root), _short(slurm, cpus=2, mem=_TABLE_MEM), after=everything))
+    steps.append(Step("report", ("report", root), _short(slurm, cpus=1, mem=_TABLE_MEM), after=(len(steps) - 1,)))
     return steps
 
 

@@ -1,4 +1,4 @@
-"""Which shards have work left, as a worker would find it: its plan against its manifest."""
+"""Which shards have work left: their plans against their manifests, joined as merge does it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from audioset_batch.adapters.publish import storage
 from audioset_batch.config import Config
 from audioset_batch.errors import UsageError
 from audioset_batch.layout import DataDir, ShardId
+from audioset_batch.merge.shard_table import shard_table
 from audioset_batch.model import SUBSETS
 from audioset_batch.plan.segments_csv import read_shard
-from audioset_batch.record.manifest import replay
+from audioset_batch.record.manifest import warn_of_problem
 
 _SETTLED = ("ok", "unavailable")
 
@@ -92,8 +93,7 @@ def work_left(data: DataDir, subsets: Sequence[str]) -> WorkLeft:
 
 def segments_left(data: DataDir, shard: ShardId) -> int:
     """Planned segments of one shard that are neither ok nor known to be unavailable."""
-    segments = read_shard(data.shard_csv(shard), shard.subset)
     if not data.manifest(shard).exists():
-        return len(segments)
-    known = replay(data.manifest(shard))
-    return sum((one := known.get(s.key)) is None or one.status not in _SETTLED for s in segments)
+        return len(read_shard(data.shard_csv(shard), shard.subset))
+    statuses = shard_table(data, shard, warn_of_problem).planned.column("status").to_pylist()
+    return sum(status not in _SETTLED for status in statuses)
