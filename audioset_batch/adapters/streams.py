@@ -14,6 +14,7 @@ class ClientOptions:
     Attributes:
         args: Options of the yt-dlp command.
         player_skip: Requests that yt-dlp's YouTube extractor leaves out.
+        lean: Ask the player clients that need no player script first, the others only where these settle nothing.
         proxy: Proxy URL; None leaves it to the environment variables.
         cookies: Netscape cookie file; the client works on a private copy.
         source_address: Local address to send from.
@@ -24,6 +25,7 @@ class ClientOptions:
 
     args: tuple[str, ...] = ()
     player_skip: tuple[str, ...] = ()
+    lean: bool = True
     proxy: str | None = None
     cookies: Path | None = None
     source_address: str | None = None

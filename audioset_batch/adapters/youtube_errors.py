@@ -88,6 +88,16 @@ def short(message: str) -> str:
     return text[:300]
 
 
+def is_vague(message: str) -> bool:
+    """Whether a message says only that something went wrong before it."""
+    return _VAGUE.search(_plain(message)) is not None
+
+
+def too_many_requests(warnings: Sequence[str]) -> bool:
+    """Whether a 429 is among the warnings; a resolve may have succeeded in spite of it, through another client."""
+    return re.search(r"http error 429|too many requests", _plain("\n".join(warnings))) is not None
+
+
 def classify(evidence: Evidence) -> AudiosetBatchError:
     """The error that a failed resolve amounts to."""
     message = _plain(evidence.message)
@@ -98,7 +108,7 @@ def classify(evidence: Evidence) -> AudiosetBatchError:
         blocked = "HTTP 429"
     if blocked is not None:
         return EgressBlocked(f"{blocked}: {detail}")
-    vague = _VAGUE.search(message) is not None
+    vague = is_vague(message)
     if not vague:
         if evidence.geo_restricted:
             return SegmentUnavailable(Reason.GEO_BLOCKED, detail)
@@ -121,6 +131,6 @@ def _transient(message: str, warnings: str, evidence: Evidence, detail: str) -> 
         return Reason.HTTP_ERROR, detail
     if evidence.transport or _NETWORK.search(text):
         return Reason.NETWORK, detail
-    if _VAGUE.search(message) or _SIGN_IN.search(message):
+    if is_vague(message) or _SIGN_IN.search(message):
         return Reason.HTTP_ERROR, detail
     return Reason.INTERNAL, detail

@@ -23,9 +23,10 @@ from yt_dlp.networking import Request
 from yt_dlp.networking.exceptions import HTTPError, IncompleteRead, RequestError, TransportError
 from yt_dlp.utils import DownloadError, GeoRestrictedError, UserNotLive, YoutubeDLError
 
+from audioset_batch.adapters.player_clients import PlayerClients
 from audioset_batch.adapters.ranged import RangedStream
 from audioset_batch.adapters.streams import ClientOptions, Resolved, Stream, Traffic
-from audioset_batch.adapters.youtube_errors import Evidence, classify, short
+from audioset_batch.adapters.youtube_errors import Evidence, classify, short, too_many_requests
 from audioset_batch.errors import EgressBlocked, SegmentTransient, SegmentUnavailable, UsageError
 from audioset_batch.reasons import Reason
 
@@ -163,7 +164,10 @@ class YtDlpClient:
         self._user_format = params.pop("format", None)
         self._ydl = _CountingYoutubeDL(params, auto_init=False)
         self._ydl.traffic = self.traffic
-        self._ydl.add_info_extractor(yt_dlp.extractor.youtube.YoutubeIE())
+        extractor = yt_dlp.extractor.youtube.YoutubeIE()
+        self._ydl.add_info_extractor(extractor)
+        # The lean clients take no cookies.
+        self._clients = PlayerClients(self._ydl.params, extractor, lean=options.lean and options.cookies is None)
         self._selectors: dict[str, Callable[[dict[str, Any]], Any]] = {}
 
     def _params(self) -> dict[str, Any]:
@@ -201,8 +205,11 @@ class YtDlpClient:
             SegmentUnavailable: with the reason why the video cannot be had.
             SegmentTransient: the question could not be asked or answered this time.
         """
-        self._log.warnings.clear()
         self._ydl.deadline, self._ydl.most = deadline, _PAGE_LIMIT
+        return self._clients.ask(lambda: self._resolve(ytid))
+
+    def _resolve(self, ytid: str) -> Resolved:
+        self._log.warnings.clear()
         url = f"https://www.youtube.com/watch?v={ytid}"
         try:
             info = self._ydl.extract_info(url, download=False, ie_key="Youtube", process=False)
@@ -214,6 +221,8 @@ class YtDlpClient:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             # Answers that are not what YouTube sends (garbage, truncated JSON) break extractors in these ways.
             raise SegmentTransient(Reason.INTERNAL, f"yt-dlp: {type(error).__name__}: {error}") from error
+        if too_many_requests(self._log.warnings):
+            raise EgressBlocked("HTTP 429: one of several player clients (from yt-dlp's warnings)")
         return self._select(ytid, info, formats)
 
     def open(self, stream: Stream, deadline: float) -> RangedStream:

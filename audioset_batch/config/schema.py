@@ -203,6 +203,11 @@ class Youtube(Section):
         ("webpage", "configs", "initial_data"),
         description="Requests that yt-dlp leaves out when it resolves; [] for all.",
     )
+    lean: bool = Field(
+        True,
+        description="Ask first only the player clients that need no player script (one request per video), the others "
+        "where these settle nothing. Off with cookies, or a player_client in args.",
+    )
 
     @field_validator("args", "player_skip", mode="before")
     @classmethod

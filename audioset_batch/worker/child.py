@@ -112,6 +112,7 @@ def client_for(config: Config, index: int) -> YtDlpClient:
         ClientOptions(
             args=config.youtube.args,
             player_skip=config.youtube.player_skip,
+            lean=config.youtube.lean,
             proxy=egress.proxy,
             cookies=egress.cookies,
             source_address=egress.source_address,

@@ -11,6 +11,7 @@ from typing import Final, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.table import Column
 from rich.text import Text
 
 from audioset_batch.reasons import Status
@@ -42,7 +43,7 @@ class RunProgress:
         if sys.stderr.isatty():
             self._bar = Progress(
                 TextColumn("{task.description}"),
-                BarColumn(),
+                BarColumn(bar_width=20),
                 MofNCompleteColumn(),
                 _Words(self),
                 console=Console(stderr=True),
@@ -91,7 +92,7 @@ class RunProgress:
 
 class _Words(ProgressColumn):
     def __init__(self, progress: RunProgress) -> None:
-        super().__init__()
+        super().__init__(table_column=Column(no_wrap=True, overflow="ellipsis"))
         self._progress = progress
 
     def render(self, task: Task) -> Text:

@@ -74,6 +74,20 @@ def test_one_request_resolves_and_the_best_audio_is_taken(client: YtDlpClient) -
     assert resolved.duration_seconds == pytest.approx(60, abs=1)
 
 
+def test_every_client_is_asked_where_lean_is_off_and_where_the_lean_ones_settle_nothing(
+    client: YtDlpClient, youtube: Standin
+) -> None:
+    everyone = make_client(youtube, lean=False)
+    everyone.resolve(ALL[Outcome.OK])
+    assert everyone.traffic.take().requests > 1
+    with pytest.raises(SegmentUnavailable):
+        client.resolve(ALL[Outcome.NONEXISTENT])
+    assert client.traffic.take().requests > 1
+    with pytest.raises(SegmentUnavailable):
+        client.resolve(ALL[Outcome.PRIVATE])
+    assert client.traffic.take().requests == 1
+
+
 def test_ranges(client: YtDlpClient) -> None:
     stream = client.resolve(ALL[Outcome.OK]).audio
     assert stream is not None
