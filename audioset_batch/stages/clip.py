@@ -54,15 +54,7 @@ def make_clip(segment: Segment, client: YtDlpClient, config: Config, stem: Path,
     columns: dict[str, Any] = {
         "format_id": resolved.audio.format_id,
         "source_sample_rate": clip.source_sample_rate,
-        "duration_seconds": round(facts.duration_seconds, 6),
-        "sample_rate": facts.sample_rate,
-        "channels": facts.channels,
-        "frames": facts.frames,
-        "audio_bytes": facts.bytes,
-        "audio_sha256": facts.sha256,
-        "silent": facts.silent,
-        "peak_dbfs": facts.peak_dbfs,
-        "rms_dbfs": facts.rms_dbfs,
+        **facts.columns(),
     }
     video = None
     if resolved.video is not None:

@@ -25,7 +25,7 @@ def tone(seconds: float, level: float = 0.5) -> np.ndarray:
 
 
 def write_video(path: Path) -> None:
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
         stream = container.add_stream("mpeg4", rate=Fraction(10))
         stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
         for n in range(10):
@@ -79,6 +79,16 @@ def test_adopt(tree: DataDir) -> None:
     again = adopt(tree.root, 1)
     assert (again.adopted, again.recorded, len(again.broken)) == (0, 4, 1)
     assert sum(len(list(read_rows(tree.manifest(shard)))) for shard in tree.recorded_shards()) == 4
+
+
+def test_a_video_that_is_cut_off_is_broken(tree: DataDir) -> None:
+    """Its index lies in front, so that it opens and many of its pictures decode."""
+    video = tree.root / "data" / SUBSET / "video" / "--a_b_c_d_e_1500_3500.mp4"
+    whole = video.read_bytes()
+    video.write_bytes(whole[: len(whole) - 200])
+    report = adopt(tree.root, 1)
+    assert f"data/{SUBSET}/video/{video.name}" in [path for path, _ in report.broken]
+    assert report.adopted == 3
 
 
 def test_a_held_shard_is_left_alone(tree: DataDir) -> None:

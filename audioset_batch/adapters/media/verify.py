@@ -7,7 +7,7 @@ import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -42,6 +42,20 @@ class AudioFacts:
     silent: bool
     peak_dbfs: float | None
     rms_dbfs: float | None
+
+    def columns(self) -> dict[str, Any]:
+        """These facts under the names of the manifest's columns."""
+        return {
+            "duration_seconds": round(self.duration_seconds, 6),
+            "sample_rate": self.sample_rate,
+            "channels": self.channels,
+            "frames": self.frames,
+            "audio_bytes": self.bytes,
+            "audio_sha256": self.sha256,
+            "silent": self.silent,
+            "peak_dbfs": self.peak_dbfs,
+            "rms_dbfs": self.rms_dbfs,
+        }
 
 
 def inspect_audio(path: Path) -> AudioFacts:

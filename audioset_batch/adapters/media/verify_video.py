@@ -14,6 +14,8 @@ from audioset_batch.reasons import Reason
 
 _SOUND_SLACK_SECONDS: Final = 0.06
 """AAC comes in frames of up to 1,024 samples: 64 ms at 16 kHz."""
+_WHOLE_SHARE: Final = 0.95
+"""Below this share of the promised pictures a file is cut off; files of other programs may count a few too many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +47,13 @@ def inspect_video(path: Path) -> VideoFacts:
     size = path.stat().st_size
     if not size:
         raise SegmentTransient(Reason.DECODE_ERROR, f"{path.name}: the file is empty")
-    frames, first, end = 0, None, 0.0
+    frames, promised, first, end = 0, 0, None, 0.0
     width = height = 0
     samples, rate = 0, 0
     try:
         with path.open("rb") as file, av.open(file, "r", format="mp4") as container:
             streams = [*container.streams.video[:1], *container.streams.audio[:1]]
+            promised = container.streams.video[0].frames if container.streams.video else 0
             for picture in container.decode(*streams):
                 frame: Any = picture
                 if isinstance(picture, av.VideoFrame):
@@ -64,6 +67,8 @@ def inspect_video(path: Path) -> VideoFacts:
         raise SegmentTransient(Reason.DECODE_ERROR, f"{path.name}: does not decode: {error}") from error
     if first is None:
         raise SegmentTransient(Reason.DECODE_ERROR, f"{path.name}: holds no picture")
+    if frames < _WHOLE_SHARE * promised:
+        raise SegmentTransient(Reason.DECODE_ERROR, f"{path.name}: {frames} of {promised} pictures decode")
     sound = samples / rate if rate else None
     return VideoFacts(None, end - first, frames, width, height, size, sound)
 
