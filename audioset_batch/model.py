@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +110,21 @@ class ManifestRow:
     finished_at: str = ""
     ytdlp_version: str = ""
     detail: str = ""
+
+    @classmethod
+    def of(cls, segment: Segment, shard: int, status: Status, **columns: Any) -> ManifestRow:
+        """The row of a planned segment; `columns` are all others. `finished_at` is now unless it is among them."""
+        columns.setdefault("finished_at", datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"))
+        return cls(
+            subset=segment.subset,
+            shard=shard,
+            ytid=segment.ytid,
+            start_seconds=segment.start_ms / 1000,
+            end_seconds=segment.end_ms / 1000,
+            labels=",".join(segment.labels),
+            status=status,
+            **columns,
+        )
 
     @property
     def key(self) -> SegmentKey:

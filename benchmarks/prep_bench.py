@@ -95,14 +95,10 @@ def record_everything(data_dir: Path) -> None:
     for shard in [shard for subset in data.subsets_present() for shard in data.shards(subset)]:
         with data.manifest(shard).open("wb") as file:
             for segment in read_shard(data.shard_csv(shard), shard.subset):
-                row = ManifestRow(
-                    subset=segment.subset,
-                    shard=shard.number,
-                    ytid=segment.ytid,
-                    start_seconds=segment.start_ms / 1000,
-                    end_seconds=segment.end_ms / 1000,
-                    labels=",".join(segment.labels),
-                    status=Status.OK,
+                row = ManifestRow.of(
+                    segment,
+                    shard.number,
+                    Status.OK,
                     audio_path=data.relative(data.audio(segment, "flac")),
                     audio_sha256="0" * 64,
                     finished_at="2026-01-01T00:00:00+00:00",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import datetime
 import itertools
 import multiprocessing
 import os
@@ -169,18 +168,13 @@ def _verdicts(
 
 
 def _row(data: DataDir, shard: ShardId, segment: Segment, files: Found, verdict: Verdict) -> ManifestRow:
-    return ManifestRow(
-        subset=segment.subset,
-        shard=shard.number,
-        ytid=segment.ytid,
-        start_seconds=segment.start_ms / 1000,
-        end_seconds=segment.end_ms / 1000,
-        labels=",".join(segment.labels),
-        status=Status.OK,
+    return ManifestRow.of(
+        segment,
+        shard.number,
+        Status.OK,
         audio_path=data.relative(files.audio) if files.audio else "",
         video_path=data.relative(files.video) if files.video else "",
         host=socket.gethostname(),
-        finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
         detail="adopted",
         **verdict.columns,
     )

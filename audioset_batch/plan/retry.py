@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -86,15 +85,10 @@ def _fitting(data: DataDir, shard: ShardId, choice: Choice) -> Iterator[tuple[Se
 
 
 def _reset_row(shard: ShardId, segment: Segment, outcome: Outcome) -> ManifestRow:
-    return ManifestRow(
-        subset=segment.subset,
-        shard=shard.number,
-        ytid=segment.ytid,
-        start_seconds=segment.start_ms / 1000,
-        end_seconds=segment.end_ms / 1000,
-        labels=",".join(segment.labels),
-        status=Status.PENDING,
+    return ManifestRow.of(
+        segment,
+        shard.number,
+        Status.PENDING,
         reason=RETRY,
-        finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
         detail=f"was {outcome.status} {outcome.reason}".rstrip(),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import socket
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,14 +40,10 @@ class Recorder:
         columns: dict[str, Any] | None = None,
     ) -> ManifestRow:
         """One row; `columns` are those of the published clip."""
-        return ManifestRow(
-            subset=segment.subset,
-            shard=self.shard,
-            ytid=segment.ytid,
-            start_seconds=segment.start_ms / 1000,
-            end_seconds=segment.end_ms / 1000,
-            labels=",".join(segment.labels),
-            status=status,
+        return ManifestRow.of(
+            segment,
+            self.shard,
+            status,
             reason=reason,
             detail=detail,
             egress=egress,
@@ -59,7 +54,6 @@ class Recorder:
             job_id=self.job.job_id,
             restart_count=self.job.restart_count,
             host=self.host,
-            finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
             ytdlp_version=self.ytdlp_version,
             **(columns or {}),
         )
