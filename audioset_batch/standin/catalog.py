@@ -83,6 +83,7 @@ class Video:
         silent: Digital silence instead of the time code.
         edit_list: False: its MP4 files do not declare the encoder's priming.
         bit_rate: Of its audio, bit/s.
+        sound: A sound of `sounds.py` instead of the time code, e.g. `siren+tick.7`.
     """
 
     ytid: str
@@ -94,6 +95,7 @@ class Video:
     silent: bool = False
     edit_list: bool = True
     bit_rate: int = 128_000
+    sound: str = ""
 
     @property
     def playable_itags(self) -> tuple[int, ...]:

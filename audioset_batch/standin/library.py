@@ -34,7 +34,9 @@ class Library:
         """The file of one format of a video."""
         from audioset_batch.standin.synth import SourceSpec, synthesise  # PyAV takes a while to load
 
-        spec = SourceSpec(itag, video.seconds, video.channels, video.silent, video.edit_list, video.bit_rate)
+        spec = SourceSpec(
+            itag, video.seconds, video.channels, video.silent, video.edit_list, video.bit_rate, video.sound
+        )
         # One at a time: several threads must not encode the same packets side by side.
         with self._lock:
             if spec.file_name not in self._open:

@@ -6,6 +6,7 @@ so that packets of one period repeated with later timestamps are a valid stream 
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from audioset_batch.standin.sounds import SoundSignal
 from audioset_batch.standin.timecode import (
     AUDIO_PERIOD_SECONDS,
     FRAME_RATE,
@@ -49,6 +51,7 @@ class AudioCoding:
     channels: int
     bit_rate: int
     silent: bool = False
+    sound: str = ""
 
     @property
     def samples_per_packet(self) -> int:
@@ -59,7 +62,9 @@ class AudioCoding:
     def name(self) -> str:
         """For file names."""
         silence = "-silent" if self.silent else ""
-        return f"{self.codec}-{self.rate}-{self.channels}ch-{self.bit_rate}{silence}"
+        return (
+            f"{self.codec}-{self.rate}-{self.channels}ch-{self.bit_rate}{silence}{'-' * bool(self.sound)}{self.sound}"
+        )
 
     def configure(self, context: Any) -> None:
         """Set up an encoder, or a container's stream of it."""
@@ -139,10 +144,13 @@ def audio_packets(cache: Path, coding: AudioCoding, seconds: float) -> Packets:
     """The packets of at least the first `seconds` of the audio."""
     if coding.silent:
         length = _LENGTHS_SECONDS[0]
+    elif coding.sound:
+        # Few sources share one, so it is made no longer than needed.
+        length = math.ceil(seconds)
     else:
         length = next((one for one in _LENGTHS_SECONDS if one >= seconds), _LENGTHS_SECONDS[-1])
     path = cache / f"master-v{FORMAT_VERSION}-{coding.name}-{length}s.npz"
-    repeats = length == _LENGTHS_SECONDS[-1]
+    repeats = length == _LENGTHS_SECONDS[-1] and not coding.sound
     if not path.exists():
         _save(path, _encode_audio(coding, length + 2))
     if coding.silent:
@@ -178,7 +186,7 @@ def _encode_audio(coding: AudioCoding, seconds: int) -> list[Any]:
     context: Any = av.CodecContext.create(coding.codec, "w")
     context.sample_rate = coding.rate
     coding.configure(context)
-    signal = AudioSignal(coding.rate)
+    signal = SoundSignal(coding.rate, coding.sound) if coding.sound else AudioSignal(coding.rate)
     packets: list[Any] = []
     for first in range(0, round(seconds / SLOT_SECONDS), _CHUNK_SLOTS):
         mono = signal.slots(first, _CHUNK_SLOTS)

@@ -30,6 +30,7 @@ from audioset_batch.standin.masters import (
     video_packets,
     write_atomically,
 )
+from audioset_batch.standin.sounds import is_sound
 from audioset_batch.standin.timecode import FRAME_RATE
 
 ITAGS: Final = (18, 134, 136, 140, 251)
@@ -52,6 +53,7 @@ class SourceSpec:
         edit_list: False leaves the edit list out of an MP4 file: its audio then starts with 1,024 samples (23.2 ms)
             of encoder priming that nothing declares.
         bit_rate: Of the audio, bit/s.
+        sound: Name of a sound of `sounds.py`, instead of the time code.
     """
 
     itag: int
@@ -60,18 +62,22 @@ class SourceSpec:
     silent: bool = False
     edit_list: bool = True
     bit_rate: int = 128_000
+    sound: str = ""
 
     def __post_init__(self) -> None:
         if self.itag not in ITAGS:
             raise ValueError(f"itag {self.itag}: expected one of {ITAGS}")
         if self.seconds <= 0 or self.channels not in (1, 2):
             raise ValueError(f"expected seconds > 0 and 1 or 2 channels, got {self.seconds} and {self.channels}")
+        if self.sound and not is_sound(self.sound):
+            raise ValueError(f"{self.sound!r} is no sound")
 
     @property
     def file_name(self) -> str:
         """Its name in the cache folder; equal specs have equal names."""
         parts = [f"v{FORMAT_VERSION}", str(self.itag), f"{self.seconds:g}s", f"{self.channels}ch", str(self.bit_rate)]
         parts += ["silent"] * self.silent + ["noedit"] * (not self.edit_list)
+        parts += [self.sound] * bool(self.sound)
         return "-".join(parts) + _SUFFIXES.get(self.itag, ".mp4")
 
     @property
@@ -80,7 +86,7 @@ class SourceSpec:
         if self.itag in (134, 136):
             return None
         codec, rate = ("libopus", 48_000) if self.itag == 251 else ("aac", 44_100)
-        return AudioCoding(codec, rate, self.channels, self.bit_rate, self.silent)
+        return AudioCoding(codec, rate, self.channels, self.bit_rate, self.silent, self.sound)
 
     @property
     def video(self) -> VideoCoding | None:

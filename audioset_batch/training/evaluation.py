@@ -170,10 +170,10 @@ def _draw(paths: Sequence[Path], classes: metrics.ClassMetrics, names: Sequence[
         title=f"AP by class, mAP {classes.mean_ap:.3f} over {classes.classes_used} classes",
         xlabel="classes, best first",
         ylabel="AP",
-        ylim=(0, 1),
+        ylim=(0, 1.02),
     )
     frequent.scatter(classes.positives[used], classes.ap[used], s=8)
-    frequent.set(title="AP and frequency", xlabel="clips with the label", ylabel="AP", xscale="log", ylim=(0, 1))
+    frequent.set(title="AP and frequency", xlabel="clips with the label", ylabel="AP", xscale="log", ylim=(0, 1.02))
     places = np.arange(len(named))[::-1]
     bars.barh(places, classes.ap[named], height=0.8)
     # A dollar sign would start matplotlib's formulas.

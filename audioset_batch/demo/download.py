@@ -1,0 +1,108 @@
+"""`audioset-batch demo`: prep, four shards (through SLURM where sbatch answers, else in parallel here), merge."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from audioset_batch.demo.lists import MadeUpSegment, write_lists
+from audioset_batch.demo.stage import (
+    SHARDS,
+    download,
+    empty_folder,
+    environment,
+    media_cache,
+    run_command,
+    slurm_answers,
+    write_config,
+)
+from audioset_batch.merge import MergeResult, merge
+from audioset_batch.standin import Catalog, Fault, Standin, Trouble, Video
+
+SEGMENTS: Final = 48
+_UNAVAILABLE: Final = 0.25
+_GOOD_VIDEO: Final = "good_video0"
+_SUBSETS: Final = {"eval_segments": SEGMENTS // 2, "balanced_train_segments": SEGMENTS // 2}
+_CLASSES: Final = (
+    ("/m/09x0r", "Speech"),
+    ("/m/0bt9lr", "Dog"),
+    ("/m/04rlf", "Music"),
+    ("/m/07yv9", "Vehicle"),
+    ("/m/01yrx", "Cat"),
+    ("/m/03m9d0z", "Wind"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """What the demo made.
+
+    Attributes:
+        folder: Where everything is.
+        merged: Counts and tables.
+        through_slurm: True if a real SLURM ran the array.
+        seconds: From prep to merge.
+    """
+
+    folder: Path
+    merged: MergeResult
+    through_slurm: bool
+    seconds: float
+
+
+def run_demo(folder: Path, config_file: Path, say: Callable[[str], None], *, slurm: bool | None = None) -> DemoResult:
+    """Run the demo in `folder`, which is emptied first if an earlier demo made it.
+
+    Args:
+        folder: Made if needed.
+        config_file: `configs/demo.yaml`, or one of your own.
+        say: Called with one line per step.
+        slurm: True or False to decide; None: through SLURM where it answers.
+
+    Raises:
+        UsageError: the folder is not empty and not an earlier demo's.
+        InputRefused: a step failed; its output is shown.
+    """
+    empty_folder(folder)
+    started = time.monotonic()
+    source, data = folder / "source", folder / "data"
+    subsets = _segments()
+    write_lists(source, _CLASSES, subsets)
+    needs = {row.ytid: float(row.end) for rows in subsets.values() for row in rows}
+    catalog = Catalog.from_ids(needs, seed=7, unavailable_share=_UNAVAILABLE, short_share=0.1, seconds=(60.0, 180.0))
+    through_slurm = slurm_answers() if slurm is None else slurm
+    with media_cache() as cache, Standin(catalog, cache, log_path=folder / "standin.jsonl") as youtube:
+        youtube.put_video(Video(_GOOD_VIDEO))
+        youtube.board.add(Fault(Trouble.SERVER_ERROR, probability=0.05))
+        config = write_config(folder, config_file, youtube.access(), _GOOD_VIDEO, {})
+        env = environment(youtube.access())
+        say(f"1. prep: {len(needs)} segments of {len(_SUBSETS)} subsets into {SHARDS} shards each")
+        run_command(
+            ["prep", str(data), "--base-url", str(source), "--subsets", ",".join(_SUBSETS), "--split", str(SHARDS)], env
+        )
+        if through_slurm:
+            say(f"2. sbatch --array=1-{SHARDS} audiosetdl-job-array.s")
+        else:
+            say(f"2. {SHARDS} workers in parallel on this machine (no sbatch answers here)")
+        download(folder, config, data, env, through_slurm=through_slurm)
+    say("3. merge")
+    return DemoResult(folder, merge(data), through_slurm, time.monotonic() - started)
+
+
+def _segments() -> dict[str, list[MadeUpSegment]]:
+    subsets: dict[str, list[MadeUpSegment]] = {}
+    number = 0
+    for subset, count in _SUBSETS.items():
+        rows = subsets[subset] = []
+        for _ in range(count):
+            start = (number * 10) % 50
+            labels = [_CLASSES[number % len(_CLASSES)][0]]
+            if number % 3 == 0:
+                labels.append(_CLASSES[(number + 2) % len(_CLASSES)][0])
+            ytid = f"{'-' if number % 12 == 0 else 'd'}emo{number:05d}_{number % 10}"
+            rows.append(MadeUpSegment(ytid, start, start + (10 if number % 11 else 4), tuple(labels)))
+            number += 1
+    return subsets

@@ -1,0 +1,245 @@
+"""`audioset-batch demo --learn`: made-up sounds of eight kinds -> VGGish embeddings -> a classifier -> a page.
+
+The weights of VGGish are random, as the released ones cannot be had everywhere; the sounds are made so that even a
+random network tells them apart. It shows that the way from a CSV to a judged classifier works, not how good it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from audioset_batch.demo.learn_report import LearnedClip, Material, write_report
+from audioset_batch.demo.lists import MadeUpSegment, write_lists
+from audioset_batch.demo.stage import (
+    SHARDS,
+    download,
+    empty_folder,
+    environment,
+    media_cache,
+    run_command,
+    slurm_answers,
+    write_config,
+)
+from audioset_batch.layout import DataDir
+from audioset_batch.merge import MergeResult, merge
+from audioset_batch.standin import Catalog, Standin, Video
+from audioset_batch.standin.sounds import sound_name
+
+CLASSES: Final = {
+    "beep": ("/m/02fs_r", "Beep, bleep"),
+    "chirp": ("/m/0hdsk", "Chirp tone"),
+    "hum": ("/m/07rcgpl", "Hum"),
+    "noise": ("/m/0chx_", "White noise"),
+    "rumble": ("/m/07phhsh", "Rumble"),
+    "siren": ("/m/03kmc9", "Siren"),
+    "tick": ("/m/07qjznt", "Tick"),
+    "whistle": ("/m/0l156k", "Whistle"),
+}
+"""Kind of sound -> AudioSet's class that it stands for."""
+
+CLIPS: Final = {"eval_segments": 48, "balanced_train_segments": 112}
+REPORT: Final = "learn-report.html"
+_SEED: Final = 0
+_CLIP_SECONDS: Final = 4
+_VIDEO_SECONDS: Final = 14.0
+_UNAVAILABLE: Final = 0.05
+_GOOD_VIDEO: Final = "good_video0"
+_TRAINING: Final = (
+    *("--model=FrameLevelLogisticModel", f"--num_classes={len(CLASSES)}", "--holdout=0.15", "--num_gpu=0"),
+    *("--batch_size=64", "--base_learning_rate=0.05", "--num_epochs=1000", "--max_steps=150"),
+    *("--eval_steps=10", "--log_steps=5"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LearningResult:
+    """What the demo came to.
+
+    Attributes:
+        report: The page.
+        merged: Counts of the download.
+        evaluation: `evaluation.json`.
+        chance: mAP of a ranking at random.
+        seconds: By step, in order.
+    """
+
+    report: Path
+    merged: MergeResult
+    evaluation: Mapping[str, Any]
+    chance: float
+    seconds: Mapping[str, float]
+
+    @property
+    def learned(self) -> bool:
+        """True if the classifier is far from chance, as it must be on sounds like these."""
+        return bool(self.evaluation["map"] > min(2 * self.chance, 0.9))
+
+
+def run_learning_demo(
+    folder: Path,
+    config_file: Path,
+    say: Callable[[str], None],
+    *,
+    slurm: bool | None = None,
+    clips: Mapping[str, int] = CLIPS,
+) -> LearningResult:
+    """Run everything in `folder`, which is emptied first if an earlier demo made it.
+
+    Args:
+        folder: Made if needed.
+        config_file: `configs/demo.yaml`, or one of your own; only audio is fetched whatever it says.
+        say: Called with one line per step.
+        slurm: True or False to decide how the clips are downloaded; None: through SLURM where it answers.
+        clips: Segments by subset.
+
+    Raises:
+        UsageError: the folder is not empty and not an earlier demo's, or Keras is not installed.
+        InputRefused: a step failed; its output is shown.
+    """
+    from audioset_batch.vggish.backend import import_keras
+
+    empty_folder(folder)
+    import_keras()  # what is missing shows now, not after the download
+    clock = _Clock(say)
+    subsets = _segments(clips)
+    data = DataDir(folder / "data")
+    total = sum(clips.values())
+    clock.begin("download", f"{total} made-up clips of {_CLIP_SECONDS} s, {len(CLASSES)} kinds of sounds")
+    merged = _clips(folder, config_file, data.root, subsets, slurm=slurm)
+    env = _learning_environment()
+    embeddings, run = data.root / "embeddings", folder / "model"
+    clock.begin("embed", f"VGGish with RANDOM weights (seed {_SEED}): the network is untrained")
+    run_command(["embed", str(data.root), "--random-weights", str(_SEED)], env)
+    clock.begin("train", "a classifier on the embeddings of balanced_train, part of them held out")
+    train = ["train", f"--train_data_pattern={embeddings / 'bal_train'}", f"--train_dir={run}", *_TRAINING]
+    run_command(train, env)
+    clock.begin("evaluate", "on eval, which training has not seen")
+    names = f"--class_labels_csv={data.class_labels_csv}"
+    pattern = f"eval_data_pattern={embeddings / 'eval'}"
+    run_command(["evaluate", f"--train_dir={run}", f"--{pattern}", names, "--num_gpu=0"], env)
+    predictions = folder / "predictions.csv"
+    pattern = f"input_data_pattern={embeddings / 'eval'}"
+    run_command(
+        ["predict", f"--train_dir={run}", f"--{pattern}", f"--output_file={predictions}", "--top_k=2", "--num_gpu=0"],
+        env,
+    )
+    clock.end()
+    evaluation = json.loads((run / "evaluation" / "evaluation.json").read_text())
+    labels = _labels_of(subsets["eval_segments"], predictions)
+    chance = chance_level([clip.labels for clip in labels], [name for _, name in CLASSES.values()])
+    material = Material(
+        evaluation=evaluation,
+        evaluation_dir=run / "evaluation",
+        train_dir=run,
+        embedding=json.loads(next(embeddings.glob("embed.*.json")).read_text()),
+        summary=merged.summary,
+        chance=chance,
+        clips=labels,
+        seconds=clock.seconds,
+        training=train[2:],
+    )
+    write_report(folder / REPORT, material)
+    return LearningResult(folder / REPORT, merged, evaluation, chance, clock.seconds)
+
+
+def chance_level(labels: list[tuple[str, ...]], names: list[str]) -> float:
+    """mAP that a ranking at random comes to: the share of clips with the label, mean over the classes in use."""
+    shares = [np.mean([name in clip for clip in labels]) for name in names]
+    return float(np.mean([share for share in shares if share > 0]))
+
+
+def _learning_environment() -> dict[str, str]:
+    """Of the steps after the download, which need no network."""
+    inherited = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
+    # Everything is on the CPU, so that all machines do the same.
+    return inherited | {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def _segments(clips: Mapping[str, int]) -> dict[str, list[tuple[MadeUpSegment, str]]]:
+    """Rows with the sound of each: classes in turn, every third clip has a second one."""
+    rng = np.random.default_rng(_SEED)
+    kinds = list(CLASSES)
+    subsets: dict[str, list[tuple[MadeUpSegment, str]]] = {}
+    number = 0
+    for subset, count in clips.items():
+        rows = subsets[subset] = []
+        for _ in range(count):
+            chosen = [kinds[number % len(kinds)]]
+            if rng.random() < 1 / 3:
+                chosen.append(str(rng.choice([kind for kind in kinds if kind != chosen[0]])))
+            start = int(rng.integers(0, int(_VIDEO_SECONDS) - _CLIP_SECONDS))
+            ytid = f"{'-' if number % 12 == 0 else 'l'}earn{number:05d}_"
+            row = MadeUpSegment(ytid, start, start + _CLIP_SECONDS, tuple(CLASSES[kind][0] for kind in chosen))
+            rows.append((row, sound_name(tuple(chosen), number)))
+            number += 1
+    return subsets
+
+
+def _clips(
+    folder: Path,
+    config_file: Path,
+    data: Path,
+    subsets: Mapping[str, list[tuple[MadeUpSegment, str]]],
+    *,
+    slurm: bool | None,
+) -> MergeResult:
+    """Prep, download and merge."""
+    source = folder / "source"
+    write_lists(source, list(CLASSES.values()), {subset: [row for row, _ in rows] for subset, rows in subsets.items()})
+    sounds = {row.ytid: sound for rows in subsets.values() for row, sound in rows}
+    catalog = Catalog.from_ids(
+        list(sounds), seed=_SEED, unavailable_share=_UNAVAILABLE, seconds=(_VIDEO_SECONDS,), itags=(251,)
+    )
+    for ytid, sound in sounds.items():
+        catalog.put(dataclasses.replace(catalog.get(ytid), sound=sound, channels=1, bit_rate=64_000))
+    with media_cache() as cache, Standin(catalog, cache, log_path=folder / "standin.jsonl") as youtube:
+        youtube.put_video(Video(_GOOD_VIDEO))
+        config = write_config(folder, config_file, youtube.access(), _GOOD_VIDEO, {"video": {"mode": "none"}})
+        env = environment(youtube.access())
+        names = ",".join(subsets)
+        run_command(["prep", str(data), "--base-url", str(source), "--subsets", names, "--split", str(SHARDS)], env)
+        download(folder, config, data, env, through_slurm=slurm_answers() if slurm is None else slurm)
+    return merge(data)
+
+
+def _labels_of(rows: list[tuple[MadeUpSegment, str]], predictions: Path) -> list[LearnedClip]:
+    """The clips that were predicted, with their labels and the best classes, by name."""
+    names = [name for _, name in CLASSES.values()]
+    by_mid = dict(CLASSES.values())
+    labels = {row.ytid: tuple(by_mid[mid] for mid in row.labels) for row, _ in rows}
+    found = []
+    for line in predictions.read_text().splitlines()[1:]:
+        ytid, _, pairs = line.partition(",")
+        words = pairs.split()
+        best = [(names[int(index)], float(score)) for index, score in zip(words[::2], words[1::2], strict=True)]
+        found.append(LearnedClip(ytid, labels[ytid], tuple(best)))
+    return found
+
+
+class _Clock:
+    """Says which step begins, and how long each took."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.seconds: dict[str, float] = {}
+        self._say = say
+        self._step = ""
+        self._begun = 0.0
+
+    def begin(self, step: str, text: str) -> None:
+        self.end()
+        self._say(f"{len(self.seconds) + 1}. {step}: {text}")
+        self._step, self._begun = step, time.monotonic()
+
+    def end(self) -> None:
+        if self._step:
+            self.seconds[self._step] = time.monotonic() - self._begun
+        self._step = ""

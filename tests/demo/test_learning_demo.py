@@ -1,0 +1,123 @@
+"""`audioset-batch demo --learn`, with fewer clips, and its page."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audioset_batch.demo.learn import CLASSES, chance_level, run_learning_demo
+from audioset_batch.demo.learn_report import LearnedClip, Material, write_report
+from audioset_batch.standin.sounds import KINDS
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+SVG = b"<svg xmlns='http://www.w3.org/2000/svg'/>"
+
+
+class References(HTMLParser):
+    """What a page takes from elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data")]
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def well_formed(page: str) -> References:
+    references = References()
+    references.feed(page)
+    assert not references.open
+    return references
+
+
+def material(folder: Path, **changes: Any) -> Material:
+    (folder / "evaluation").mkdir()
+    (folder / "evaluation" / "evaluation_ap.svg").write_bytes(SVG)
+    with (folder / "evaluation" / "evaluation_classes.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("index", "mid", "display_name", "positives", "ap", "auc", "d_prime"))
+        writer.writerow((0, "/m/1", "Tick & <tock>", 2, "0.5", "0.75", "0.9"))
+        writer.writerow((1, "/m/2", "Hum", 0, "", "", ""))
+    (folder / "train_log.csv").write_text("step,loss\n5,2.0\n10,1.0\n")
+    (folder / "validation_log.csv").write_text("step,map\n10,0.4\n")
+    counts = {"planned": 5, "ok": 4, "unavailable": 1, "failed": 0}
+    values: dict[str, Any] = {
+        "evaluation": {"map": 0.5, "auc": 0.75, "d_prime": None, "classes": 2, "clips": 4},
+        "evaluation_dir": folder / "evaluation",
+        "train_dir": folder,
+        "embedding": {
+            "weights": "random weights, seed 0", "device": "jax cpu", "embedded": 4, "damaged": 0, "too_short": 0
+        },
+        "summary": {"subsets": {"eval_segments": counts}},
+        "chance": 0.25,
+        "clips": [LearnedClip("-abcdefghij", ("Hum",), (("Hum", 0.9), ("Tick & <tock>", 0.1)))],
+        "seconds": {"download": 3.0},
+        "training": ["--model=LogisticModel"],
+    }  # fmt: skip
+    return Material(**values | changes)
+
+
+def test_the_page_stands_alone_and_says_what_random_weights_mean(tmp_path: Path) -> None:
+    write_report(tmp_path / "page.html", material(tmp_path))
+    page = (tmp_path / "page.html").read_text()
+    references = well_formed(page)
+    assert len(references.found) == 2
+    assert all(value.startswith("data:image/svg+xml;base64,") for value in references.found)
+    assert "weights are random" in page and "compare with nothing" in page
+    assert "0.500" in page and "0.250" in page and "unbounded" in page
+    assert "Tick &amp; &lt;tock&gt;" in page and "<tock>" not in page
+    assert 'class="right">Hum 0.90' in page and 'class="wrong">Tick' in page
+    assert "keras " in page and "Python " in page
+
+
+def test_chance_is_the_mean_share_over_the_classes_in_use() -> None:
+    labels = [("a",), ("a", "b"), ("a",), ("b",)]
+    assert chance_level(labels, ["a", "b", "unused"]) == pytest.approx((0.75 + 0.5) / 2)
+
+
+def test_every_kind_of_sound_is_a_class() -> None:
+    assert sorted(CLASSES) == sorted(KINDS)
+    assert len(set(CLASSES.values())) == len(KINDS)
+
+
+@pytest.mark.slow
+def test_it_learns_what_the_sounds_are(tmp_path: Path) -> None:
+    said: list[str] = []
+    clips = {"eval_segments": 24, "balanced_train_segments": 64}
+    config = CHECKOUT / "configs" / "demo.yaml"
+    result = run_learning_demo(tmp_path / "demo", config, said.append, slurm=False, clips=clips)
+    assert result.merged.finished and not result.merged.differences
+    assert result.merged.summary["totals"]["planned"] == 88
+    assert result.chance < 0.3 < 0.6 < result.evaluation["map"] and result.learned
+    assert [line.split(":")[0] for line in said] == ["1. download", "2. embed", "3. train", "4. evaluate"]
+    page = result.report.read_text()
+    well_formed(page)
+    assert f"{result.evaluation['map']:.3f}" in page and f"{result.chance:.3f}" in page
+    sidecar = json.loads(next((tmp_path / "demo" / "data" / "embeddings").glob("embed.*.json")).read_text())
+    assert "random weights" in sidecar["weights"]
+    assert re.search(r"audioset-batch \d", page)
+    left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert str(tmp_path) not in left, "something is left running"
+
+
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("")
+    command = [sys.executable, "-m", "audioset_batch", "demo", "--learn", "--no-slurm", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "no demo made it" in done.stderr, done.stderr
+    assert (tmp_path / "thesis.txt").exists()
