@@ -36,15 +36,15 @@ def config_from(args: argparse.Namespace, data_dir: Path | None = None) -> Confi
 
 
 def subset_list(text: str) -> tuple[str, ...]:
-    """Type of `--subsets a,b`; accepts `eval`, `balanced_train` and `unbalanced_train` too."""
+    """Type of `--subsets a,b`; the beginning of a name will do: `eval`, `balanced`, `unbalanced`."""
     from audioset_batch.model import SUBSETS
 
-    names = tuple(part.strip() for part in text.split(",") if part.strip())
-    full = tuple(name if name in SUBSETS else f"{name}_segments" for name in names)
-    unknown = [name for name, resolved in zip(names, full, strict=True) if resolved not in SUBSETS]
-    if unknown or not full:
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    found = {name: next((subset for subset in SUBSETS if subset.startswith(name)), None) for name in names}
+    unknown = [name for name, subset in found.items() if subset is None]
+    if unknown or not names:
         raise argparse.ArgumentTypeError(f"{', '.join(unknown) or text!r}: choose from {', '.join(SUBSETS)}")
-    return tuple(dict.fromkeys(full))
+    return tuple(subset for subset in dict.fromkeys(found.values()) if subset is not None)
 
 
 def require_data_dir(config: Config) -> Path:

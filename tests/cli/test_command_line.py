@@ -1,5 +1,6 @@
 """What a user sees before anything runs: help, versions, wrong input."""
 
+import argparse
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from audioset_batch.cli import build_parser
+from audioset_batch.cli.common import subset_list
 from audioset_batch.cli.document import markdown
 
 
@@ -129,3 +131,14 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     done = subprocess.run(argv, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_beginning_of_a_subset_names_it() -> None:
+    assert subset_list("unbalanced, eval,eval_segments,balanced_train") == (
+        "unbalanced_train_segments",
+        "eval_segments",
+        "balanced_train_segments",
+    )
+    for wrong in ("", "evil", "train"):
+        with pytest.raises(argparse.ArgumentTypeError, match="choose from"):
+            subset_list(wrong)
