@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from audioset_batch.errors import InputRefused, StopEarly, StorageUnusable, UsageError
+from audioset_batch.features import download as download_module
 from audioset_batch.features import fetch as module
 from audioset_batch.features.fetch import archive_url, fetch, rsync
 
@@ -180,13 +181,13 @@ def test_two_fetches_do_not_write_into_one_file(server: Server, tmp_path: Path) 
 def test_a_full_disk_is_for_later_and_keeps_what_came(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy = module._copy
+    copy = download_module._copy
 
     def full(*arguments: Any) -> None:
         copy(*arguments)
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(module, "_copy", full)
+    monkeypatch.setattr(download_module, "_copy", full)
     with pytest.raises(StorageUnusable, match=r"cannot be written \(No space left on device\)"):
         go(server, tmp_path)
     assert "features.tar.gz.part" in names(tmp_path) and "features.tar.gz" not in names(tmp_path)
