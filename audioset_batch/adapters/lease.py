@@ -187,6 +187,8 @@ class Lease:
         self.path = path
         self.holder = holder
         self.lease_seconds = lease_seconds
+        self.predecessor_may_live = False
+        """True if this lease was taken over from a holder that is not known to be dead: it may wake up and write."""
         self._shard = path.name.removesuffix(".lease")
         self._register = Register(path, _NAME)
         self._lock = threading.Lock()
@@ -227,6 +229,7 @@ class Lease:
             if info.alive and not info.holder.is_succeeded_by(self.holder):
                 raise ShardHeld(f"{self._shard} is being worked on by {info}")
             _log.warning("%s: taking over from %s", self._shard, info)
+            self.predecessor_may_live = not info.holder.is_dead()
         return self._begin_term(version)
 
     def _begin_term(self, basis: Version | None) -> bool:

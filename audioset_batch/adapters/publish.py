@@ -90,8 +90,8 @@ def _temporary(target: Path) -> Path:
     return target.with_name(f".{target.name[:150]}.{secrets.token_hex(8)}.tmp")
 
 
-def _remove_quietly(path: Path) -> None:
-    # Only ever called while another error is on its way to the caller, which must not be replaced by this one.
+def remove_quietly(path: Path) -> None:
+    """Remove a temporary file; if it cannot be, that is no error worth another one's place."""
     with contextlib.suppress(OSError):
         path.unlink()
 
@@ -111,7 +111,7 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
                 os.fsync(file.fileno())
             temporary.replace(path)
         except BaseException:
-            _remove_quietly(temporary)
+            remove_quietly(temporary)
             raise
 
 
@@ -143,21 +143,23 @@ def replacing(path: Path) -> Iterator[Path]:
             _sync(temporary)
             temporary.replace(path)
         except BaseException:
-            _remove_quietly(temporary)
+            remove_quietly(temporary)
             raise
 
 
-def publish(temporary: Path, final: Path) -> None:
+def publish(temporary: Path, final: Path, staging: Path | None = None) -> None:
     """Move a finished, verified file to its final name, replacing what is there; makes the folders.
 
     The bytes are forced to the disk first, so that a row written afterwards never outlives them. From another
-    filesystem (a node's own disk) the file is copied beside `final` first.
+    filesystem (a node's own disk) the file is first copied, in one go, into `staging`, a folder on the filesystem of
+    `final`; without one, beside `final`.
 
     Raises:
         StorageUnusable: it cannot be published; nothing new is under the final name.
     """
     try:
-        _sync(temporary)
+        if staging is None or temporary.stat().st_dev == staging.stat().st_dev:
+            _sync(temporary)
     except FileNotFoundError as error:
         raise StorageUnusable(
             f"temporary file {temporary} is gone before it could become {final}: something clears that folder"
@@ -166,10 +168,10 @@ def publish(temporary: Path, final: Path) -> None:
         raise unusable(temporary, error) from error
     with storage(final.parent):
         try:
-            _replace(temporary, final)
+            _replace(temporary, final, staging)
         except FileNotFoundError:
             final.parent.mkdir(parents=True, exist_ok=True)
-            _replace(temporary, final)
+            _replace(temporary, final, staging)
 
 
 def _sync(path: Path) -> None:
@@ -177,18 +179,18 @@ def _sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _replace(temporary: Path, final: Path) -> None:
+def _replace(temporary: Path, final: Path, staging: Path | None) -> None:
     try:
         temporary.replace(final)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        beside = _temporary(final)
+        copy = _temporary(final if staging is None else staging / final.name)
         try:
-            shutil.copyfile(temporary, beside)
-            _sync(beside)
-            beside.replace(final)
+            shutil.copyfile(temporary, copy)
+            _sync(copy)
+            copy.replace(final)
         except BaseException:
-            _remove_quietly(beside)
+            remove_quietly(copy)
             raise
-        _remove_quietly(temporary)
+        remove_quietly(temporary)

@@ -123,8 +123,10 @@ class Worker(Section):
     max_requeues: Annotated[int, Field(ge=0)] = Field(
         5, description="Requeues in a row without a newly finished segment before the worker gives up."
     )
-    temp_dir: Literal["shared", "node"] = Field(
-        "shared", description="Temporary files in DATADIR/.tmp, or on the node (SLURM_TMPDIR, TMPDIR)."
+    temp_dir: Literal["shared", "node"] | Annotated[str, Field(pattern=r"^[/~$].")] = Field(
+        "shared",
+        description="Where clips are made: `shared` (DATADIR/.tmp), `node` (SLURM_TMPDIR, else TMPDIR, else /tmp), or "
+        "a path, in which the environment variables of the job are expanded. See docs/layouts.md.",
     )
     lease_seconds: Seconds = Field(
         120.0, description="A shard's lease that was not renewed for this long is taken over."
@@ -222,7 +224,7 @@ class Output(Section):
         "files", description="One file per clip, or tar shards after the conventions of webdataset."
     )
     tar_bytes: Annotated[int, Field(ge=1_000_000)] = Field(
-        1_000_000_000, description="A tar shard is closed when it reaches this size."
+        1_000_000_000, description="Size that no tar shard exceeds, unless a single clip does."
     )
 
 

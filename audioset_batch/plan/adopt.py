@@ -21,6 +21,7 @@ from audioset_batch.plan.swap import ensure_settled
 from audioset_batch.plan.verify_files import Found, Verdict, verify
 from audioset_batch.reasons import Status
 from audioset_batch.record.manifest import ManifestWriter, replay
+from audioset_batch.record.tars import settle_left_open
 
 AUDIO_ENDINGS: Final = ("flac", "wav", "ogg", "mp3")
 VIDEO_ENDINGS: Final = ("mp4",)
@@ -132,6 +133,8 @@ def _adopt_shard(
     with Lease.acquire(data.lease(shard), Holder.current(), _LEASE_SECONDS) as lease:
         if ensure_settled(data):
             raise ShardHeld(f"{data.root}: an unfinished split was ended just now. Run this again")
+        if lease.predecessor_may_live:  # the next worker will not learn that from our lease
+            settle_left_open(data, shard, fence=True)
         known = replay(data.manifest(shard))
         waiting: list[tuple[Segment, Found]] = []
         for segment in segments:

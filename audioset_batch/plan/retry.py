@@ -13,6 +13,7 @@ from audioset_batch.plan.segments_csv import read_shard
 from audioset_batch.plan.swap import ensure_settled
 from audioset_batch.reasons import Status
 from audioset_batch.record.manifest import RETRY, ManifestWriter, Outcome, replay
+from audioset_batch.record.tars import settle_left_open
 
 _LEASE_SECONDS = 120.0
 
@@ -61,6 +62,8 @@ def reset(data: DataDir, choice: Choice, holder: Holder) -> Counter[tuple[str, s
             continue
         with Lease.acquire(data.lease(shard), holder, _LEASE_SECONDS) as lease:
             ensure_settled(data)
+            if lease.predecessor_may_live:  # the next worker will not learn that from our lease
+                settle_left_open(data, shard, fence=True)
             with ManifestWriter(data.manifest(shard)) as manifest:
                 for segment, outcome in list(_fitting(data, shard, choice)):
                     lease.check()

@@ -21,6 +21,7 @@ from audioset_batch.model import SegmentKey
 from audioset_batch.plan.move_rows import MoveCounts, move_rows
 from audioset_batch.plan.swap import Swap, ensure_settled, splitting
 from audioset_batch.plan.table import YTID_DTYPE, SegmentTable, segment_hashes
+from audioset_batch.record.tars import open_tars, settle_left_open
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ def split(data: DataDir, tables: Sequence[SegmentTable], shards: int, note: str 
         remove: list[Path] = []
         try:
             for table, texts in due:
+                _publish_open_tars(data, table.subset)
                 reports.append(_stage_subset(data, swap, table, texts, remove))
             lease.check()
         except BaseException:
@@ -84,6 +86,14 @@ def split(data: DataDir, tables: Sequence[SegmentTable], shards: int, note: str 
             raise
         swap.commit(remove)
     return [next(r for r in reports if r.subset == table.subset) for table in tables]
+
+
+def _publish_open_tars(data: DataDir, subset: str) -> None:
+    """What says up to where an open tar is good is its shard's manifest, whose rows are about to be scattered."""
+    for shard in data.recorded_shards():
+        if shard.subset == subset and open_tars(data, shard):
+            info = read_lease(data.lease(shard))
+            settle_left_open(data, shard, fence=info is not None and not info.holder.is_dead())
 
 
 def refuse_if_held(data: DataDir, subsets: Sequence[str]) -> None:

@@ -10,14 +10,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-import os
-import shutil
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from audioset_batch.adapters.lease import Lease
@@ -36,8 +31,9 @@ from audioset_batch.worker.messages import Attempt, Job, Kind
 from audioset_batch.worker.pool import Death, Pool
 from audioset_batch.worker.progress import RunProgress
 from audioset_batch.worker.rows import Recorder
-from audioset_batch.worker.sink import FilesSink, Sink
+from audioset_batch.worker.sink import open_sink
 from audioset_batch.worker.stop import StopRequest
+from audioset_batch.worker.temporary import temporary_folders
 from audioset_batch.worker.todo import Entry, Todo, backoff, in_order
 
 _TICK: Final = 0.5
@@ -123,21 +119,25 @@ class ShardRun:
                 Lease.acquire(self._data.lease(self._shard), self._recorder.holder(), self._config.worker.lease_seconds)
             )
             ensure_settled(self._data)
-            self._tmp = stack.enter_context(self._temporary_folder())
+            folders = stack.enter_context(temporary_folders(self._data, self._shard, self._config.worker.temp_dir))
+            self._tmp = folders.work
             segments = read_shard(self._data.shard_csv(self._shard), self._shard.subset)
             settled: Counter[Status] = Counter()
             left: list[Segment] = []
             known = replay(self._data.manifest(self._shard))
+            self._sink = open_sink(
+                self._config, self._data, self._shard, known, folders.staging, fence=self._lease.predecessor_may_live
+            )
+            stack.callback(self._sink.close)
             for segment in segments:
                 outcome = known.get(segment.key)
-                if outcome is not None and outcome.status in (Status.OK, Status.UNAVAILABLE):
+                settles = outcome is not None and outcome.status in (Status.OK, Status.UNAVAILABLE)
+                if outcome is not None and settles and segment.key not in self._sink.lost:
                     settled[Status(outcome.status)] += 1
                 else:
                     left.append(segment)
             self._todo = Todo(in_order(left, self._config.worker.order))
             self._manifest = stack.enter_context(ManifestWriter(self._data.manifest(self._shard)))
-            self._sink: Sink = FilesSink(self._data)
-            stack.callback(self._sink.close)
             self._progress = stack.enter_context(RunProgress(str(self._shard), len(segments), settled))
             self._state = stack.enter_context(
                 StateWriter(
@@ -150,6 +150,8 @@ class ShardRun:
             if left:
                 _log.info("%s: %d of %d segments to do", self._shard, len(left), len(segments))
             self._loop()
+            self._lease.check()
+            self._sink.finish()
             counts = Counter(self._progress.counts)
             counts[Status.PENDING] = len(segments) - counts.total()
             return ShardResult(counts, self.recorded)
@@ -345,26 +347,3 @@ class ShardRun:
             _log.info("%s: dropped %d segments in flight; they stay pending", self._shard, len(self._flying))
             self._flying.clear()
             self._pool.kill()
-
-    # Temporary files
-
-    @contextlib.contextmanager
-    def _temporary_folder(self) -> Iterator[Path]:
-        """A folder of this run alone, below the shard's, which is cleared at the start.
-
-        A copy of this worker on a node that was cut off may still write: it must meet no name that we use.
-        """
-        if self._config.worker.temp_dir == "node":
-            base = os.environ.get("SLURM_TMPDIR") or tempfile.gettempdir()
-            with storage(Path(base)):
-                folder = Path(tempfile.mkdtemp(prefix=f"audioset-batch-{self._shard}-", dir=base))
-        else:
-            shared = self._data.tmp(self._shard)
-            with storage(self._data.root):
-                shutil.rmtree(shared, ignore_errors=True)
-                shared.mkdir(parents=True, exist_ok=True)
-                folder = Path(tempfile.mkdtemp(dir=shared))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)

@@ -1,16 +1,28 @@
-"""Where finished clips go. `FilesSink`: one file each under its final name."""
+"""Where finished clips go: one file each under its final name, or samples of tars (`tar_sink`)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 from audioset_batch.adapters.publish import publish
-from audioset_batch.layout import DataDir
-from audioset_batch.model import Clip, Segment
+from audioset_batch.config import Config
+from audioset_batch.layout import DataDir, ShardId
+from audioset_batch.model import Clip, Segment, SegmentKey
+from audioset_batch.plan.labels import load_class_names
+from audioset_batch.record.manifest import Outcome
+from audioset_batch.record.tars import settle
+from audioset_batch.worker.tar_sink import TarSink
 
 
 class Sink(Protocol):
     """Takes verified temporary files and makes them part of the data set."""
+
+    @property
+    def lost(self) -> frozenset[SegmentKey]:
+        """Recorded segments that were found damaged, to be made again."""
+        ...
 
     def put(self, segment: Segment, clip: Clip) -> dict[str, Any]:
         """Publish one clip; returns the columns that say where it is.
@@ -20,28 +32,65 @@ class Sink(Protocol):
         """
         ...
 
-    def close(self) -> None:
-        """Nothing more will come."""
+    def finish(self) -> None:
+        """The shard is done: publish what is still in the making.
+
+        Raises:
+            StorageUnusable: it cannot be; the next run continues.
+        """
         ...
+
+    def close(self) -> None:
+        """This run is over; what is in the making is left to the next one."""
+        ...
+
+
+def open_sink(
+    config: Config, data: DataDir, shard: ShardId, known: Mapping[SegmentKey, Outcome], staging: Path, *, fence: bool
+) -> Sink:
+    """The sink of the configured layout, ready for this shard.
+
+    Args:
+        config: As loaded.
+        data: The data directory.
+        shard: Whose lease the caller holds.
+        known: What the shard's manifest says.
+        staging: Folder for temporary files on the data directory's filesystem.
+        fence: True if the holder of the lease before may still be alive.
+
+    Raises:
+        StorageUnusable: a tar that an earlier run left open cannot be resumed.
+    """
+    if config.output.layout == "webdataset":
+        names = load_class_names(data.class_labels_csv)
+        return TarSink(data, shard, known, staging, tar_bytes=config.output.tar_bytes, names=names, fence=fence)
+    settle(data, shard, known, staging, fence=fence)  # of a time when the layout was another
+    return FilesSink(data, staging)
 
 
 class FilesSink:
     """`data/<subset>/audio/<ytid>_<start ms>_<end ms>.flac` and the same under `video/`."""
 
-    def __init__(self, data: DataDir) -> None:
+    lost: frozenset[SegmentKey] = frozenset()
+
+    def __init__(self, data: DataDir, staging: Path) -> None:
         self._data = data
+        self._staging = staging
 
     def put(self, segment: Segment, clip: Clip) -> dict[str, Any]:
         """Video first: what is recorded last is what resume looks at."""
         columns: dict[str, Any] = {}
         if clip.video is not None:
             final = self._data.video(segment, clip.video.suffix.lstrip("."))
-            publish(clip.video, final)
+            publish(clip.video, final, self._staging)
             columns["video_path"] = self._data.relative(final)
         final = self._data.audio(segment, clip.audio.suffix.lstrip("."))
-        publish(clip.audio, final)
+        publish(clip.audio, final, self._staging)
         columns["audio_path"] = self._data.relative(final)
         return columns
 
-    def close(self) -> None:
+    def finish(self) -> None:
         """Files are complete as they are put."""
+
+    def close(self) -> None:
+        """Nothing is held open."""

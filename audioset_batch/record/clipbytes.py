@@ -1,0 +1,149 @@
+"""The bytes of a recorded clip, wherever its layout put them: a file of its own, or a sample in a tar.
+
+A sample is a run of members `<key>.<ending>` in a tar, as the `webdataset` package reads them; here the key is
+`<ytid>_<start ms>_<end ms>` and the endings are the audio format's, `mp4` if there is video, and `json`, in this order.
+The manifest is the truth: a sample that no row points at (a retry came after it) is dead.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final, Literal
+
+from audioset_batch.errors import InputRefused
+
+BLOCK: Final = tarfile.BLOCKSIZE
+"""Headers and contents begin at multiples of 512 bytes (POSIX.1-1988, ustar)."""
+
+OPEN_SUFFIX: Final = ".open"
+"""Behind the name of a tar that a worker still adds to. Rows say the name without it from the start."""
+
+AUDIO_ENDINGS: Final = ("flac", "wav", "ogg", "mp3")
+VIDEO_ENDINGS: Final = ("mp4",)
+JSON_ENDING: Final = "json"
+
+_ENDINGS: Final = {"audio": AUDIO_ENDINGS, "video": VIDEO_ENDINGS, "json": (JSON_ENDING,)}
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One file in a tar.
+
+    Attributes:
+        begin: Byte of its first content byte in the tar.
+        size: Content bytes.
+    """
+
+    key: str
+    ending: str
+    begin: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        """Byte behind its padding."""
+        return self.begin + -(-self.size // BLOCK) * BLOCK
+
+
+def row_stem(row: Mapping[str, Any]) -> str:
+    """`<ytid>_<start ms>_<end ms>` of a manifest row: its file's stem and its key in tars."""
+    return f"{row['ytid']}_{round(row['start_seconds'] * 1000)}_{round(row['end_seconds'] * 1000)}"
+
+
+def in_tar(row: Mapping[str, Any]) -> bool:
+    """True if the clip of an `ok` row lies in a tar."""
+    return bool(_text(row, "tar"))
+
+
+def read_clip(data_dir: Path, row: Mapping[str, Any], kind: Literal["audio", "video", "json"] = "audio") -> bytes:
+    """The bytes of one clip, in the format in which it was published.
+
+    Args:
+        data_dir: DATADIR.
+        row: An `ok` row of a manifest or of the merged table: a dict, or a row of a pandas frame.
+        kind: Which of its files; `json` (the row's essence, see docs/layouts.md) is there in tars only.
+
+    Raises:
+        InputRefused: the row has no such file, or what it points at is missing, cut off or another clip.
+    """
+    if in_tar(row):
+        return _from_tar(data_dir, row, kind)
+    path = _text(row, f"{kind}_path")
+    if not path:
+        raise InputRefused(f"{row_stem(row)}: the manifest names no {kind} for it")
+    try:
+        return (data_dir / path).read_bytes()
+    except OSError as error:
+        raise InputRefused(
+            f"{data_dir / path}: {error.strerror}, though the manifest has it; `audioset-batch retry` fetches it again"
+        ) from error
+
+
+def _from_tar(data_dir: Path, row: Mapping[str, Any], kind: str) -> bytes:
+    stem = row_stem(row)
+    path = data_dir / _text(row, "tar")
+    offset = row.get("offset")
+    if offset is None or offset != offset:  # pandas has NaN for null
+        raise InputRefused(f"{stem}: its row names {path} without an offset")
+    try:
+        with open_tar(path) as file:
+            for member in sample_members(file, int(offset), stem):
+                if member.ending in _ENDINGS[kind]:
+                    file.seek(member.begin)
+                    content = file.read(member.size)
+                    if len(content) == member.size:
+                        return content
+                    break
+    except OSError as error:
+        raise InputRefused(f"{path}: {error.strerror}, though the manifest has {stem} there") from error
+    raise InputRefused(
+        f"{path}: expected {kind} of {stem} in the sample at byte {int(offset)}, found none; "
+        "`audioset-batch retry` fetches it again"
+    )
+
+
+def _text(row: Mapping[str, Any], name: str) -> str:
+    value = row.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def open_tar(path: Path) -> BinaryIO:
+    """Open a tar by the name that rows give it, also while a worker still adds to it.
+
+    Raises:
+        FileNotFoundError: it is there under neither name.
+    """
+    for name in (path, path.with_name(path.name + OPEN_SUFFIX)):
+        try:
+            return name.open("rb")
+        except FileNotFoundError:
+            continue
+    return path.open("rb")  # closed between the two looks
+
+
+def sample_members(file: BinaryIO, offset: int, key: str) -> Iterator[Member]:
+    """The members of the sample `key` whose first header is at `offset`; ends where another key or no header is."""
+    while True:
+        file.seek(offset)
+        try:
+            header = tarfile.TarInfo.frombuf(file.read(BLOCK), "utf-8", "surrogateescape")
+        except tarfile.HeaderError:
+            return
+        found, _, ending = header.name.partition(".")
+        if found != key or not header.isreg():
+            return
+        member = Member(found, ending, offset + BLOCK, header.size)
+        yield member
+        offset = member.end
+
+
+def sample_end(file: BinaryIO, offset: int, key: str) -> int | None:
+    """The byte behind the sample at `offset`; None if it is not there, or not whole."""
+    size = file.seek(0, 2)
+    for member in sample_members(file, offset, key):
+        if member.ending == JSON_ENDING:
+            return member.end if member.end <= size else None
+    return None

@@ -1,0 +1,218 @@
+"""Tars that grow by one sample at a time and lose none of those that the manifest has.
+
+A tar in the making is `data/<subset>/tar/<NN>-<n>.tar.open`; it becomes `<NN>-<n>.tar` when it is full or its shard is
+done. A sample is appended and forced to the disk before its row is written, so the manifest says up to where an open
+tar is good: who continues it (`resume`) cuts it off behind the last sample that a row points at. What is cut off was
+never recorded. Only the holder of the shard's lease appends; when the holder before may still be alive, cut off from
+its server or stopped, it goes on in a copy: whatever the other still writes goes to the old file, which nobody reads.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import re
+import tarfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from audioset_batch.adapters.publish import storage
+from audioset_batch.layout import DataDir, ShardId, shard_suffix
+from audioset_batch.model import SegmentKey
+from audioset_batch.record.clipbytes import BLOCK, OPEN_SUFFIX, sample_end
+from audioset_batch.record.manifest import Outcome, replay
+
+_NAME: Final = re.compile(r"(\d{2,})-(\d{5,})\.tar(\.open)?")
+_END: Final = bytes(2 * BLOCK)
+_MODE: Final = 0o644
+_PIECE: Final = 1 << 24
+_log = logging.getLogger(__name__)
+
+
+def tar_name(shard: ShardId, number: int) -> str:
+    """`17-00003.tar`."""
+    return f"{shard_suffix(shard.number)}-{number:05d}.tar"
+
+
+def encode_sample(members: Sequence[tuple[str, bytes]]) -> bytes:
+    """(name, content) pairs as they stand in a tar: ustar headers, contents, padding."""
+    whole = io.BytesIO()
+    now = int(time.time())
+    for name, content in members:
+        header = tarfile.TarInfo(name)
+        header.size, header.mtime, header.mode = len(content), now, _MODE
+        whole.write(header.tobuf(tarfile.USTAR_FORMAT))
+        whole.write(content)
+        whole.write(bytes(-len(content) % BLOCK))
+    return whole.getvalue()
+
+
+class OpenTar:
+    """A tar in the making.
+
+    Args:
+        final: Its name when it is full; until then `.open` stands behind it.
+        size: Up to where it is good; what lies behind is cut off. 0: a new one.
+
+    Raises:
+        StorageUnusable: it cannot be opened.
+    """
+
+    def __init__(self, final: Path, size: int = 0) -> None:
+        self.final = final
+        self.size = size
+        self._path = final.with_name(final.name + OPEN_SUFFIX)
+        with storage(final.parent):
+            # Appending: bytes that come late from a stopped predecessor land behind ours, never in them.
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            os.ftruncate(self._fd, size)
+
+    def append(self, sample: bytes) -> int:
+        """Add a sample from `encode_sample`; returns its offset. When this returns, it is on the disk.
+
+        Raises:
+            StorageUnusable: it is not; the tar is as it was before.
+        """
+        offset = self.size
+        with storage(self.final.parent):
+            try:
+                self._write(sample)
+            except BaseException:
+                os.ftruncate(self._fd, offset)
+                raise
+        self.size += len(sample)
+        return offset
+
+    def _write(self, content: bytes) -> None:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(self._fd, view) :]
+        os.fsync(self._fd)
+
+    def publish(self) -> None:
+        """End the tar and give it its final name; one without samples is removed. Nothing may be added afterwards.
+
+        Raises:
+            StorageUnusable: it keeps its open name, and can be resumed.
+        """
+        with storage(self.final.parent):
+            if self.size:
+                os.ftruncate(self._fd, self.size)
+                self._write(_END)
+                self._path.replace(self.final)
+            else:
+                self._path.unlink()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file as it is. Closing twice is fine."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+
+def open_tars(data: DataDir, shard: ShardId) -> list[Path]:
+    """Final names of the tars that this shard's workers left open, by number."""
+    return [final for _, final, still_open in _tars(data, shard) if still_open]
+
+
+def next_number(data: DataDir, shard: ShardId) -> int:
+    """The first number that no tar of this shard has."""
+    return max((number for number, _, _ in _tars(data, shard)), default=-1) + 1
+
+
+def _tars(data: DataDir, shard: ShardId) -> list[tuple[int, Path, bool]]:
+    """(number, final name, still open) of all tars of a shard."""
+    folder = data.tar_dir(shard.subset)
+    try:
+        names = [path.name for path in folder.iterdir()]
+    except FileNotFoundError:
+        return []
+    wanted = shard_suffix(shard.number)
+    found = [match for match in map(_NAME.fullmatch, names) if match is not None and match[1] == wanted]
+    return sorted((int(m[2]), folder / m[0].removesuffix(OPEN_SUFFIX), m[3] is not None) for m in found)
+
+
+def resume(
+    data: DataDir, shard: ShardId, known: Mapping[SegmentKey, Outcome], staging: Path, *, fence: bool
+) -> tuple[OpenTar | None, list[SegmentKey]]:
+    """The tar that an earlier run of this shard left open, cut off behind its last recorded sample.
+
+    Args:
+        data: The data directory.
+        shard: Whose lease the caller holds.
+        known: What the shard's manifest says.
+        staging: Folder for temporary files on the data directory's filesystem.
+        fence: True if the holder before may still be alive: go on in a copy.
+
+    Returns:
+        The open tar, None if there is none; and recorded segments whose samples are damaged or gone from it, so that
+        they have to be made again.
+
+    Raises:
+        StorageUnusable: the tar cannot be read or written.
+    """
+    left: OpenTar | None = None
+    lost: list[SegmentKey] = []
+    for final in open_tars(data, shard):
+        if left is not None:
+            left.publish()
+        name = data.relative(final)
+        recorded = [(out.offset, key) for key, out in known.items() if out.ok and out.tar == name]
+        size, gone = _good_until(final, recorded)
+        lost += gone
+        if fence:
+            _replace_by_copy(final, size, staging)
+        left = OpenTar(final, size)
+    if lost:
+        _log.warning("%s: %d recorded samples are damaged in its open tar; they are made again", shard, len(lost))
+    return left, lost
+
+
+def settle(data: DataDir, shard: ShardId, known: Mapping[SegmentKey, Outcome], staging: Path, *, fence: bool) -> None:
+    """Publish what earlier runs of this shard left open, cut off behind the last recorded sample. As `resume`."""
+    left, _ = resume(data, shard, known, staging, fence=fence)
+    if left is not None:
+        left.publish()
+
+
+def settle_left_open(data: DataDir, shard: ShardId, *, fence: bool) -> None:
+    """`settle` for commands that change a shard's manifest but make no clips; cheap where nothing is open.
+
+    Raises:
+        StorageUnusable: an open tar cannot be published.
+    """
+    if open_tars(data, shard):
+        staging = data.tmp(shard)
+        with storage(data.root):
+            staging.mkdir(parents=True, exist_ok=True)
+        settle(data, shard, replay(data.manifest(shard)), staging, fence=fence)
+
+
+def _good_until(final: Path, recorded: Iterable[tuple[int | None, SegmentKey]]) -> tuple[int, list[SegmentKey]]:
+    lost: list[SegmentKey] = []
+    ordered = sorted(((offset, key) for offset, key in recorded if offset is not None), reverse=True)
+    path = final.with_name(final.name + OPEN_SUFFIX)
+    with storage(path), path.open("rb") as file:
+        for offset, key in ordered:
+            end = sample_end(file, offset, f"{key.ytid}_{key.start_ms}_{key.end_ms}")
+            if end is not None:
+                return end, lost
+            lost.append(key)
+    return 0, lost
+
+
+def _replace_by_copy(final: Path, size: int, staging: Path) -> None:
+    """Put a copy of the first `size` bytes in the place of an open tar."""
+    path = final.with_name(final.name + OPEN_SUFFIX)
+    copy = staging / path.name
+    with storage(final.parent), path.open("rb") as source, copy.open("wb") as target:
+        for _ in range(0, size, _PIECE):
+            target.write(source.read(min(_PIECE, size - target.tell())))
+        target.flush()
+        os.fsync(target.fileno())
+        copy.replace(path)
+    _log.warning("%s: the worker before may still be alive; going on in a copy", path)

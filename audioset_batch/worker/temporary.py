@@ -1,0 +1,75 @@
+"""The folders in which one run of one shard makes its files before they are published."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from audioset_batch.adapters.publish import storage
+from audioset_batch.errors import UsageError
+from audioset_batch.layout import DataDir, ShardId
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Folders of this run alone.
+
+    Attributes:
+        work: Where clips are made: many small writes.
+        staging: On the data directory's filesystem, from where a file can be renamed to its final name.
+    """
+
+    work: Path
+    staging: Path
+
+
+@contextlib.contextmanager
+def temporary_folders(data: DataDir, shard: ShardId, temp_dir: str) -> Iterator[Folders]:
+    """Make the folders of one run; the shard's folder in DATADIR/.tmp is cleared first, and both at the end.
+
+    A copy of this worker on a node that was cut off may still write: it must meet no name that we use.
+
+    Args:
+        data: The data directory.
+        shard: Whose lease the caller holds.
+        temp_dir: `shared`, `node`, or a path with environment variables.
+
+    Raises:
+        StorageUnusable: a folder cannot be made.
+        UsageError: `temp_dir` names a variable that is not set.
+    """
+    shared = data.tmp(shard)
+    with storage(data.root):
+        shutil.rmtree(shared, ignore_errors=True)
+        shared.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(dir=shared))
+    work = staging
+    try:
+        if temp_dir != "shared":
+            base = local_base(temp_dir)
+            with storage(base):
+                base.mkdir(parents=True, exist_ok=True)
+                work = Path(tempfile.mkdtemp(prefix=f"audioset-batch-{shard}-", dir=base))
+        yield Folders(work, staging)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def local_base(temp_dir: str) -> Path:
+    """The folder that `worker.temp_dir` means on this node.
+
+    Raises:
+        UsageError: it names a variable that is not set.
+    """
+    if temp_dir == "node":
+        return Path(os.environ.get("SLURM_TMPDIR") or tempfile.gettempdir())
+    path = Path(os.path.expandvars(temp_dir)).expanduser()
+    if "$" in str(path):
+        raise UsageError(f"worker.temp_dir: {temp_dir} names a variable that is not set on this node ({path})")
+    return path.absolute()

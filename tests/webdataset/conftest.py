@@ -1,0 +1,53 @@
+"""A made-up data set behind the stand-in, recorded in small tars."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loopback import Project, make_rows
+
+from audioset_batch.standin import Catalog, Outcome, Standin
+
+sys.path.append(str(Path(__file__).parents[1] / "worker"))  # for `running`
+
+
+@pytest.fixture(scope="session")
+def clip_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Synthesised media for all tests of this process."""
+    return tmp_path_factory.mktemp("media")
+
+
+@pytest.fixture
+def make_project(tmp_path: Path, clip_cache: Path) -> Iterator[Callable[..., Project]]:
+    """`make_project(segments, layout=..., shards=..., sections of the config)`: split already."""
+    with ExitStack() as running:
+
+        def make(
+            segments: int, *, layout: str = "webdataset", shards: int = 1, delay: float = 0.02, **sections: Any
+        ) -> Project:
+            rows = make_rows(segments, seed=segments)
+            catalog = Catalog.from_ids(
+                {row.ytid: row.end_ms / 1000 for row in rows},
+                unavailable_share=0.1,
+                outcomes=(Outcome.REMOVED, Outcome.PRIVATE),
+                seconds=(60.0,),
+                itags=(140, 251, *((136,) if "video" in sections else ())),
+            )
+            youtube = running.enter_context(Standin(catalog, clip_cache))
+            youtube.prepare()
+            youtube.set_delay(delay)
+            worker = {"processes": 2, "threads": 4, "retries": 2, "backoff_seconds": 0.1, "grace_seconds": 8}
+            settings = {
+                "worker": worker | sections.pop("worker", {}),
+                "audio": {"sample_rate": "keep", "channels": 1},
+                "output": {"layout": layout, "tar_bytes": 1_000_000},
+                **sections,
+            }
+            project = Project(tmp_path, {"eval_segments": rows}, youtube, settings)
+            project.prep(shards)
+            return project
+
+        yield make
