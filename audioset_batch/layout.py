@@ -116,6 +116,11 @@ class DataDir:
     def state(self, shard: ShardId) -> Path:
         return self.states / f"{shard}.json"
 
+    @property
+    def settings(self) -> Path:
+        """One file per config and set of versions that workers ran with, without secrets."""
+        return self.states / "settings"
+
     def lease(self, shard: ShardId) -> Path:
         return self.states / f"{shard}.lease"
 

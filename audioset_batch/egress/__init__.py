@@ -2,7 +2,7 @@
 
 from audioset_batch.egress.guard import Verdict
 from audioset_batch.egress.pool import EgressPool, Grant, Wait
-from audioset_batch.egress.redact import redact, redact_proxy
+from audioset_batch.egress.redact import redact, redact_proxy, redact_values
 from audioset_batch.egress.shared import Pause, read_pauses
 from audioset_batch.egress.status import EgressStatus, read_egress_status
 
@@ -17,4 +17,5 @@ __all__ = [
     "read_pauses",
     "redact",
     "redact_proxy",
+    "redact_values",
 ]

@@ -1,11 +1,17 @@
-"""No secret in any file or log: proxy URLs may carry a user and a password."""
+"""No secret in any file or log: proxy URLs may carry a user and a password, options may be one."""
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
 _CREDENTIALS: Final = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/?#'\"]*@")
+
+_ASSIGNED: Final = re.compile(
+    r"(?is)([\w-]*(?:password|passwd|secret|token|api[_-]?key|cookie|authorization)[\w-]*[\"']?\s*[=:]\s*).+"
+)
+_SECRET_OPTION: Final = re.compile(r"--(us|pa|tw|video-pa|ap-(p|u)|client-certificate-p|add-h|netrc-c)|-[up2](?!-)")
+"""yt-dlp's options whose value is a secret; it takes long options by their beginnings as well."""
 
 
 def redact_proxy(url: str | None) -> str:
@@ -16,3 +22,30 @@ def redact_proxy(url: str | None) -> str:
 def redact(text: str) -> str:
     """`text` with the credentials of every URL in it replaced by `***`."""
     return _CREDENTIALS.sub(r"\1***@", text)
+
+
+def redact_values(value: Any) -> Any:
+    """A tree of JSON without secrets: credentials in URLs, what follows `password=` and the like, secret options.
+
+    A list of strings is taken for a command line: the value after `--password` goes, too.
+    """
+    if isinstance(value, dict):
+        return {key: redact_values(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        result: list[Any] = []
+        hide_next = False
+        for inner in value:
+            option = _SECRET_OPTION.match(inner) if isinstance(inner, str) else None
+            if hide_next:
+                result.append("***")
+            elif option is not None and not inner.startswith("--"):
+                result.append(inner[:2] + ("***" if len(inner) > 2 else ""))
+            else:
+                result.append(redact_values(inner))
+            hide_next = not hide_next and option is not None and _value_follows(inner)
+        return result
+    return _ASSIGNED.sub(r"\1***", redact(value)) if isinstance(value, str) else value
+
+
+def _value_follows(option: str) -> bool:
+    return "=" not in option if option.startswith("--") else len(option) == 2

@@ -172,6 +172,7 @@ class SharedEgress:
             "event": event,
             "epoch": state.epoch,
             "at": at,
+            "since": state.since,
             "until": state.until,
             "kind": state.kind,
             "detail": state.detail,
@@ -196,12 +197,14 @@ def read_pauses(folder: Path) -> list[Pause]:
         try:
             row = json.loads(line)
             epoch, at, until = int(row["epoch"]), float(row["at"]), float(row["until"])
-            known = pauses.get(epoch)
-            if row["event"] == "paused":
-                pauses[epoch] = Pause(started=at, until=until, kind=str(row["kind"]), detail=str(row["detail"]))
-            elif known is not None and row["event"] == "extended":
+            # A kill may have come between a pause and its line: the later lines of its epoch know its begin, too.
+            begun = Pause(
+                started=float(row.get("since", at)), until=until, kind=str(row["kind"]), detail=str(row["detail"])
+            )
+            known = pauses.setdefault(epoch, begun)
+            if row["event"] == "extended":
                 pauses[epoch] = dataclasses.replace(known, until=until)
-            elif known is not None:
+            elif row["event"] == "reopened":
                 pauses[epoch] = dataclasses.replace(known, reopened=at)
         except (ValueError, KeyError, TypeError):
             continue

@@ -21,6 +21,7 @@ from audioset_batch.errors import InputRefused
 from audioset_batch.layout import DataDir
 from audioset_batch.merge.shard_table import outside_table, shard_table
 from audioset_batch.merge.summary import Tally
+from audioset_batch.merge.surroundings import by_version, read_pauses_between, read_settings
 from audioset_batch.plan.labels import load_class_names
 from audioset_batch.plan.segments_csv import read_shard
 from audioset_batch.record.manifest import LineProblem
@@ -110,19 +111,25 @@ def _planned_in_two_shards(data: DataDir, subset: str, hashes: array[int]) -> li
 
 
 def _summary(data: DataDir, tally: Tally, unreadable: int) -> dict[str, Any]:
+    settings = read_settings(data)
+    timeline = tally.timeline.to_json()
     return {
         "generated_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "totals": tally.counts(),
         "outside_plan": tally.outside_plan,
         "unreadable_lines": unreadable,
         "reasons": tally.reasons(),
-        "subsets": {name: {**tally.counts(name), "reasons": tally.reasons(name)} for name in tally.subsets()},
-        "hours": round(tally.sums["duration_seconds"] / 3600, 3),
-        "silent": tally.sums["silent"],
-        "audio_bytes": tally.sums["audio_bytes"],
-        "video_bytes": tally.sums["video_bytes"],
-        "fetched_bytes": tally.sums["fetched_bytes"],
-        "requests": tally.sums["requests"],
+        "subsets": {
+            name: {**tally.counts(name), "reasons": tally.reasons(name), **tally.amounts(name)}
+            for name in tally.subsets()
+        },
+        **tally.amounts(),
+        **tally.media.to_json(),
+        "cost": tally.cost.to_json(),
+        "timeline": timeline,
+        "pauses": read_pauses_between(data, settings, timeline["egress"], tally.timeline.span),
+        "versions": {"yt-dlp of rows": dict(tally.versions.most_common()), **by_version(settings)},
+        "settings": settings,
         "labels": tally.by_label(load_class_names(data.class_labels_csv)),
     }
 

@@ -6,11 +6,16 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from audioset_batch.merge.cost import CostTally
+from audioset_batch.merge.distributions import MediaTally
+from audioset_batch.merge.timeline import Timeline
 from audioset_batch.reasons import Status
+
+_OF_CLIPS = ("duration_seconds", "audio_bytes", "video_bytes", "silent")
+_OF_TRIES = ("fetched_bytes", "requests", "elapsed_seconds")
 
 
 @dataclass(slots=True)
@@ -18,8 +23,12 @@ class Tally:
     """Running totals over the shards of one merge; `add` may be called once per shard."""
 
     status: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    labels: Counter[tuple[str, str]] = field(default_factory=Counter)
-    sums: Counter[str] = field(default_factory=Counter)
+    labels: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    sums: Counter[tuple[str, str]] = field(default_factory=Counter)
+    versions: Counter[str] = field(default_factory=Counter)
+    media: MediaTally = field(default_factory=MediaTally)
+    cost: CostTally = field(default_factory=CostTally)
+    timeline: Timeline = field(default_factory=Timeline)
     outside_plan: int = 0
 
     def add(self, planned: pa.Table, outside: pa.Table) -> None:
@@ -27,23 +36,46 @@ class Tally:
         keys = ["subset", "status", "reason"]
         for group in planned.group_by(keys).aggregate([([], "count_all")]).to_pylist():
             self.status[group["subset"], group["status"], group["reason"] or ""] += group["count_all"]
+        self._add_labels(planned)
+        for subset in planned.column("subset").unique().to_pylist():
+            of_subset = planned.filter(pc.equal(planned.column("subset"), subset))
+            clips = of_subset.filter(pc.equal(of_subset.column("status"), Status.OK))
+            for table, names in ((clips, _OF_CLIPS), (of_subset, _OF_TRIES)):
+                for name in names:
+                    self.sums[subset, name] += pc.sum(table.column(name)).as_py() or 0
+        for group in planned.group_by("ytdlp_version").aggregate([([], "count_all")]).to_pylist():
+            if group["ytdlp_version"]:
+                self.versions[group["ytdlp_version"]] += group["count_all"]
+        self.media.add(planned.filter(pc.equal(planned.column("status"), Status.OK)))
+        self.cost.add(planned)
+        self.timeline.add(planned)
+        self.outside_plan += outside.num_rows
+
+    def _add_labels(self, planned: pa.Table) -> None:
         split = pc.split_pattern(planned.column("labels").combine_chunks(), ",")
+        parents = pc.list_parent_indices(split)
         flat = pa.table(
             {
+                "subset": planned.column("subset").combine_chunks().take(parents),
                 "label": pc.list_flatten(split),
-                "status": planned.column("status").combine_chunks().take(pc.list_parent_indices(split)),
+                "status": planned.column("status").combine_chunks().take(parents),
             }
         )
-        for group in flat.group_by(["label", "status"]).aggregate([([], "count_all")]).to_pylist():
+        for group in flat.group_by(["subset", "label", "status"]).aggregate([([], "count_all")]).to_pylist():
             if group["label"]:
-                self.labels[group["label"], group["status"]] += group["count_all"]
-        ok = planned.filter(pc.equal(planned.column("status"), Status.OK))
-        for name in ("duration_seconds", "audio_bytes", "video_bytes"):
-            self.sums[name] += pc.sum(ok.column(name)).as_py() or 0
-        self.sums["silent"] += pc.sum(ok.column("silent")).as_py() or 0
-        for name in ("fetched_bytes", "requests", "elapsed_seconds"):
-            self.sums[name] += pc.sum(planned.column(name)).as_py() or 0
-        self.outside_plan += outside.num_rows
+                self.labels[group["subset"], group["label"], group["status"]] += group["count_all"]
+
+    def total(self, name: str, subset: str | None = None) -> float:
+        """The sum of a column, of one subset or of all; of clips that are ok where it is about media."""
+        return sum(value for (of, column), value in self.sums.items() if column == name and subset in (None, of))
+
+    def amounts(self, subset: str | None = None) -> dict[str, Any]:
+        """Hours, bytes and requests, of one subset or of all."""
+        return {
+            "hours": round(self.total("duration_seconds", subset) / 3600, 3),
+            **{name: self.total(name, subset) for name in ("silent", "audio_bytes", "video_bytes")},
+            **{name: self.total(name, subset) for name in ("fetched_bytes", "requests")},
+        }
 
     def counts(self, subset: str | None = None) -> dict[str, int]:
         """`planned` and one count per status, of one subset or of all."""
@@ -65,13 +97,20 @@ class Tally:
         return sorted({key[0] for key in self.status})
 
     def by_label(self, names: dict[str, str]) -> list[dict[str, Any]]:
-        """One record per label: mid, name, planned, a count per status; most planned first."""
-        if not self.labels:
-            return []
-        series = pd.Series(self.labels)
-        frame = series.unstack(fill_value=0).reindex(columns=[str(s) for s in Status], fill_value=0).astype(int)
-        frame.insert(0, "planned", frame.sum(axis=1))
-        frame.insert(0, "name", [names.get(str(mid), "") for mid in frame.index])
-        frame = frame.sort_values(["planned", "name"], ascending=[False, True])
-        records = frame.rename_axis("mid").reset_index().to_dict("records")
-        return [{str(name): value for name, value in record.items()} for record in records]
+        """One record per label: mid, name, planned, a count per status, `subsets`; most planned first.
+
+        Classes in `names` that no planned segment has come last, with zeros. `subsets` has planned and ok by subset.
+        """
+        statuses = [str(status) for status in Status]
+        records: dict[str, dict[str, Any]] = {}
+        for mid in dict.fromkeys([*(label for _, label, _ in self.labels), *names]):
+            records[mid] = {"mid": mid, "name": names.get(mid, ""), "planned": 0, **dict.fromkeys(statuses, 0)}
+            records[mid]["subsets"] = {subset: {"planned": 0, "ok": 0} for subset in self.subsets()}
+        for (subset, label, status), count in self.labels.items():
+            record = records[label]
+            record["planned"] += count
+            record[status] += count
+            record["subsets"][subset]["planned"] += count
+            if status == Status.OK:
+                record["subsets"][subset]["ok"] += count
+        return sorted(records.values(), key=lambda record: (-record["planned"], record["name"], record["mid"]))

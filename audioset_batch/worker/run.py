@@ -21,6 +21,7 @@ from audioset_batch.reasons import Status
 from audioset_batch.record.manifest import read_rows
 from audioset_batch.worker.pool import Pool, default_processes
 from audioset_batch.worker.rows import Recorder
+from audioset_batch.worker.settings import note_settings
 from audioset_batch.worker.shard import ShardRun
 from audioset_batch.worker.stop import ignore_term, stop_on_signals
 
@@ -73,6 +74,7 @@ def run_shards(config: Config, data: DataDir, shards: Sequence[ShardId]) -> RunR
         StopEarly: a signal, a blocked egress or an unusable filesystem ended the run.
     """
     job = JobIdentity.from_environment()
+    note_settings(config, data)
     with stop_on_signals() as stop:
         runs: list[ShardRun] = []
         try:

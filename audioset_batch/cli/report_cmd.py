@@ -1,0 +1,65 @@
+"""`audioset-batch report`: one page about what came of a data set."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command `report`."""
+    parser = commands.add_parser(
+        "report",
+        help="make report.html from what merge counted",
+        description="Write report.html: outcomes, reasons, clips by label, progress over time with the pauses of each "
+        "egress, durations and levels, cost, versions and config. One file that opens offline. Run merge first.",
+    )
+    parser.add_argument("data_dir", type=Path, metavar="DATADIR")
+    parser.add_argument(
+        "--threshold",
+        type=_threshold,
+        default=50,
+        metavar="N",
+        help="mark labels with fewer clips than this (default: 50; can be changed in the page)",
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="default: DATADIR/report.html")
+    parser.add_argument("--json", action="store_true", help="print the numbers as JSON as well")
+    parser.set_defaults(run=run)
+
+
+def _threshold(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the page and say where it is."""
+    import json
+    import sys
+
+    from audioset_batch.errors import UsageError
+    from audioset_batch.report.run import is_stale, write_report
+
+    root = args.data_dir.expanduser().resolve()
+    if not root.is_dir():
+        raise UsageError(f"data directory {root} does not exist")
+    out = None if args.out is None else args.out.expanduser().absolute()
+    if out is not None and not out.parent.is_dir():
+        raise UsageError(f"--out {args.out}: there is no folder {out.parent}")
+    path, summary, findings = write_report(root, out=out, threshold=args.threshold)
+    if is_stale(root):
+        print(
+            f"manifests have grown since the merge of {summary['generated_at']}: `audioset-batch merge {root}` and "
+            "`report` again show the newest numbers",
+            file=sys.stderr,
+        )
+    if args.json:
+        print(
+            json.dumps(
+                {**summary, "report": findings.to_json(), "report_html": str(path)}, ensure_ascii=False, indent=2
+            )
+        )
+    else:
+        print(f"written: {path}")
+    return 0

@@ -1,0 +1,197 @@
+"""Outcomes, reasons, labels by rank, histograms: each function turns a part of the summary into a figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from audioset_batch.reasons import Reason
+from audioset_batch.report import svg
+from audioset_batch.report.numbers import label_name
+from audioset_batch.report.words import count, percent, short, subset_name
+
+STATUSES: Final = (
+    ("ok", "ok"),
+    ("unavailable", "unavailable (permanent)"),
+    ("failed", "failed (will be tried again)"),
+    ("pending", "pending"),
+)
+_WIDTH: Final = 1040.0
+
+_REASON_WORDS: Final = {
+    Reason.REMOVED: "removed",
+    Reason.ACCOUNT_TERMINATED: "account terminated",
+    Reason.COPYRIGHT: "copyright",
+    Reason.GEO_BLOCKED: "blocked in this country",
+    Reason.PRIVATE: "private",
+    Reason.LOGIN_REQUIRED: "login required",
+    Reason.NONEXISTENT: "nonexistent",
+    Reason.NO_AUDIO: "no audio",
+    Reason.NO_VIDEO: "no video",
+    Reason.SEGMENT_PAST_END: "segment past the end",
+    Reason.LIVE: "live",
+    Reason.NETWORK: "network",
+    Reason.HTTP_ERROR: "HTTP error",
+    Reason.TIMEOUT: "timeout",
+    Reason.TRUNCATED: "truncated",
+    Reason.MEDIA_FORBIDDEN: "media forbidden",
+    Reason.DECODE_ERROR: "decode error",
+    Reason.INTERNAL: "internal",
+}
+
+
+def outcome(summary: Mapping[str, Any]) -> str:
+    """One bar per subset, from 0 to 100 %."""
+    rows = [(subset_name(name), counts) for name, counts in summary["subsets"].items()]
+    if len(rows) != 1:
+        rows.append(("all", summary["totals"]))
+    left, right, tall, gap = 150.0, 84.0, 34.0, 18.0
+    room = _WIDTH - left - right
+    parts = []
+    for index, (name, counts) in enumerate(rows):
+        y = index * (tall + gap) + 2
+        parts.append(svg.label(name, left - 14, y + 15, "name", "end"))
+        parts.append(svg.label(count(counts["planned"]), left - 14, y + 31, "axis", "end"))
+        parts.append(svg.rect(left, y, room, tall, "empty"))
+        x = left
+        for status, words in STATUSES:
+            width = room * counts[status] / counts["planned"] if counts["planned"] else 0.0
+            if not width:
+                continue
+            share = percent(counts[status], counts["planned"])
+            tip = f"{name}: {count(counts[status])} {words}, {share}"
+            parts.append(svg.rect(x, y, width, tall, f"s-{status}", tip))
+            if width > 76:
+                parts.append(svg.label(share, x + width / 2, y + 22, f"on on-{status}", "middle"))
+            x += width
+        parts.append(svg.label(percent(counts["ok"], counts["planned"]), left + room + 14, y + 15, "name"))
+        parts.append(svg.label("ok", left + room + 14, y + 31, "axis"))
+    height = len(rows) * (tall + gap) - gap + 4
+    numbers = svg.table(
+        ["subset", "planned", *(status for status, _ in STATUSES)],
+        [[name, count(c["planned"]), *(count(c[status]) for status, _ in STATUSES)] for name, c in rows],
+    )
+    picture = svg.chart(parts, _WIDTH, height, "Share of outcomes of each subset")
+    legend = svg.legend_of(*((f"s-{status}", words) for status, words in STATUSES))
+    return svg.figure("Outcome by subset", picture, numbers, legend=legend)
+
+
+def reasons(summary: Mapping[str, Any]) -> str:
+    """Bars by reason, most frequent first."""
+    found = list(summary["reasons"].items())
+    if not found:
+        return svg.figure("Reasons", "<p>No segment has a reason against it.</p>")
+    planned = summary["totals"]["planned"]
+    left, right, tall, gap = 190.0, 150.0, 18.0, 9.0
+    room = _WIDTH - left - right
+    top = max(number for _, number in found)
+    parts = []
+    for index, (reason, number) in enumerate(found):
+        y = index * (tall + gap)
+        kind, words = reason_kind(reason)
+        width = max(1.5, room * number / top)
+        tip = f"{words}: {count(number)} segments, {percent(number, planned)} of the plan, {kind}"
+        parts.append(svg.label(words, left - 14, y + 14, "name", "end"))
+        parts.append(svg.rect(left, y, width, tall, f"s-{kind}", tip))
+        parts.append(svg.label(f"{count(number)}  ·  {percent(number, planned)}", left + width + 10, y + 14))
+    picture = svg.chart(parts, _WIDTH, len(found) * (tall + gap) - gap + 2, "Segments by reason")
+    numbers = svg.table(
+        ["reason", "kind", "segments", *(subset_name(name) for name in summary["subsets"])],
+        [
+            [reason, reason_kind(reason)[0], count(number)]
+            + [count(one["reasons"].get(reason, 0)) for one in summary["subsets"].values()]
+            for reason, number in found
+        ],
+    )
+    kinds = {reason_kind(reason)[0] for reason, _ in found}
+    legend = svg.legend_of(*((f"s-{status}", words) for status, words in STATUSES if status in kinds))
+    return svg.figure("Why segments are not ok", picture, numbers, legend=legend)
+
+
+def reason_kind(reason: str) -> tuple[str, str]:
+    """The status that a reason goes with, and the reason in words."""
+    try:
+        known = Reason(reason)
+    except ValueError:
+        return "pending", reason
+    return "unavailable" if known.permanent else "failed", _REASON_WORDS[known]
+
+
+def ranks(labels: Sequence[Mapping[str, Any]], threshold: int) -> str:
+    """Clips of each label, most first, on a logarithmic scale, with the threshold as a line."""
+    planned = sorted((one for one in labels if one["planned"]), key=lambda one: -int(one["ok"]))
+    left, bottom, height = 56.0, 30.0, 250.0
+    room, floor = _WIDTH - left - 8, height - bottom
+    ticks = svg.log_ticks(max([threshold, *(one["planned"] for one in planned)]))
+    decades = math.log10(ticks[-1]) + 0.3  # below 1, room for a stub that stands for 0
+
+    def at(value: float) -> float:
+        return floor - (floor - 12) * ((math.log10(value) + 0.3) / decades if value >= 1 else 0.0)
+
+    parts = [svg.line(left, at(tick), _WIDTH - 8, at(tick)) for tick in ticks]
+    parts += [svg.label(short(tick), left - 8, at(tick) + 4, anchor="end") for tick in ticks]
+    each = min(room / max(len(planned), 1), 40.0)
+    for index, one in enumerate(planned):
+        x = left + index * each
+        tip = f"{label_name(one)}: {count(one['ok'])} of {count(one['planned'])} clips ok, rank {index + 1}"
+        wide = each * (0.8 if each > 4 else 1.0)
+        parts.append(svg.rect(x, at(one["planned"]), wide, floor - at(one["planned"]), "planned"))
+        parts.append(svg.rect(x, at(one["ok"]), wide, floor - at(one["ok"]), "s-ok"))
+        parts.append(svg.rect(x, 8, each, floor - 8, "hit", tip))
+    y = at(max(threshold, 1))
+    if threshold > 0:
+        parts += [
+            svg.line(left, y, _WIDTH - 8, y, "limit"),
+            svg.label(f"{threshold}", _WIDTH - 10, y - 5, "limit", "end"),
+        ]
+    parts.append(svg.line(left, floor, _WIDTH - 8, floor, "base"))
+    parts.append(svg.label("labels, most clips first", left, height - 8))
+    parts.append(svg.label(f"{len(planned)} labels", _WIDTH - 8, height - 8, anchor="end"))
+    picture = svg.chart(parts, _WIDTH, height, f"Clips of {len(planned)} labels, with a line at {threshold}")
+    legend = svg.legend_of(("s-ok", "clips ok"), ("planned", "planned"))
+    return svg.figure("Clips per label (logarithmic)", picture, legend=legend)
+
+
+def histogram(title: str, unit: str, data: Mapping[str, Any], *, log: bool = False, note: str = "") -> str:
+    """Bars of one histogram of the summary. `log`: where nearly all are in one bin, the rest would not be seen."""
+    edges, counts = data["edges"], data["counts"]
+    width, height, left, bottom = 505.0, 230.0, 52.0, 34.0
+    room, floor = width - left - 8, height - bottom
+    total, top = sum(counts), max(counts, default=0)
+    ticks = svg.log_ticks(top) if log else svg.nice_ticks(top, 4)
+
+    def at(value: float) -> float:
+        if not log:
+            return floor - (floor - 12) * value / ticks[-1]
+        return floor - (floor - 12) * ((math.log10(value) + 0.3) / (math.log10(ticks[-1]) + 0.3) if value >= 1 else 0.0)
+
+    shown = [tick for tick in ticks if log or tick > 0]
+    parts = [svg.line(left, at(tick), width - 8, at(tick)) for tick in shown]
+    parts += [svg.label(short(tick), left - 8, at(tick) + 4, anchor="end") for tick in shown]
+    each = room / len(counts)
+    rows = []
+    for index, number in enumerate(counts):
+        where = _bin(edges, index, unit)
+        x = left + index * each
+        parts.append(svg.rect(x + 0.5, at(number), each - 1, floor - at(number), "s-ok"))
+        parts.append(
+            svg.rect(x, 8, each, floor - 8, "hit", f"{where}: {count(number)} clips, {percent(number, total)}")
+        )
+        rows.append([where, count(number), percent(number, total)])
+    every = max(1, round(len(edges) / 8))
+    for index in range(0, len(edges), every):
+        parts.append(svg.label(f"{edges[index]:g}", left + index * each, floor + 16, anchor="middle"))
+    parts.append(svg.line(left, floor, width - 8, floor, "base"))
+    parts.append(svg.label(unit, width - 8, height - 4, anchor="end"))
+    picture = svg.chart(parts, width, height, f"{title}: {count(total)} clips")
+    return svg.figure(title, picture, svg.table([unit, "clips", "share"], rows), note)
+
+
+def _bin(edges: Sequence[float], index: int, unit: str) -> str:
+    low, high = f"{edges[index]:g}".replace("-", "−"), f"{edges[index + 1]:g}".replace("-", "−")
+    if index == 0 and edges[0] < 0:
+        return f"below {high} {unit}"
+    if index == len(edges) - 2:
+        return f"{low} {unit} and more"
+    return f"{low} to {high} {unit}"

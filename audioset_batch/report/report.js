@@ -1,0 +1,134 @@
+"use strict";
+(() => {
+  const byId = (id) => document.getElementById(id);
+  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+
+  // Tips: of the mouse on anything with data-tip, of the arrow keys on a chart that has the focus.
+  const tip = byId("tip");
+  const hide = () => {
+    tip.hidden = true;
+    all(".at").forEach((one) => one.classList.remove("at"));
+  };
+  const show = (target) => {
+    hide();
+    tip.textContent = target.dataset.tip;
+    tip.hidden = false;
+    target.classList.add("at");
+    const box = target.getBoundingClientRect();
+    const left = box.left + box.width / 2 - tip.offsetWidth / 2;
+    const above = box.top - tip.offsetHeight - 8;
+    tip.style.left = Math.min(Math.max(8, left), innerWidth - tip.offsetWidth - 8) + "px";
+    tip.style.top = (above > 8 ? above : Math.min(box.bottom + 8, innerHeight - tip.offsetHeight - 8)) + "px";
+  };
+  document.addEventListener("mouseover", (event) => {
+    const target = event.target.closest("[data-tip]");
+    if (target) show(target);
+    else hide();
+  });
+  document.addEventListener("scroll", hide, { passive: true, capture: true });
+  all("svg.chart").forEach((chart) => {
+    const marks = all("[data-tip]", chart);
+    let at = -1;
+    chart.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+      if (event.key === "Escape") hide();
+      if (!step || !marks.length) return;
+      event.preventDefault();
+      at = (at + step + marks.length + (at < 0 && step < 0 ? 1 : 0)) % marks.length;
+      show(marks[at]);
+    });
+    chart.addEventListener("blur", hide);
+  });
+
+  // Sorting: numbers from the largest first, names from A; the other way round on the second press.
+  const body = byId("label-table").tBodies[0];
+  const heads = all("#label-table thead th");
+  const rows = [...body.rows];
+  heads.forEach((head, column) => {
+    const numeric = head.classList.contains("number");
+    head.querySelector("button").addEventListener("click", () => {
+      const now = head.getAttribute("aria-sort");
+      const order = now === "none" ? (numeric ? "descending" : "ascending") : now === "ascending" ? "descending" : "ascending";
+      heads.forEach((one) => one.setAttribute("aria-sort", one === head ? order : "none"));
+      const sign = order === "ascending" ? 1 : -1;
+      const key = (row) => row.cells[column].dataset.v;
+      rows.sort((a, b) => sign * (numeric ? key(a) - key(b) : key(a).localeCompare(key(b))));
+      body.append(...rows);
+    });
+  });
+
+  // Search, filter and threshold hold for the list and for the tree.
+  const search = byId("search");
+  const filter = byId("filter");
+  const threshold = byId("threshold");
+  const plain = (text) => text.toLowerCase().normalize("NFD").replace(/\p{M}/gu, "");
+  const names = new Map(rows.map((row) => [row, plain(row.cells[0].textContent)]));
+  const passes = (one, name, words, least) => {
+    const ok = Number(one.dataset.ok);
+    const planned = Number(one.dataset.planned);
+    if (filter.value !== "all" && !(planned > 0)) return false;
+    if (filter.value === "under" && ok >= least) return false;
+    if (filter.value === "none" && ok > 0) return false;
+    return words.every((word) => name.includes(word));
+  };
+  const mark = (least) => {
+    all("[data-ok]").forEach((one) =>
+      one.classList.toggle("under", Number(one.dataset.planned) > 0 && Number(one.dataset.ok) < least));
+    all(".below").forEach((one) => {
+      const counts = one.dataset.oks.split(" ").filter(Boolean).map(Number);
+      const few = counts.filter((ok) => ok < least).length;
+      one.textContent = few ? few + " of " + counts.length + " below short of clips" : counts.length + " below";
+    });
+  };
+  const prune = (node, words, least, chosen) => {
+    // A branch stays while anything in it does, and unfolds while something is searched for.
+    const folds = node.matches("details");
+    const line = folds ? node.querySelector(":scope > summary") : node;
+    const name = plain(line.querySelector(".label > b").textContent);
+    let stays = line.dataset.ok === undefined ? chosen === false : passes(line, name, words, least);
+    if (folds) {
+      const inner = all(":scope > .twigs > *", node).map((child) => prune(child, words, least, chosen));
+      const some = inner.some(Boolean);
+      if (chosen) node.open = some;
+      stays = stays || some;
+    }
+    node.hidden = !stays;
+    return stays;
+  };
+  const update = () => {
+    const words = plain(search.value).split(/\s+/).filter(Boolean);
+    const least = Number(threshold.value) || 0;
+    mark(least);
+    let shown = 0;
+    rows.forEach((row) => {
+      const stays = passes(row, names.get(row), words, least);
+      row.hidden = !stays;
+      shown += stays;
+    });
+    const chosen = words.length > 0 || filter.value !== "all";
+    all("#label-tree > details, #label-tree > .leaf").forEach((node) => prune(node, words, least, chosen));
+    byId("shown").textContent = shown === rows.length ? shown + " labels" : shown + " of " + rows.length + " labels";
+  };
+  [search, filter, threshold].forEach((one) => one.addEventListener("input", update));
+  document.querySelector(".controls").addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && event.target === search) {
+      search.value = "";
+      update();
+    }
+  });
+
+  // List or tree.
+  const choose = (tree) => {
+    byId("list").hidden = tree;
+    byId("tree").hidden = !tree;
+    document.querySelector(".folds").hidden = !tree;
+    byId("view-list").setAttribute("aria-pressed", String(!tree));
+    byId("view-tree").setAttribute("aria-pressed", String(tree));
+  };
+  byId("view-list").addEventListener("click", () => choose(false));
+  byId("view-tree").addEventListener("click", () => choose(true));
+  const foldAll = (open) => all("#label-tree details").forEach((one) => { one.open = open; });
+  byId("unfold").addEventListener("click", () => foldAll(true));
+  byId("fold").addEventListener("click", () => foldAll(false));
+  update();
+})();

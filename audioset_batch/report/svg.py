@@ -1,0 +1,99 @@
+"""What all charts share: axes, ticks, elements. Colours are classes: the style sheet rules light, dark and print."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from audioset_batch.report.words import text
+
+
+def element(tag: str, content: str = "", **attributes: Any) -> str:
+    """`<name ...>content</name>`; values are escaped, `_` in names becomes `-`, `class_` is `class`."""
+    parts = [f"<{tag}"]
+    for key, value in attributes.items():
+        if value is not None:
+            shown = f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
+            parts.append(f' {key.rstrip("_").replace("_", "-")}="{text(shown)}"')
+    return "".join(parts) + (f">{content}</{tag}>" if content else "/>")
+
+
+def label(content: object, x: float, y: float, class_: str = "axis", anchor: str = "start") -> str:
+    """Text of a chart."""
+    return element("text", text(content), x=float(x), y=float(y), class_=class_, text_anchor=anchor)
+
+
+def rect(x: float, y: float, width: float, height: float, class_: str, tip: str | None = None) -> str:
+    """A rectangle; `tip` is what hovering and the arrow keys show."""
+    return element(
+        "rect",
+        x=float(x), y=float(y), width=float(max(width, 0)), height=float(max(height, 0)),
+        class_=class_, data_tip=tip,
+    )  # fmt: skip
+
+
+def line(x1: float, y1: float, x2: float, y2: float, class_: str = "grid") -> str:
+    """A straight line."""
+    return element("line", x1=float(x1), y1=float(y1), x2=float(x2), y2=float(y2), class_=class_)
+
+
+def chart(parts: Iterable[str], width: float, height: float, name: str) -> str:
+    """The whole picture. It takes the focus, and the arrow keys then walk through what has a tip."""
+    return element(
+        "svg",
+        "".join(parts),
+        viewBox=f"0 0 {width:g} {height:g}", role="img", aria_label=name, tabindex=0, class_="chart",
+        style=f"max-width:{width:g}px",
+    )  # fmt: skip
+
+
+def nice_ticks(top: float, most: int = 5) -> list[float]:
+    """0 and round steps to at least `top`: `nice_ticks(430) -> [0, 100, 200, 300, 400, 500]`."""
+    if top <= 0:
+        return [0.0, 1.0]
+    raw = top / most
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= raw * 0.999)
+    step = max(step, 1.0) if top >= 1 else step
+    return [step * n for n in range(math.ceil(top / step - 1e-9) + 1)]
+
+
+def log_ticks(top: float) -> list[float]:
+    """1, 10, 100 ... to at least `top`."""
+    return [10.0**n for n in range(max(1, math.ceil(math.log10(max(top, 1)) - 1e-9)) + 1)]
+
+
+def time_step(span: float, most: int = 8) -> int:
+    """Seconds between time ticks."""
+    for step in (10, 30, 60, 300, 600, 1800, 3600, 10800, 21600, 43200, 86400, 172800, 604800, 1209600, 2592000):
+        if span / step <= most:
+            return step
+    return 2592000 * math.ceil(span / 2592000 / most)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]], class_: str = "data") -> str:
+    """A plain table; the first column is text, the others are numbers."""
+    cells = "".join(f'<th scope="col">{text(one)}</th>' for one in head)
+    body = "".join(
+        "<tr>" + f'<th scope="row">{text(row[0])}</th>' + "".join(f"<td>{text(one)}</td>" for one in row[1:]) + "</tr>"
+        for row in rows
+    )
+    return f'<table class="{class_}"><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def figure(title: str, picture: str, data: str = "", note: str = "", legend: str = "") -> str:
+    """A chart with its title, legend, remark, and its numbers as a table that unfolds."""
+    numbers = f'<details class="numbers"><summary>Numbers</summary>{data}</details>' if data else ""
+    remark = f'<p class="note">{text(note)}</p>' if note else ""
+    return (
+        f'<figure><figcaption>{text(title)}</figcaption>{legend}<div class="scroll">{picture}</div>'
+        f"{remark}{numbers}</figure>"
+    )
+
+
+def legend_of(*entries: tuple[str, str]) -> str:
+    """Pairs of class and words."""
+    box = '<svg class="key" viewBox="0 0 14 14" aria-hidden="true">'
+    items = "".join(f"<li>{box}{rect(0, 0, 14, 14, class_)}</svg>{text(words)}</li>" for class_, words in entries)
+    return f'<ul class="legend">{items}</ul>'

@@ -1,0 +1,94 @@
+"""Numbers and times as people read them. Everything that enters the page as text goes through `text`."""
+
+from __future__ import annotations
+
+import datetime
+import html
+
+SUBSET_NAMES = {
+    "eval_segments": "eval",
+    "balanced_train_segments": "balanced train",
+    "unbalanced_train_segments": "unbalanced train",
+}
+
+
+def text(value: object) -> str:
+    """Escaped for element content and for quoted attributes."""
+    return html.escape(str(value), quote=True)
+
+
+def subset_name(subset: str) -> str:
+    """`balanced_train_segments -> balanced train`; other lists keep their name."""
+    return SUBSET_NAMES.get(subset, subset)
+
+
+def count(value: float) -> str:
+    """`1234567 -> 1,234,567`."""
+    return f"{value:,.0f}"
+
+
+def some(number: int, noun: str) -> str:
+    """`1 clip`, `2 clips`, `3 classes`."""
+    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}{ending}"
+
+
+def short(value: float) -> str:
+    """For axes: `1200 -> 1.2k`, `2000000 -> 2M`."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.3g}"
+
+
+def percent(part: float, whole: float) -> str:
+    """`12.3 %`; never `100 %` or `0 %` for what is not quite that; a dash of nothing."""
+    if not whole:
+        return "–"
+    share = 100 * part / whole
+    if 0 < share < 0.1:
+        return "< 0.1 %"
+    if 99.9 < share < 100:
+        return "> 99.9 %"
+    return f"{share:.1f} %" if share not in (0, 100) else f"{share:.0f} %"
+
+
+def size(number: float) -> str:
+    """Bytes in decimal units."""
+    for unit, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if number >= unit:
+            return f"{number / unit:.3g} {name}" if number < 1e3 * unit else f"{number / unit:,.0f} {name}"
+    return f"{number:.0f} bytes"
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3 h 20 min`, `2 days 4 h`."""
+    if seconds < 90:
+        return f"{seconds:.3g} s"
+    minutes = round(seconds / 60)
+    if minutes < 120:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} days {hours} h" if hours else f"{days} days"
+
+
+def parse_time(stamp: object) -> float | None:
+    """Unix time of an ISO 8601 stamp; None if it is none."""
+    try:
+        return datetime.datetime.fromisoformat(str(stamp)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def moment(stamp: object) -> str:
+    """`2026-03-04 12:30 UTC` of an ISO 8601 stamp."""
+    seconds = parse_time(stamp)
+    return str(stamp) if seconds is None else f"{clock(seconds, '%Y-%m-%d %H:%M')} UTC"
+
+
+def clock(seconds: float, pattern: str) -> str:
+    """A Unix time in UTC."""
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime(pattern)

@@ -1,0 +1,48 @@
+"""Notes what a worker runs with, for the report: its config without secrets, and versions."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import logging
+import os
+import platform
+from importlib.metadata import version
+
+from audioset_batch import __version__
+from audioset_batch.adapters.publish import atomic_write_json, storage
+from audioset_batch.config import Config
+from audioset_batch.egress import redact_values
+from audioset_batch.errors import StorageUnusable
+from audioset_batch.layout import DataDir
+
+_log = logging.getLogger(__name__)
+
+
+def note_settings(config: Config, data: DataDir) -> None:
+    """Write `state/settings/<hash>.json` unless it is there; its modification time says when it was used last.
+
+    The name comes from the content, so tasks that run with the same settings write the same file and others are
+    kept. A filesystem that refuses it is left for the worker itself to run into: nothing depends on this file.
+    """
+    values = {
+        "versions": {
+            "audioset-batch": __version__,
+            "yt-dlp": version("yt-dlp"),
+            "python": platform.python_version(),
+        },
+        "config": redact_values(config.model_dump(mode="json", warnings=False)),
+    }
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+    path = data.settings / f"{digest}.json"
+    try:
+        with storage(data.root):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists():
+                os.utime(path)
+            else:
+                now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+                atomic_write_json(path, {"first_used_at": now, **values})
+    except (StorageUnusable, OSError) as error:
+        _log.warning("settings are not noted: %s", error)
