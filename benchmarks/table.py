@@ -1,0 +1,188 @@
+"""The benchmark's results as Markdown, and their place in docs/performance.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from peers import OURS, PACKAGE, PLAIN
+from stages import ORDER
+
+BEGIN: Final = "<!-- bench:begin -->"
+END: Final = "<!-- bench:end -->"
+_ROWS: Final = (
+    ("CPU per clip (user + system), s", "cpu_seconds_per_clip", "{:.3f}"),
+    ("clips a second", "clips_per_second", "{:.2f}"),
+    ("media fetched per clip, kB", "kilobytes_per_clip", "{:,.0f}"),
+    ("requests per clip", "requests_per_clip", "{:.2f}"),
+    ("of these for media", "media_requests_per_clip", "{:.2f}"),
+    ("peak memory of all processes (PSS), MB", "peak_pss_mb", "{:.0f}"),
+    ("clips delivered, of those asked", "delivered", "{:.0f}"),
+    ("right to the millisecond", "exact", "{:.0f}"),
+)
+_NAMES: Final = (OURS, PACKAGE, PLAIN)
+
+Results = Mapping[str, Any]
+
+
+def replace_between_markers(path: Path, text: str) -> None:
+    """Put `text` between the markers in `path`; a file without them gets them at its end."""
+    old = path.read_text(encoding="utf-8") if path.exists() else "# Performance\n"
+    block = f"{BEGIN}\n{text.strip()}\n{END}"
+    before, found, rest = old.partition(BEGIN)
+    if found:
+        after = rest.partition(END)[2]
+        new = before + block + after
+    else:
+        new = f"{old.rstrip()}\n\n{block}\n"
+    path.write_text(new, encoding="utf-8")
+
+
+def render(results: Results) -> str:
+    """Everything between the markers."""
+    parts = [_about(results), _per_clip(results), _against(results), _where(results)]
+    return "\n\n".join(parts)
+
+
+def _about(results: Results) -> str:
+    machine = results["machine"]
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    load = results["load_before_runs"]
+    return (
+        f"Written by `{results['command']}`; all figures are in [{results['file']}](../{results['file']}). Machine: "
+        f"{machine['cpu']}, {machine['cores']} cores ({machine['cores_used']} used by the programs compared"
+        f"{', and by the stand-in' if machine['cores'] <= machine['cores_used'] else ''}), "
+        f"{machine['memory_gb']} GB, {machine['system']}; {versions}. Load average before the runs: "
+        f"{load['lowest']:.1f} to {load['highest']:.1f}"
+        + (" (others were at work: take the wall times with care).\n" if load["highest"] > 3.5 else ".\n")
+        + f"\nFixed mix of {results['clips']} clips: videos of 1, 3 and 10 minutes in equal parts, starts spread as in "
+        "AudioSet, the usual formats of YouTube (Opus in WebM is the best audio), FLAC at 48 kHz, audio only, our "
+        f"verification included; {results['jobs']} clips in flight. Medians of {results['runs']} runs, taken in turn."
+    )
+
+
+def _per_clip(results: Results) -> str:
+    mine = results["mix"][OURS]
+    floors = results["floors"]
+    small = results["starts"]
+    rows = [
+        (
+            "media fetched, kB",
+            f"{mine['kilobytes_per_clip']:.0f}",
+            f"floor {floors['kilobytes_per_clip']:.0f}: the encoded bytes of the clip",
+        ),
+        (
+            "CPU, ms",
+            f"{1000 * mine['cpu_seconds_per_clip']:.0f}",
+            f"floor {1000 * floors['cpu_seconds_per_clip']:.0f}: decoding 10 s of Opus "
+            f"({1000 * floors['decode_cpu_seconds']:.0f}) and encoding FLAC "
+            f"({1000 * floors['encode_cpu_seconds']:.0f})",
+        ),
+        ("requests for media", f"{mine['media_requests_per_clip']:.2f}", "at most 4, aim 2"),
+        (
+            "requests altogether",
+            f"{mine['requests_per_clip']:.2f}",
+            "one player request and the media; no page, no script",
+        ),
+        (
+            f"peak memory of a worker with {results['jobs']} threads, MB (PSS)",
+            f"{mine['peak_pss_mb']:.0f}",
+            "under 600",
+        ),
+        (
+            f"the same with {small['many_processes']} processes",
+            f"{small['many_processes_pss_mb']:.0f}",
+            "under 600",
+        ),
+        ("`audioset-batch -h`, s", f"{small['help_seconds']:.2f}", "under 0.3"),
+        ("start of a worker to its first request, s", f"{small['worker_seconds']:.2f}", "under 1.5"),
+    ]
+    lines = ["## Per clip", "", "| | measured | floor or target |", "|---|---:|---|"]
+    lines += [f"| {name} | {value} | {target} |" for name, value, target in rows]
+    lines += ["", _latency(results["latency"])]
+    return "\n".join(lines)
+
+
+def _latency(rows: Sequence[Mapping[str, Any]]) -> str:
+    delay = rows[0]["delay"]
+    lines = [
+        f"With {1000 * delay:.0f} ms before every answer the number of clips in flight limits the throughput, not the "
+        "CPU: the ceiling is threads / (requests per clip x latency).",
+        "",
+        "| | in flight | clips a second, once started | ceiling | of it | cores busy |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    lines += [
+        f"| {row['who']} | {row['jobs']} | {row['rate']:.2f} | {row['ceiling']:.2f} | "
+        f"{100 * row['rate'] / row['ceiling']:.0f} % | {row['cores_busy']:.2f} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def _against(results: Results) -> str:
+    mix = results["mix"]
+    names = [name for name in _NAMES if name in mix]
+    lines = [
+        "## Against other downloaders",
+        "",
+        f"| {results['clips']} clips, no latency | {' | '.join(names)} |",
+        f"|---|{'---:|' * len(names)}",
+    ]
+    for title, key, form in _ROWS:
+        values = [form.format(mix[name][key]) for name in names]
+        if key == "delivered":
+            values = [f"{value} of {mix[name]['asked']:.0f}" for value, name in zip(values, names, strict=True)]
+        lines.append(f"| {title} | {' | '.join(values)} |")
+    others = [name for name in names if name != OURS]
+    if not others:
+        return "\n".join(lines)
+    lines += [
+        "",
+        "How many times as much the others take, and how many times as fast this project is:",
+        "",
+        "| videos of | " + " | ".join(f"{name}: CPU | bytes | throughput" for name in others) + " |",
+        f"|---|{'---:|' * 3 * len(others)}",
+    ]
+    for title, row in [("the mix", mix), *((f"{int(k) // 60} min", v) for k, v in results["lengths"].items())]:
+        cells = []
+        for name in others:
+            factors = ratios(row, name)
+            cells += [f"{factors[key]:.1f}" for key in ("cpu", "bytes", "throughput")]
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def ratios(row: Mapping[str, Mapping[str, float]], name: str) -> dict[str, float]:
+    """What `name` takes as a multiple of what we take, and our throughput as a multiple of its."""
+    mine, other = row[OURS], row[name]
+    return {
+        "cpu": other["cpu_seconds_per_clip"] / mine["cpu_seconds_per_clip"],
+        "bytes": other["kilobytes_per_clip"] / mine["kilobytes_per_clip"],
+        "throughput": mine["clips_per_second"] / other["clips_per_second"],
+    }
+
+
+def _where(results: Results) -> str:
+    stages = results["stages"]
+    total = 1000 * results["mix"][OURS]["cpu_seconds_per_clip"]
+    lines = [
+        "## Where the time of one clip goes",
+        "",
+        f"The worker's own functions under a clock, one thread; the last rows are the rest of the "
+        f"{total:.0f} ms that a clip of the mix takes in the real command.",
+        "",
+        "| stage | CPU, ms | wall, ms | of the CPU |",
+        "|---|---:|---:|---:|",
+    ]
+    known = 0.0
+    for name in ORDER:
+        cpu, wall = stages[name]["cpu_ms"], stages[name]["wall_ms"]
+        known += cpu
+        lines.append(f"| {name} | {cpu:.1f} | {wall:.1f} | {100 * cpu / total:.0f} % |")
+    start = 1000 * results["starts"]["cpu_seconds"] / results["clips"]
+    rest = total - known - start
+    lines.append(f"| start-up, shared by {results['clips']} clips | {start:.1f} | | {100 * start / total:.0f} % |")
+    lines.append(f"| coordination, waiting threads, other | {rest:.1f} | | {100 * rest / total:.0f} % |")
+    return "\n".join(lines)
