@@ -104,20 +104,21 @@ def _root(args: argparse.Namespace) -> Path:
 def _embed(args: argparse.Namespace, root: Path, clips: list[Clip], shard: ShardOf, stopping: list[int]) -> int:
     from audioset_batch.errors import Interrupted
     from audioset_batch.vggish.job import run_job
-    from audioset_batch.vggish.store import ShardStore
+    from audioset_batch.vggish.store import ShardStore, hold_shard
 
     progress = _Progress()
-    engine = _engine(args)
     out = args.out.expanduser().resolve() if args.out else root / "embeddings"
-    store = ShardStore(out, shard, args.format, engine.provenance(), overwrite=args.overwrite)
     threads = args.threads or _cpus()
-    try:
-        result = run_job(clips, engine, store, threads=threads, stop=lambda: bool(stopping), progress=progress)
-    except Interrupted:
-        # A job that gets nothing done before its time limit would go round for ever.
-        if progress.any:
-            _requeue()
-        raise
+    with hold_shard(out, shard) as lease:
+        engine = _engine(args)
+        store = ShardStore(out, shard, args.format, engine.provenance(), overwrite=args.overwrite, check=lease.check)
+        try:
+            result = run_job(clips, engine, store, threads=threads, stop=lambda: bool(stopping), progress=progress)
+        except Interrupted:
+            # A job that gets nothing done before its time limit would go round for ever.
+            if progress.any:
+                _requeue()
+            raise
     _print_result(result, store.sidecar)
     return 1 if result.damaged else 0
 

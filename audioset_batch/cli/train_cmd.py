@@ -97,7 +97,7 @@ def _register_train(commands: argparse._SubParsersAction[argparse.ArgumentParser
     _add(parser, "weights", Path, "vgg16: weights without top (.h5); never downloaded (default: random)")
     _add_boolean(parser, "start_new_model", "discard the model that is in train_dir", default=False)
     _add_boolean(parser, "tensorboard", "write an event file for TensorBoard too", default=False)
-    _add_boolean(parser, "mmap", "leave packed .npy embeddings on disk", default=False)
+    _add_reading(parser)
     _add(parser, "num_gpu", int, "0: use the CPU; 1: the first GPU if there is one (1)", default=1)
     _add(parser, "num_readers", int, "accepted, without effect: data is read once, into memory")
     _add_boolean(parser, "segment_labels", "refused: AudioSet has no labels by second", default=False)
@@ -147,7 +147,12 @@ def _add_common(parser: argparse.ArgumentParser, batch_size: int) -> None:
     _add(parser, "top_k", int, "classes per clip (20)", 20)
     _add(parser, "batch_size", int, f"clips at a time ({batch_size})", batch_size)
     _add(parser, "num_gpu", int, "0: use the CPU (1)", 1)
+    _add_reading(parser)
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
     _add_boolean(parser, "mmap", "leave packed .npy embeddings on disk", default=False)
+    _add_boolean(parser, "skip_bad", "report damaged TFRecords and go on (else stop)", default=False)
 
 
 def _add_sounds(parser: argparse.ArgumentParser, split: str) -> None:
@@ -300,6 +305,7 @@ def _data(
         subsets=subsets or args.subsets,
         split=split or args.split,
         mmap=args.mmap,
+        skip_bad=args.skip_bad,
         class_labels_csv=class_labels_csv,
     )
 

@@ -14,8 +14,9 @@ from audioset_batch.errors import InputRefused
 from audioset_batch.features.arrays import FeatureSet, dequantize
 from audioset_batch.features.batch import RecordBatch
 from audioset_batch.features.csvs import LabelTable, SegmentId
-from audioset_batch.features.packed import is_packed, iter_packed
-from audioset_batch.features.reading import find_packed, iter_batches, read_split
+from audioset_batch.features.packed import iter_packed
+from audioset_batch.features.packed_files import packed_at
+from audioset_batch.features.reading import iter_batches, read_split
 from audioset_batch.features.tfrecord import OnBad, raise_damage
 
 QUANTILES: Final = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -97,11 +98,7 @@ def _keys(video_ids: npt.NDArray[np.str_], start: npt.NDArray[np.float32]) -> It
 
 def _released_batches(source: Path, split: str | None, classes: int, on_bad: OnBad) -> Iterator[RecordBatch]:
     splits = (split,) if split else None
-    packed = [source] if is_packed(source) else []
-    if not packed and source.is_dir():
-        names = splits or sorted(path.stem for path in source.iterdir())
-        packed = [path for name in dict.fromkeys(names) if (path := find_packed(source, name))]
-    if packed:
+    if packed := packed_at(source, split):
         for path in packed:
             yield from iter_packed(path)
         return

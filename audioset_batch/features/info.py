@@ -15,8 +15,9 @@ from audioset_batch.features.arrays import CLASSES, MAX_FRAMES
 from audioset_batch.features.batch import RecordBatch
 from audioset_batch.features.csvs import LabelTable, SegmentId, SegmentsCsv, read_segments_csv, segments_csv_path
 from audioset_batch.features.packed import is_packed, iter_packed
-from audioset_batch.features.reading import find_packed, iter_batches
-from audioset_batch.features.shards import SPLITS, Progress
+from audioset_batch.features.packed_files import packed_at, packed_splits
+from audioset_batch.features.reading import iter_batches
+from audioset_batch.features.shards import Progress
 from audioset_batch.features.tfrecord import OnBad, raise_damage
 
 
@@ -103,12 +104,14 @@ def count_features(
 def _batches(
     source: Path, classes: int, frames: int, on_bad: OnBad, progress: Progress | None
 ) -> Iterator[tuple[str, RecordBatch]]:
-    packed = {split: path for split in SPLITS if (path := find_packed(source, split))}
-    if is_packed(source):
-        packed = {source.stem: source}
-    for split, path in packed.items():
-        for batch in iter_packed(path):
-            yield split, batch
+    if source.is_dir() and not is_packed(source):
+        packed = packed_splits(source)
+    else:
+        packed = {source.stem: files} if (files := packed_at(source)) else {}
+    for split, paths in packed.items():
+        for path in paths:
+            for batch in iter_packed(path):
+                yield split, batch
     if not packed:
         yield from iter_batches(source, None, frames=frames, classes=classes, on_bad=on_bad, progress=progress)
 

@@ -34,6 +34,17 @@ def is_packed(path: Path) -> bool:
     return path.suffix == ".parquet" or (path / NPY_META).is_file()
 
 
+def is_features_parquet(path: Path) -> bool:
+    """True for a Parquet file of features; others have other columns."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return METADATA_KEY in (pq.read_schema(path).metadata or {})
+    except (pa.ArrowException, OSError):
+        return False
+
+
 def iter_packed(path: Path) -> Iterator[RecordBatch]:
     """The batches of a packed file or folder, a few thousand rows at a time.
 
@@ -80,15 +91,23 @@ def _iter_parquet(path: Path) -> Iterator[RecordBatch]:
 
 
 def packed_size(path: Path) -> tuple[int, int, int]:
-    """(rows, frames, classes) of a packed file or folder, from its metadata."""
-    if path.suffix == ".parquet":
-        import pyarrow.parquet as pq
+    """(rows, frames, classes) of a packed file or folder, from its metadata.
 
-        file = pq.ParquetFile(path)
-        meta = json.loads((file.schema_arrow.metadata or {}).get(METADATA_KEY, b"{}"))
-        return file.metadata.num_rows, meta.get("frames", MAX_FRAMES), meta.get("classes", CLASSES)
-    meta = json.loads((path / NPY_META).read_text())
-    return meta["rows"], meta["frames"], meta["classes"]
+    Raises:
+        InputRefused: It cannot be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        if path.suffix == ".parquet":
+            file = pq.ParquetFile(path)
+            meta = json.loads((file.schema_arrow.metadata or {}).get(METADATA_KEY, b"{}"))
+            return file.metadata.num_rows, meta.get("frames", MAX_FRAMES), meta.get("classes", CLASSES)
+        meta = json.loads((path / NPY_META).read_text())
+        return meta["rows"], meta["frames"], meta["classes"]
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        raise InputRefused(f"{path}: cannot be read as packed features: {error}") from error
 
 
 def read_npy(folder: Path, mmap: bool = False) -> FeatureSet:

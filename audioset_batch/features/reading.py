@@ -13,7 +13,8 @@ from audioset_batch.errors import InputRefused
 from audioset_batch.features.arrays import CLASSES, MAX_FRAMES, FeatureSet
 from audioset_batch.features.batch import RecordBatch, join_batches
 from audioset_batch.features.fastpath import BatchParser, Payload
-from audioset_batch.features.packed import is_packed, iter_packed, packed_size, read_npy
+from audioset_batch.features.packed import iter_packed, packed_size, read_npy
+from audioset_batch.features.packed_files import packed_at
 from audioset_batch.features.sequence import Record, parse_record
 from audioset_batch.features.shards import Progress, iter_shards
 from audioset_batch.features.tfrecord import Damage, OnBad, Readable, iter_payloads, raise_damage
@@ -39,9 +40,10 @@ def iter_records(source: Path | str | Readable, on_bad: OnBad = raise_damage) ->
         yield from _records_of(source, getattr(source, "name", "stream"), on_bad)
         return
     path = Path(source)
-    if is_packed(path):
-        for batch in iter_packed(path):
-            yield from batch.records()
+    if packed := packed_at(path):
+        for file in packed:
+            for batch in iter_packed(file):
+                yield from batch.records()
         return
     for shard in iter_shards(path, None, on_bad):
         yield from _records_of(shard.stream, shard.source, on_bad)
@@ -96,14 +98,6 @@ def iter_batches(
         yield split, parser.parse(payloads)
 
 
-def find_packed(folder: Path, split: str) -> Path | None:
-    """The packed form of `split` in an output folder of `features convert`, or None."""
-    for path in (folder / f"{split}.parquet", folder / split):
-        if is_packed(path) and path.exists():
-            return path
-    return None
-
-
 def read_split(
     source: Path | str,
     split: str | None = None,
@@ -116,42 +110,46 @@ def read_split(
     """One split in memory: embeddings uint8 (N, 10, 128), lengths, labels bool (N, K), video_ids, start, end.
 
     Args:
-        source: What `features convert` or `embed` wrote (a Parquet file, a folder of arrays, or the folder
-            above), or TFRecords as `iter_shards` takes them. Packed forms are much faster.
+        source: What `features convert` or `embed` wrote (a Parquet file, a folder of arrays, the folder above, or
+            `FOLDER/SPLIT` for any of these), or TFRecords as `iter_shards` takes them. Packed forms are much faster.
+            Shards of `embed` are joined, in their order.
         split: `eval`, `bal_train` or `unbal_train`; None takes everything there is.
         classes: K; None takes the packed file's own number, or 527.
-        frames: Rows per record of TFRecords; packed files know theirs.
+        frames: Rows per record of TFRecords; packed files know theirs, and joined ones get the most of any.
         mmap: Leave the embeddings of a folder of arrays on disk until they are used.
         on_bad: Called for each damaged record, which is then left out.
 
     Raises:
         DamagedRecord: From the default `on_bad`.
-        InputRefused: No such features there.
+        InputRefused: No such features there, or some shards are missing.
     """
     path = Path(source)
-    packed = path if is_packed(path) else find_packed(path, split) if split else None
-    if packed is None:
+    packed = packed_at(path, split)
+    if not packed:
         splits = (split,) if split else None
         number = CLASSES if classes is None else classes
         batches = iter_batches(path, splits, frames=frames, classes=number, on_bad=on_bad)
         return join_batches((batch for _, batch in batches), number, frames)
-    if not packed.exists():
-        raise InputRefused(f"{packed}: no such file; `audioset-batch features convert` writes it")
-    if packed.is_dir():
-        return read_npy(packed, mmap)
-    return _read_parquet(packed, classes)
+    for file in packed:
+        if not file.exists():
+            raise InputRefused(f"{file}: no such file; `features convert` and `embed` write such files")
+    if len(packed) == 1 and packed[0].is_dir():
+        return read_npy(packed[0], mmap)
+    return _read_packed(packed, classes)
 
 
-def _read_parquet(path: Path, classes: int | None) -> FeatureSet:
+def _read_packed(paths: list[Path], classes: int | None) -> FeatureSet:
     """Filled in place: at no time is anything of size N in memory twice."""
-    batches = iter_packed(path)
+    batches = (batch for path in paths for batch in iter_packed(path))
     first = next(batches, None)
-    rows, frames, recorded = packed_size(path)
-    number = recorded if classes is None else classes
+    sizes = [packed_size(path) for path in paths]
+    rows = sum(size[0] for size in sizes)
+    frames = max(size[1] for size in sizes)
+    number = max(size[2] for size in sizes) if classes is None else classes
     if first is None:
         return join_batches([], number, frames)
     features = FeatureSet(
-        embeddings=np.empty((rows, *first.embeddings.shape[1:]), np.uint8),
+        embeddings=np.zeros((rows, frames, first.embeddings.shape[2]), np.uint8),
         lengths=np.empty(rows, np.int64),
         labels=np.zeros((rows, number), np.bool_),
         video_ids=np.empty(rows, f"<U{max(11, first.video_ids.dtype.itemsize // 4)}"),
@@ -162,7 +160,7 @@ def _read_parquet(path: Path, classes: int | None) -> FeatureSet:
     batch: RecordBatch | None = first
     while batch is not None:
         here = slice(position, position + len(batch))
-        features.embeddings[here] = batch.embeddings
+        features.embeddings[here, : batch.embeddings.shape[1]] = batch.embeddings
         features.lengths[here] = batch.lengths
         features.labels[here] = batch.dense_labels(number)
         features.video_ids[here] = batch.video_ids

@@ -57,15 +57,17 @@ class EmbeddingExamples:
 
     def __init__(self, parts: Sequence[FeatureSet], options: ModelOptions) -> None:
         for part in parts:
-            found = (*part.embeddings.shape[1:], part.labels.shape[1])
+            # A set with narrower or wider room for rows will do as long as the clips fit.
+            found = (int(part.lengths.max(initial=0)), part.embeddings.shape[2], part.labels.shape[1])
             expected = (options.max_frames, options.feature_sizes, options.num_classes)
-            if found != expected:
+            if found[0] > expected[0] or found[1:] != expected[1:]:
                 raise InputRefused(
-                    f"expected features of {expected[0]} rows x {expected[1]} and {expected[2]} classes as the model "
-                    f"has them, got {found[0]} x {found[1]} and {found[2]}; see --max_frames and --num_classes"
+                    f"expected features of up to {expected[0]} rows x {expected[1]} and {expected[2]} classes as the "
+                    f"model has them, got {found[0]} x {found[1]} and {found[2]}; see --max_frames and --num_classes"
                 )
         # Not the parts themselves: they would keep a second copy of the labels alive.
         self._embeddings = tuple(part.embeddings for part in parts)
+        self._shape = (options.max_frames, options.feature_sizes)
         self._starts = np.cumsum([0, *(len(part) for part in parts)])
         # For the unbalanced set the labels are a gigabyte.
         self.labels = parts[0].labels if len(parts) == 1 else np.concatenate([part.labels for part in parts])
@@ -79,12 +81,13 @@ class EmbeddingExamples:
 
     def inputs(self, rows: Rows) -> Inputs:
         """`frames` float32 (n, frames, 128), zero from `num_frames` float32 (n,) on."""
-        quantized = np.empty((len(rows), *self._embeddings[0].shape[1:]), np.uint8)
+        quantized = np.zeros((len(rows), *self._shape), np.uint8)
         home = np.searchsorted(self._starts, rows, side="right") - 1
         for number, embeddings in enumerate(self._embeddings):
             here = np.flatnonzero(home == number)
             if here.size:
-                quantized[here] = embeddings[rows[here] - self._starts[number]]
+                found = embeddings[rows[here] - self._starts[number]][:, : self._shape[0]]
+                quantized[here, : found.shape[1]] = found
         lengths = self._lengths[rows]
         frames = self._table[quantized]
         frames[np.arange(frames.shape[1]) >= lengths[:, None]] = 0.0

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from audioset_batch.errors import UsageError
+from audioset_batch.features.tfrecord import Damage, raise_damage
 from audioset_batch.training.checkpoint import BEST, FOLDER, Progress, chosen_checkpoint, load_checkpoint
 from audioset_batch.training.evaluation import (
     ClassName,
@@ -44,6 +45,7 @@ class DataOptions:
         split: Folder of the classes' folders, where there is no manifest.
         mmap: Leave packed embeddings on disk.
         class_labels_csv: Names of the classes, if wanted.
+        skip_bad: Leave damaged TFRecords out, and say so, instead of stopping.
     """
 
     pattern: str = ""
@@ -52,6 +54,7 @@ class DataOptions:
     split: str = "train"
     mmap: bool = False
     class_labels_csv: Path | None = None
+    skip_bad: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +226,17 @@ def load_examples(data: DataOptions, options: ModelOptions, train_dir: Path, not
 
     if not data.pattern:
         raise UsageError(f"{options.model} needs embeddings: give a data pattern (TFRecords or packed features)")
-    features = read_features(data.pattern, options.num_classes, options.max_frames, mmap=data.mmap)
+
+    def skip(damage: Damage) -> None:
+        notify(f"skipped: {damage}")
+
+    features = read_features(
+        data.pattern,
+        options.num_classes,
+        options.max_frames,
+        mmap=data.mmap,
+        on_bad=skip if data.skip_bad else raise_damage,
+    )
     return EmbeddingExamples(features, options)
 
 

@@ -11,6 +11,7 @@ from audioset_batch.errors import InputRefused, UsageError
 from audioset_batch.features.arrays import CLASSES, MAX_FRAMES, FeatureSet
 from audioset_batch.features.batch import RecordBatch, join_batches
 from audioset_batch.features.packed import is_packed, packed_size
+from audioset_batch.features.packed_files import packed_at
 from audioset_batch.features.reading import iter_batches, read_split
 from audioset_batch.features.tfrecord import OnBad, raise_damage
 
@@ -20,15 +21,20 @@ _GLOB_CHARACTERS: Final = frozenset("*?[")
 def expand_pattern(pattern: str) -> list[Path]:
     """Existing files and folders that a comma-separated list of paths and globs means, each once, in order.
 
+    `FOLDER/SPLIT` and FOLDER mean what is packed there: the split's Parquet file, or all its shards.
+
     Raises:
         UsageError: The pattern is empty, or a part of it matches nothing.
+        InputRefused: Some shards are missing.
     """
     found: dict[Path, None] = {}
     for part in (piece.strip() for piece in pattern.split(",")):
         if not part:
             continue
         literal = Path(part).expanduser()
-        matches = [literal] if literal.exists() else []
+        matches = packed_at(literal) if not _GLOB_CHARACTERS & set(part) else []
+        if literal.exists() and not matches:
+            matches = [literal]
         if not matches and _GLOB_CHARACTERS & set(part):
             matches = [Path(name) for name in sorted(glob.glob(str(literal)))]  # noqa: PTH207 - takes absolute globs
         if not matches:

@@ -5,6 +5,7 @@
     OUT/<split>.<KKKK>-of-<NNNN>.parquet
     OUT/embed.<KKKK>-of-<NNNN>.json              how they were made, counts, what was left out
     OUT/.parts/<KKKK>-of-<NNNN>/                 finished parts; gone when the shard is
+    OUT/.leases/embed.<KKKK>-of-<NNNN>.lease     who is at it
 
 A file under its final name is whole. Parts are TFRecords, so a torn one would be noticed by its checksums.
 """
@@ -15,11 +16,13 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from audioset_batch.adapters.lease import Holder, Lease
+from audioset_batch.adapters.slurm import JobIdentity
 from audioset_batch.errors import InputRefused, StorageUnusable, UsageError
 from audioset_batch.features.arrays import CLASSES, MAX_FRAMES
 from audioset_batch.features.batch import batch_of_records
@@ -34,7 +37,20 @@ Key = tuple[str, int, int | None]
 _PART_SUFFIX: Final = ".part"
 _PARQUET_ROWS: Final = 4096
 _PARQUET_FRAMES: Final = 255
+_LEASE_SECONDS: Final = 120.0
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE})
+
+
+def hold_shard(out: Path, shard: ShardOf) -> Lease:
+    """The lease without which nobody may write the files of `shard` in `out`; a context manager.
+
+    Raises:
+        ShardHeld: another process, of any host, is embedding this shard.
+        StorageUnusable: `out` cannot be written.
+    """
+    job = JobIdentity.from_environment()
+    holder = Holder.current(job.job_id, job.restart_count)
+    return Lease.acquire(out / ".leases" / f"embed.{shard}.lease", holder, _LEASE_SECONDS)
 
 
 class ShardStore:
@@ -46,19 +62,29 @@ class ShardStore:
         kind: Format of the final files.
         provenance: How the embeddings are made; a shard is only continued with the same.
         overwrite: Forget what an earlier run of this shard wrote.
+        check: Called before anything is published or removed: `hold_shard(...).check`.
 
     Raises:
+        ShardHeld: from `check`; by `write_part` and `finish` too.
         UsageError: the folder holds embeddings made otherwise, or cut into another number of shards.
         StorageUnusable: the disk is full or cannot be written.
     """
 
     def __init__(
-        self, out: Path, shard: ShardOf, kind: Format, provenance: dict[str, Any], *, overwrite: bool = False
+        self,
+        out: Path,
+        shard: ShardOf,
+        kind: Format,
+        provenance: dict[str, Any],
+        *,
+        overwrite: bool = False,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._out = out
         self._shard = shard
         self._kind = kind
         self._provenance = provenance
+        self._check = check
         self._parts = out / ".parts" / str(shard)
         self.sidecar = out / f"embed.{shard}.json"
         with _storage(out):
@@ -107,6 +133,7 @@ class ShardStore:
                 if target.exists():
                     written.append(target)
             self._write_json(self.sidecar, {**self._provenance, "format": self._kind, **summary})
+            self._check()
             shutil.rmtree(self._parts)
         return written
 
@@ -132,6 +159,7 @@ class ShardStore:
                     writer.write(batch_of_records(waiting, frames))
                     waiting.clear()
             writer.write(batch_of_records(waiting, frames))
+            self._check()
             writer.commit()
 
     def _stored(self, split: str) -> Iterator[Record]:
@@ -160,6 +188,7 @@ class ShardStore:
                     writer.write(serialize_record(record))
                 stream.flush()
                 os.fsync(stream.fileno())
+            self._check()
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
@@ -167,9 +196,11 @@ class ShardStore:
     def _write_json(self, target: Path, content: dict[str, Any]) -> None:
         temporary = target.with_name(f".{target.name}.{os.uname().nodename}.{os.getpid()}.tmp")
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        self._check()
         temporary.replace(target)
 
     def _forget(self) -> None:
+        self._check()
         shutil.rmtree(self._parts, ignore_errors=True)
         pattern = f"*/{self._shard}.tfrecord" if self._kind == "tfrecord" else f"*.{self._shard}.parquet"
         for path in self._out.glob(pattern):

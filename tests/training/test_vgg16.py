@@ -137,6 +137,7 @@ def test_only_the_head_then_block5_is_trained_and_weights_come_from_a_file(tmp_p
         load_base_weights(model, tmp_path / "nowhere.h5")
 
 
+@pytest.mark.slow
 def test_it_learns_eight_classes_of_sounds_from_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_sounds(tmp_path / "data" / "train", 12, seed=1)
     write_sounds(tmp_path / "data" / "eval", 4, seed=2)

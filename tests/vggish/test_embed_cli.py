@@ -16,6 +16,8 @@ import soundfile
 
 from audioset_batch.cli import embed_cmd
 from audioset_batch.errors import StopRun, UsageError
+from audioset_batch.vggish.inputs import ShardOf
+from audioset_batch.vggish.store import hold_shard
 
 COMMAND = [
     sys.executable,
@@ -131,3 +133,10 @@ def test_signal_gives_75_and_the_next_run_goes_on(tmp_path: Path, number: int):
 
 def test_usage_error_is_a_stop_run():
     assert issubclass(UsageError, StopRun)
+
+
+def test_a_shard_that_is_being_made_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    soundfile.write(tmp_path / "a.wav", np.zeros(16000), 16000)
+    with hold_shard(tmp_path / "embeddings", ShardOf()):
+        assert call("embed", str(tmp_path), "--random-weights", "1") == 75
+    assert "is being worked on by" in capsys.readouterr().err

@@ -90,7 +90,16 @@ def by_id(folder: Path) -> dict[str, Record]:
 
 
 @pytest.mark.parametrize("tar", [False, True], ids=["files", "tars"])
-def test_manifest_to_released_format(tmp_path: Path, engine: Engine, tar: bool):
+def test_manifest_to_released_format(tmp_path: Path, light_engine: Engine, tar: bool):
+    check_released_format(tmp_path, light_engine, tar)
+
+
+@pytest.mark.slow
+def test_the_whole_network_to_released_format(tmp_path: Path, engine: Engine):
+    check_released_format(tmp_path, engine, tar=False)
+
+
+def check_released_format(tmp_path: Path, engine: Engine, tar: bool) -> None:
     root = manifest_tree(tmp_path / "data dir", 7, tar=tar)
     result = embed(engine, root, root / "embeddings")
     assert (result.planned, result.embedded, result.damaged, result.problems) == (5, 5, 0, [])
@@ -117,10 +126,10 @@ def test_manifest_to_released_format(tmp_path: Path, engine: Engine, tar: bool):
     assert not any((root / "embeddings/.parts").iterdir())
 
 
-def test_parquet_is_what_features_convert_writes(tmp_path: Path, engine: Engine):
+def test_parquet_is_what_features_convert_writes(tmp_path: Path, light_engine: Engine):
     root = manifest_tree(tmp_path / "d", 7)
-    embed(engine, root, tmp_path / "records")
-    embed(engine, root, tmp_path / "packed", kind="parquet")
+    embed(light_engine, root, tmp_path / "records")
+    embed(light_engine, root, tmp_path / "packed", kind="parquet")
     for split in ("eval", "bal_train"):
         records, packed = read_split(tmp_path / "records", split), read_split(tmp_path / "packed", split)
         np.testing.assert_array_equal(packed.video_ids, records.video_ids)
@@ -128,13 +137,13 @@ def test_parquet_is_what_features_convert_writes(tmp_path: Path, engine: Engine)
         np.testing.assert_array_equal(packed.labels, records.labels)
 
 
-def test_shards_are_disjoint_and_complete(tmp_path: Path, engine: Engine):
+def test_shards_are_disjoint_and_complete(tmp_path: Path, light_engine: Engine):
     root = manifest_tree(tmp_path / "d", 13)
-    total = sum(embed(engine, root, tmp_path / "o", ShardOf(k, 3)).embedded for k in (1, 2, 3))
+    total = sum(embed(light_engine, root, tmp_path / "o", ShardOf(k, 3)).embedded for k in (1, 2, 3))
     assert total == 9 == len(by_id(tmp_path / "o"))
 
 
-def test_interruption_keeps_what_is_done(tmp_path: Path, engine: Engine):
+def test_interruption_keeps_what_is_done(tmp_path: Path, light_engine: Engine):
     for i in range(12):
         soundfile.write(tmp_path / f"{i:02d}.wav", sound(i, 4.0), 16000)
     out = tmp_path / "out"
@@ -146,23 +155,23 @@ def test_interruption_keeps_what_is_done(tmp_path: Path, engine: Engine):
         return calls > 2
 
     with pytest.raises(Interrupted, match="run the same command again"):
-        embed(engine, tmp_path, out, stop=stop, part_clips=1)
+        embed(light_engine, tmp_path, out, stop=stop, part_clips=1)
     assert not list(out.rglob("*.tfrecord")), "nothing is published before it is whole"
-    again = embed(engine, tmp_path, out)
+    again = embed(light_engine, tmp_path, out)
     assert again.resumed > 0 and again.embedded > 0 and again.resumed + again.embedded == 12
     uninterrupted = tmp_path / "other"
-    embed(engine, tmp_path, uninterrupted)
+    embed(light_engine, tmp_path, uninterrupted)
     assert {k: v.embedding.tolist() for k, v in by_id(out).items()}.keys() == by_id(uninterrupted).keys()
     for name, record in by_id(uninterrupted).items():
         assert np.abs(by_id(out)[name].embedding.astype(int) - record.embedding).max() <= 1
 
 
-def test_new_clips_join_a_finished_shard(tmp_path: Path, engine: Engine):
+def test_new_clips_join_a_finished_shard(tmp_path: Path, light_engine: Engine):
     soundfile.write(tmp_path / "a.wav", sound(1), 16000)
-    embed(engine, tmp_path, tmp_path / "out")
+    embed(light_engine, tmp_path, tmp_path / "out")
     before = by_id(tmp_path / "out")["a"]
     soundfile.write(tmp_path / "b.wav", sound(2), 16000)
-    result = embed(engine, tmp_path, tmp_path / "out")
+    result = embed(light_engine, tmp_path, tmp_path / "out")
     assert (result.resumed, result.embedded) == (1, 1)
     after = by_id(tmp_path / "out")
     assert sorted(after) == ["a", "b"]
@@ -170,26 +179,26 @@ def test_new_clips_join_a_finished_shard(tmp_path: Path, engine: Engine):
     assert (after["b"].start, after["b"].end) == (0.0, 2.0)
 
 
-def test_torn_part_is_noticed(tmp_path: Path, engine: Engine):
+def test_torn_part_is_noticed(tmp_path: Path, light_engine: Engine):
     soundfile.write(tmp_path / "a.wav", sound(1), 16000)
     out = tmp_path / "out"
-    store = ShardStore(out, ShardOf(), "tfrecord", engine.provenance())
+    store = ShardStore(out, ShardOf(), "tfrecord", light_engine.provenance())
     store.write_part("audio", [Record("a", 0.0, 2.0, (), np.zeros((2, 128), np.uint8))])
     part = next(out.rglob("*.part"))
     part.write_bytes(part.read_bytes()[:-3])
     with pytest.raises(InputRefused, match=str(part)):
-        embed(engine, tmp_path, out)
+        embed(light_engine, tmp_path, out)
 
 
-def test_other_weights_or_another_count_are_refused(tmp_path: Path, engine: Engine):
+def test_other_weights_or_another_count_are_refused(tmp_path: Path, light_engine: Engine):
     soundfile.write(tmp_path / "a.wav", sound(1), 16000)
     out = tmp_path / "out"
-    embed(engine, tmp_path, out)
-    other = engine.provenance() | {"weights_sha256": "0" * 64}
+    embed(light_engine, tmp_path, out)
+    other = light_engine.provenance() | {"weights_sha256": "0" * 64}
     with pytest.raises(UsageError, match="weights_sha256 was"):
         ShardStore(out, ShardOf(), "tfrecord", other)
     with pytest.raises(UsageError, match="another number of shards"):
-        ShardStore(out, ShardOf(1, 2), "tfrecord", engine.provenance())
+        ShardStore(out, ShardOf(1, 2), "tfrecord", light_engine.provenance())
     ShardStore(out, ShardOf(), "tfrecord", other, overwrite=True)
     assert not list(out.rglob("*.tfrecord"))
 
