@@ -21,6 +21,7 @@ COMMAND_MODULES = (
     "report_cmd",
     "retry_cmd",
     "adopt_cmd",
+    "export_cmd",
     "features_cmd",
     "embed_cmd",
     "train_cmd",

@@ -8,9 +8,9 @@ The manifest is the truth: a sample that no row points at (a retry came after it
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Final, Literal
 
 from audioset_batch.errors import InputRefused
@@ -82,27 +82,45 @@ def read_clip(data_dir: Path, row: Mapping[str, Any], kind: Literal["audio", "vi
         ) from error
 
 
+def read_files(data_dir: Path, row: Mapping[str, Any]) -> list[tuple[str, bytes]]:
+    """(ending, bytes) of the files of a clip: its audio, and its video if it has one. As `read_clip`."""
+    if not in_tar(row):
+        paths = [("audio", _text(row, "audio_path")), ("video", _text(row, "video_path"))]
+        return [
+            (PurePosixPath(path).suffix[1:].lower(), read_clip(data_dir, row, "audio" if kind == "audio" else "video"))
+            for kind, path in paths
+            if path
+        ]
+    return _members(data_dir, row, (*AUDIO_ENDINGS, *VIDEO_ENDINGS))
+
+
 def _from_tar(data_dir: Path, row: Mapping[str, Any], kind: str) -> bytes:
+    for _, content in _members(data_dir, row, _ENDINGS[kind]):
+        return content
+    raise InputRefused(
+        f"{data_dir / _text(row, 'tar')}: expected {kind} of {row_stem(row)} in the sample at byte {row['offset']}, "
+        "found none; `audioset-batch retry` fetches it again"
+    )
+
+
+def _members(data_dir: Path, row: Mapping[str, Any], endings: Sequence[str]) -> list[tuple[str, bytes]]:
     stem = row_stem(row)
     path = data_dir / _text(row, "tar")
     offset = row.get("offset")
     if offset is None or offset != offset:  # pandas has NaN for null
         raise InputRefused(f"{stem}: its row names {path} without an offset")
+    found = []
     try:
         with open_tar(path) as file:
             for member in sample_members(file, int(offset), stem):
-                if member.ending in _ENDINGS[kind]:
+                if member.ending in endings:
                     file.seek(member.begin)
-                    content = file.read(member.size)
-                    if len(content) == member.size:
-                        return content
-                    break
+                    found.append((member.ending, file.read(member.size)))
+                    if len(found[-1][1]) != member.size:
+                        raise InputRefused(f"{path}: ends within the sample {stem} at byte {int(offset)}")
     except OSError as error:
         raise InputRefused(f"{path}: {error.strerror}, though the manifest has {stem} there") from error
-    raise InputRefused(
-        f"{path}: expected {kind} of {stem} in the sample at byte {int(offset)}, found none; "
-        "`audioset-batch retry` fetches it again"
-    )
+    return found
 
 
 def _text(row: Mapping[str, Any], name: str) -> str:

@@ -146,13 +146,18 @@ def replay(path: Path, on_problem: Callable[[LineProblem], None] = warn_of_probl
 
 def replay_rows(rows: Iterable[dict[str, Any]]) -> dict[SegmentKey, Outcome]:
     """`replay` for rows that were read already, in the order of writing."""
+    return {key: _outcome(row) for key, row in latest_rows(rows).items()}
+
+
+def latest_rows(rows: Iterable[dict[str, Any]]) -> dict[SegmentKey, dict[str, Any]]:
+    """The whole row that counts of each segment, in the order in which segments came up first. As `replay`."""
     latest: dict[SegmentKey, dict[str, Any]] = {}
     for row in rows:
         key = row_key(row)
         known = latest.get(key)
         if known is None or known["status"] != "ok" or row["status"] == "ok" or is_reset(row):
             latest[key] = row
-    return {key: _outcome(row) for key, row in latest.items()}
+    return latest
 
 
 def is_reset(row: dict[str, Any]) -> bool:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,23 @@ def clip_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def make_project(tmp_path: Path, clip_cache: Path) -> Iterator[Callable[..., Project]]:
     """`make_project(segments, layout=..., shards=..., sections of the config)`: split already."""
+    with _maker(tmp_path, clip_cache) as make:
+        yield make
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, clip_cache: Path) -> Iterator[Project]:
+    """Two shards of 16 segments with video, done, in tars, merged. Tests leave it as it is."""
+    with _maker(tmp_path_factory.mktemp("finished"), clip_cache) as make:
+        project = make(16, shards=2, video={"mode": "bestvideo", "preset": "ultrafast"})
+        for task in (1, 2):
+            project.worker(task)
+        project.merge()
+        yield project
+
+
+@contextmanager
+def _maker(folder: Path, clip_cache: Path) -> Iterator[Callable[..., Project]]:
     with ExitStack() as running:
 
         def make(
@@ -34,7 +51,7 @@ def make_project(tmp_path: Path, clip_cache: Path) -> Iterator[Callable[..., Pro
                 unavailable_share=0.1,
                 outcomes=(Outcome.REMOVED, Outcome.PRIVATE),
                 seconds=(60.0,),
-                itags=(140, 251, *((136,) if "video" in sections else ())),
+                itags=(140, 251, *((134,) if "video" in sections else ())),
             )
             youtube = running.enter_context(Standin(catalog, clip_cache))
             youtube.prepare()
@@ -46,7 +63,7 @@ def make_project(tmp_path: Path, clip_cache: Path) -> Iterator[Callable[..., Pro
                 "output": {"layout": layout, "tar_bytes": 1_000_000},
                 **sections,
             }
-            project = Project(tmp_path, {"eval_segments": rows}, youtube, settings)
+            project = Project(folder, {"eval_segments": rows}, youtube, settings)
             project.prep(shards)
             return project
 

@@ -1,0 +1,8 @@
+"""A finished data directory in another form: the other layout, Parquet with the audio in it, a list of what is gone."""
+
+from audioset_batch.export.layouts import export_layout
+from audioset_batch.export.parquet import export_parquet
+from audioset_batch.export.source import ExportReport
+from audioset_batch.export.unavailable import export_unavailable
+
+__all__ = ["ExportReport", "export_layout", "export_parquet", "export_unavailable"]

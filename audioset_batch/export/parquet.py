@@ -1,0 +1,177 @@
+"""Parquet with the audio in it, as `datasets` of Hugging Face reads it without a loading script.
+
+`audio` is a struct of `bytes` (the file as published) and `path` (its name), which is how `datasets.Audio` stores
+embedded files; the schema's metadata says so (huggingface.co/docs/datasets, "Audio"). Which clips go to which file
+follows from the manifests alone, so a run that was killed finds the files that are done by the digest in their footers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from audioset_batch.adapters.publish import atomic_write_text, replacing, storage
+from audioset_batch.errors import InputRefused
+from audioset_batch.export.source import ExportReport, checked_files, folder_for, planned_rows, shards_of
+from audioset_batch.layout import DataDir
+from audioset_batch.plan.labels import load_class_names
+from audioset_batch.reasons import Status
+from audioset_batch.record.clipbytes import row_stem
+
+_ROW_GROUP: Final = 100
+"""Clips per row group: what a reader must have in memory at once, about 100 MB."""
+
+_DIGEST: Final = b"audioset-batch.clips"
+
+_FACTS: Final = {
+    "ytid": pa.string(),
+    "start_seconds": pa.float64(),
+    "end_seconds": pa.float64(),
+    "duration_seconds": pa.float64(),
+    "sample_rate": pa.int32(),
+    "channels": pa.int32(),
+    "frames": pa.int64(),
+    "source_sample_rate": pa.int32(),
+    "silent": pa.bool_(),
+    "peak_dbfs": pa.float64(),
+    "rms_dbfs": pa.float64(),
+    "audio_sha256": pa.string(),
+}
+"""Columns taken from the manifest as they are."""
+
+SCHEMA: Final = pa.schema(
+    [
+        ("audio", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+        ("labels", pa.list_(pa.string())),
+        ("label_names", pa.list_(pa.string())),
+        *_FACTS.items(),
+    ],
+    metadata={b"huggingface": json.dumps({"info": {"features": {"audio": {"_type": "Audio"}}}}).encode()},
+)
+_log = logging.getLogger(__name__)
+
+
+def export_parquet(root: Path, to: Path, *, file_bytes: int, subsets: Sequence[str] | None = None) -> ExportReport:
+    """Write `to/<subset>/part-<n>.parquet` and a `README.md` that names the splits for `datasets`.
+
+    Args:
+        root: DATADIR, in either layout.
+        to: Another folder; one of an earlier export is continued.
+        file_bytes: Audio per file, about.
+        subsets: Only these; None for all.
+
+    Raises:
+        InputRefused: there are no shards, or `to` cannot be made.
+        StorageUnusable: `to` cannot be written; run the same command again.
+    """
+    data = DataDir(root)
+    shards = shards_of(data, subsets)
+    target = folder_for(to, root)
+    names = load_class_names(data.class_labels_csv)
+    report = ExportReport()
+    found: list[str] = []
+    for subset in dict.fromkeys(shard.subset for shard in shards):
+        folder = target / subset
+        with storage(target):
+            folder.mkdir(exist_ok=True)
+        rows = (
+            row
+            for shard in shards
+            if shard.subset == subset
+            for _, row in planned_rows(data, shard)
+            if row["status"] == Status.OK
+        )
+        count = 0
+        for part in _parts(rows, file_bytes):
+            _write_part(data, folder / f"part-{count:05d}.parquet", part, names, report)
+            count += 1
+        for stale in folder.glob("part-*.parquet"):
+            if int(stale.stem.removeprefix("part-")) >= count:
+                stale.unlink()
+        if count:
+            found.append(subset)
+    atomic_write_text(target / "README.md", _card(found))
+    return report
+
+
+def _parts(rows: Iterator[dict[str, Any]], file_bytes: int) -> Iterator[list[dict[str, Any]]]:
+    part: list[dict[str, Any]] = []
+    size = 0
+    for row in rows:
+        part.append(row)
+        size += row.get("audio_bytes") or 0
+        if size >= file_bytes:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+def _write_part(
+    data: DataDir, path: Path, rows: Sequence[dict[str, Any]], names: dict[str, str], report: ExportReport
+) -> None:
+    wanted = hashlib.sha256(
+        "".join(f"{row_stem(row)} {row.get('audio_sha256')}\n" for row in rows).encode()
+    ).hexdigest()
+    if _digest_of(path) == wanted:
+        report.present += len(rows)
+        return
+    before = len(report.problems)
+    columns = list(_FACTS)
+    with (
+        replacing(path) as temporary,
+        pq.ParquetWriter(
+            temporary,
+            SCHEMA,
+            compression={"audio.bytes": "none"} | dict.fromkeys(columns, "zstd"),
+            use_dictionary=["labels.list.element", "label_names.list.element"],
+            write_statistics=columns,
+        ) as writer,
+    ):
+        for begin in range(0, len(rows), _ROW_GROUP):
+            group = rows[begin : begin + _ROW_GROUP]
+            records = [record for row in group if (record := _record(data, row, names, report)) is not None]
+            writer.write_table(pa.Table.from_pylist(records, schema=SCHEMA), row_group_size=_ROW_GROUP)
+            report.clips += len(records)
+        if len(report.problems) == before:  # else the next run looks at these clips again
+            writer.add_key_value_metadata({_DIGEST: wanted.encode()})
+    _log.info("%s: %d clips", path, len(rows))
+
+
+def _digest_of(path: Path) -> str | None:
+    try:
+        metadata = pq.read_metadata(path).metadata or {}
+    except (FileNotFoundError, pa.ArrowInvalid):
+        return None
+    return (metadata.get(_DIGEST) or b"").decode() or None
+
+
+def _record(data: DataDir, row: dict[str, Any], names: dict[str, str], report: ExportReport) -> dict[str, Any] | None:
+    try:
+        ending, content = checked_files(data, row)[0]
+    except InputRefused as error:
+        report.problems.append(str(error))
+        return None
+    mids = [mid for mid in (row.get("labels") or "").split(",") if mid]
+    return {
+        **{name: row.get(name) for name in _FACTS},
+        "audio": {"bytes": content, "path": f"{row_stem(row)}.{ending}"},
+        "labels": mids,
+        "label_names": [names.get(mid, mid) for mid in mids],
+    }
+
+
+def _card(subsets: Sequence[str]) -> str:
+    """The dataset card; its YAML head is what `datasets.load_dataset(folder)` reads the splits from."""
+    lines = ["---", "configs:", "- config_name: default", "  data_files:"]
+    for subset in subsets:
+        lines += [f"  - split: {subset.removesuffix('_segments')}", f"    path: {subset}/part-*.parquet"]
+    lines += ["---", "", "AudioSet clips, written by `audioset-batch export --parquet`.", ""]
+    return "\n".join(lines)

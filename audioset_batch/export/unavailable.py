@@ -1,0 +1,33 @@
+"""The list of what can no longer be had, for others who would ask for it in vain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from audioset_batch.adapters.publish import replacing
+from audioset_batch.export.source import ExportReport, as_row, planned_rows, shards_of
+from audioset_batch.layout import DataDir
+from audioset_batch.reasons import Status
+from audioset_batch.record.manifest import encode_row
+
+
+def export_unavailable(root: Path, file: Path, subsets: Sequence[str] | None = None) -> ExportReport:
+    """Write the rows with status `unavailable` as JSON lines, in the order of the plan.
+
+    They are manifest rows, without what concerns this site only: host, job and egress.
+
+    Raises:
+        InputRefused: there are no shards.
+        StorageUnusable: `file` cannot be written.
+    """
+    data = DataDir(root)
+    shards = shards_of(data, subsets)
+    report = ExportReport()
+    with replacing(file) as temporary, temporary.open("wb") as lines:
+        for shard in shards:
+            for _, row in planned_rows(data, shard):
+                if row["status"] == Status.UNAVAILABLE:
+                    lines.write(encode_row(as_row(row, host="", job_id="", restart_count=0, egress="")))
+                    report.other_rows += 1
+    return report
