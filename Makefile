@@ -47,10 +47,11 @@ chaos: test-tools ## kill, preempt, block and fill while three nodes download; t
 	@./setup.sh --with test
 	$(BIN)/python tests/chaos/run.py
 
-reference: setup ## write what is made from the code: configs/default.yaml, docs/{configuration,commands}.md
+reference: setup ## write what is made from the code: configs/default.yaml, docs/{configuration,commands,manifest}.md
 	$(BIN)/python -m audioset_batch.config.document yaml > configs/default.yaml
 	$(BIN)/python -m audioset_batch.config.document markdown > docs/configuration.md
 	$(BIN)/python -m audioset_batch.cli.document > docs/commands.md
+	$(BIN)/python -m audioset_batch.record.document > docs/manifest.md
 
 constraints: ## pin the newest versions of everything in constraints.txt
 	scripts/make-constraints.sh

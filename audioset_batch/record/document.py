@@ -1,0 +1,149 @@
+"""`docs/manifest.md` from the code: `python -m audioset_batch.record.document` prints it.
+
+Names, order and types come from `ManifestRow` and its Arrow schema, statuses and reasons from their enumerations; the
+words are here. A column, status or reason without words is an error.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from audioset_batch.model import COLUMNS
+from audioset_batch.reasons import Reason, Status
+from audioset_batch.record.manifest import RETRY
+from audioset_batch.record.schema import MANIFEST_SCHEMA
+
+_HEAD: Final = """\
+# Manifest
+
+Made from the code (`make reference`).
+
+Workers append one JSON line per segment and run to `DATADIR/manifests/<subset>.<NN>.jsonl`, after all retries of that
+run. `audioset-batch merge` makes one table of them: `manifest.parquet` (with the types below) and `manifest.csv`. The
+keys of a line are the columns of the table, in this order. How to read it: [python.md](python.md).
+"""
+
+_RULE: Final = f"""\
+Which row counts: per subset, `ytid`, start and end, the last `ok` since the last reset, else the newest row. A reset is
+a row with status `pending` and reason `{RETRY}`, written by `audioset-batch retry`. A planned segment without a row is
+`pending`; in the merged table it has subset, shard, segment and labels, and nulls. Rows about segments that are no
+longer planned are kept, in the table too, and counted as `outside_plan` in `summary.json`.
+"""
+
+_NEVER: Final = """\
+A blocked egress (bot check, rate limit, 429) and a full disk are no segment's fate and never stand here: such segments
+stay `pending`."""
+
+_COLUMN_WORDS: Final[Mapping[str, str]] = {
+    "subset": "`eval_segments`, `balanced_train_segments` or `unbalanced_train_segments`",
+    "shard": "number of the shard that the segment is planned in, from 1",
+    "ytid": "the video: 11 characters; may begin with `-`",
+    "start_seconds": "start of the segment in the video",
+    "end_seconds": "its end",
+    "labels": "MIDs such as `/m/09x0r`, comma-separated, as in the CSV; names are in `class_labels_indices.csv`",
+    "status": "see below",
+    "reason": "see below; empty when `ok`",
+    "audio_path": "the clip, relative to DATADIR; empty if there is none, or if it is in a tar",
+    "video_path": "its video, likewise",
+    "tar": "with `output.layout: webdataset`: the tar, relative to DATADIR. While a worker still adds to it, the file "
+    "on the disk has `.open` behind this name",
+    "offset": "byte of the sample's first header in `tar`",
+    "duration_seconds": "of the published audio; a clip whose video ends early keeps its true duration",
+    "sample_rate": "Hz, of the published audio",
+    "channels": "of the published audio",
+    "frames": "samples per channel of the published audio",
+    "source_sample_rate": "Hz, of the stream that it was cut from",
+    "format_id": "yt-dlp's name of that stream; `audio+video` where they are two",
+    "video_start_seconds": "true start of the video in the source; with `video.cut: copy` that is the keyframe "
+    "before the segment",
+    "audio_bytes": "size of the published audio",
+    "video_bytes": "size of the published video",
+    "audio_sha256": "of the published bytes, hexadecimal",
+    "silent": "the peak is below -60 dBFS",
+    "peak_dbfs": "highest sample of all channels, dB relative to full scale; null for digital silence",
+    "rms_dbfs": "root mean square over all channels, dB relative to full scale; null for digital silence",
+    "attempts": "tries of this run; a blocked address is none",
+    "elapsed_seconds": "what these tries took together",
+    "fetched_bytes": "what they fetched together",
+    "requests": "HTTP requests of theirs together",
+    "egress": "name of the way out of the last try",
+    "job_id": "SLURM's id of the job that wrote the row; empty without SLURM",
+    "restart_count": "how often that job had been requeued",
+    "host": "the node that wrote the row",
+    "finished_at": "when the row was written: UTC, ISO 8601",
+    "ytdlp_version": "version of yt-dlp that resolved the video",
+    "detail": "for people: the message behind the reason; `adopted` for clips that were there before",
+}
+
+_STATUS_WORDS: Final[Mapping[str, tuple[str, str]]] = {
+    Status.OK: ("its files are there, whole and verified", "leave it alone"),
+    Status.UNAVAILABLE: ("permanent, with its reason", "leave it alone; `audioset-batch retry` resets it"),
+    Status.FAILED: ("transient, after the retries of its run", "try it again"),
+    Status.PENDING: ("not tried yet, given back, or reset", "try it"),
+}
+
+_REASON_WORDS: Final[Mapping[str, str]] = {
+    Reason.REMOVED: "removed by the uploader, or by YouTube for breaking its rules",
+    Reason.ACCOUNT_TERMINATED: "the uploader's account is gone",
+    Reason.COPYRIGHT: "taken down, or blocked, by a claim of copyright",
+    Reason.GEO_BLOCKED: "not to be seen in the country of the egress; another one may reach it",
+    Reason.PRIVATE: "the uploader made it private",
+    Reason.LOGIN_REQUIRED: "only with an account: age limit, members only, purchase, rental",
+    Reason.NONEXISTENT: "YouTube knows no such video. An address in a soft ban hears the same of every video, so this "
+    "is recorded only between two answers that know a video",
+    Reason.NO_AUDIO: "no stream has audio, or it is protected (DRM)",
+    Reason.NO_VIDEO: "pictures are wanted, and no stream has any",
+    Reason.SEGMENT_PAST_END: "the video ends before the segment starts",
+    Reason.LIVE: "a live stream or premiere that has not ended yet",
+    Reason.NETWORK: "a connection could not be made, or broke",
+    Reason.HTTP_ERROR: "an HTTP status that is no success, or an answer without streams for no known cause; many of "
+    "them: yt-dlp may be too old",
+    Reason.TIMEOUT: "`worker.segment_timeout`, or a socket's time limit, was over",
+    Reason.TRUNCATED: "fewer bytes came than were promised",
+    Reason.MEDIA_FORBIDDEN: "HTTP 403 for the media although the video was resolved",
+    Reason.DECODE_ERROR: "what came is not media, or is damaged",
+    Reason.INTERNAL: "anything that has no name of its own; `detail` has the message",
+}
+
+_TYPE_WORDS: Final = {
+    "string": "text",
+    "double": "float",
+    "bool": "true or false",
+    "int32": "integer",
+    "int64": "integer",
+}
+
+
+def markdown() -> str:
+    """The text of `docs/manifest.md`.
+
+    Raises:
+        ValueError: a column, status or reason has no words, or words are about none.
+    """
+    _check("columns", COLUMNS, _COLUMN_WORDS)
+    _check("statuses", Status, _STATUS_WORDS)
+    _check("reasons", Reason, _REASON_WORDS)
+    lines = [_HEAD, "## Columns", "", "| column | type | meaning |", "|---|---|---|"]
+    for name in COLUMNS:
+        kind = _TYPE_WORDS[str(MANIFEST_SCHEMA.field(name).type)]
+        lines.append(f"| `{name}` | {kind} | {_COLUMN_WORDS[name]} |")
+    lines += ["", "In a line, text that is not known is empty, anything else null.", "", _RULE]
+    lines += ["## Status", "", "| status | meaning | later runs |", "|---|---|---|"]
+    lines += [f"| `{status}` | {' | '.join(_STATUS_WORDS[status])} |" for status in Status]
+    for title, permanent, status in (("Permanent", True, Status.UNAVAILABLE), ("Transient", False, Status.FAILED)):
+        lines += ["", f"## {title} reasons (status `{status}`)", "", "| reason | meaning |", "|---|---|"]
+        lines += [f"| `{reason}` | {_REASON_WORDS[reason]} |" for reason in Reason if reason.permanent is permanent]
+    lines += ["", _NEVER]
+    return "\n".join(lines) + "\n"
+
+
+def _check(what: str, names: Iterable[str], words: Mapping[str, object]) -> None:
+    differing = {str(name) for name in names} ^ {str(name) for name in words}
+    if differing:
+        raise ValueError(f"{what} without words, or words without them: {', '.join(sorted(differing))}")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown())
