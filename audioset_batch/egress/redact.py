@@ -35,17 +35,18 @@ def redact_values(value: Any) -> Any:
         result: list[Any] = []
         hide_next = False
         for inner in value:
-            option = _SECRET_OPTION.match(inner) if isinstance(inner, str) else None
-            if hide_next:
-                result.append("***")
-            elif option is not None and not inner.startswith("--"):
-                result.append(inner[:2] + ("***" if len(inner) > 2 else ""))
-            else:
-                result.append(redact_values(inner))
-            hide_next = not hide_next and option is not None and _value_follows(inner)
+            shown, follows = _redact_argument(inner) if isinstance(inner, str) else (redact_values(inner), False)
+            result.append("***" if hide_next else shown)
+            hide_next = follows and not hide_next
         return result
     return _ASSIGNED.sub(r"\1***", redact(value)) if isinstance(value, str) else value
 
 
-def _value_follows(option: str) -> bool:
-    return "=" not in option if option.startswith("--") else len(option) == 2
+def _redact_argument(argument: str) -> tuple[str, bool]:
+    """An element of a command line as it may be shown, and whether the next one is a secret."""
+    if _SECRET_OPTION.match(argument) is None:
+        return redact_values(argument), False
+    if argument.startswith("--"):
+        name, assigned, _ = argument.partition("=")
+        return (f"{name}=***", False) if assigned else (argument, True)
+    return (f"{argument[:2]}***", False) if len(argument) > 2 else (argument, True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from audioset_batch.reasons import Reason
@@ -65,8 +65,8 @@ def outcome(summary: Mapping[str, Any]) -> str:
             if width > 76:
                 parts.append(svg.label(share, x + width / 2, y + 22, f"on on-{status}", "middle"))
             x += width
-        parts.append(svg.label(percent(counts["ok"], counts["planned"]), left + room + 14, y + 15, "name"))
-        parts.append(svg.label("ok", left + room + 14, y + 31, "axis"))
+        parts.append(svg.label(count(counts["ok"]), left + room + 14, y + 15, "name"))
+        parts.append(svg.label("clips ok", left + room + 14, y + 31, "axis"))
     height = len(rows) * (tall + gap) - gap + 4
     numbers = svg.table(
         ["subset", "planned", *(status for status, _ in STATUSES)],
@@ -123,28 +123,21 @@ def ranks(labels: Sequence[Mapping[str, Any]], threshold: int) -> str:
     planned = sorted((one for one in labels if one["planned"]), key=lambda one: -int(one["ok"]))
     left, bottom, height = 56.0, 30.0, 250.0
     room, floor = _WIDTH - left - 8, height - bottom
-    ticks = svg.log_ticks(max([threshold, *(one["planned"] for one in planned)]))
-    decades = math.log10(ticks[-1]) + 0.3  # below 1, room for a stub that stands for 0
-
-    def at(value: float) -> float:
-        return floor - (floor - 12) * ((math.log10(value) + 0.3) / decades if value >= 1 else 0.0)
-
+    top = max([10, threshold, *(one["planned"] for one in planned)])
+    at = _log_scale(top, 12.0, floor)
+    ticks = [tick for tick in svg.log_ticks(top) if tick <= top]
     parts = [svg.line(left, at(tick), _WIDTH - 8, at(tick)) for tick in ticks]
     parts += [svg.label(short(tick), left - 8, at(tick) + 4, anchor="end") for tick in ticks]
     each = min(room / max(len(planned), 1), 40.0)
+    for key, class_ in (("planned", "planned"), ("ok", "s-ok")):
+        parts.append(svg.bars([at(one[key]) for one in planned], left, each, floor, class_))
     for index, one in enumerate(planned):
-        x = left + index * each
         tip = f"{label_name(one)}: {count(one['ok'])} of {count(one['planned'])} clips ok, rank {index + 1}"
-        wide = each * (0.8 if each > 4 else 1.0)
-        parts.append(svg.rect(x, at(one["planned"]), wide, floor - at(one["planned"]), "planned"))
-        parts.append(svg.rect(x, at(one["ok"]), wide, floor - at(one["ok"]), "s-ok"))
-        parts.append(svg.rect(x, 8, each, floor - 8, "hit", tip))
-    y = at(max(threshold, 1))
+        parts.append(svg.rect(left + index * each, 8, each, floor - 8, "hit", tip))
     if threshold > 0:
-        parts += [
-            svg.line(left, y, _WIDTH - 8, y, "limit"),
-            svg.label(f"{threshold}", _WIDTH - 10, y - 5, "limit", "end"),
-        ]
+        y = at(threshold)
+        parts += [svg.line(left, y, _WIDTH - 8, y, "limit halo"), svg.line(left, y, _WIDTH - 8, y, "limit")]
+        parts.append(svg.label(f"threshold {threshold}", _WIDTH - 10, y - 6, "limit", "end"))
     parts.append(svg.line(left, floor, _WIDTH - 8, floor, "base"))
     parts.append(svg.label("labels, most clips first", left, height - 8))
     parts.append(svg.label(f"{len(planned)} labels", _WIDTH - 8, height - 8, anchor="end"))
@@ -153,39 +146,50 @@ def ranks(labels: Sequence[Mapping[str, Any]], threshold: int) -> str:
     return svg.figure("Clips per label (logarithmic)", picture, legend=legend)
 
 
-def histogram(title: str, unit: str, data: Mapping[str, Any], *, log: bool = False, note: str = "") -> str:
-    """Bars of one histogram of the summary. `log`: where nearly all are in one bin, the rest would not be seen."""
+def histogram(title: str, unit: str, data: Mapping[str, Any], *, every: int, log: bool = False, note: str = "") -> str:
+    """Bars of one histogram of the summary, each `every`-th edge named.
+
+    `log`: where nearly all are in one bin, the rest would not be seen.
+    """
     edges, counts = data["edges"], data["counts"]
-    width, height, left, bottom = 505.0, 230.0, 52.0, 34.0
-    room, floor = width - left - 8, height - bottom
+    width, height, left, right, bottom = 330.0, 210.0, 42.0, 14.0, 24.0
+    room, floor = width - left - right, height - bottom
     total, top = sum(counts), max(counts, default=0)
-    ticks = svg.log_ticks(top) if log else svg.nice_ticks(top, 4)
-
-    def at(value: float) -> float:
-        if not log:
-            return floor - (floor - 12) * value / ticks[-1]
-        return floor - (floor - 12) * ((math.log10(value) + 0.3) / (math.log10(ticks[-1]) + 0.3) if value >= 1 else 0.0)
-
+    ticks = [tick for tick in svg.log_ticks(top) if tick <= max(top, 10)] if log else svg.nice_ticks(top, 4)
+    at = _log_scale(max(top, 10), 12.0, floor) if log else _linear_scale(ticks[-1], 12.0, floor)
     shown = [tick for tick in ticks if log or tick > 0]
-    parts = [svg.line(left, at(tick), width - 8, at(tick)) for tick in shown]
-    parts += [svg.label(short(tick), left - 8, at(tick) + 4, anchor="end") for tick in shown]
+    parts = [svg.line(left, at(tick), width - right, at(tick)) for tick in shown]
+    parts += [svg.label(short(tick), left - 7, at(tick) + 4, anchor="end") for tick in shown]
     each = room / len(counts)
     rows = []
     for index, number in enumerate(counts):
         where = _bin(edges, index, unit)
         x = left + index * each
+        tip = f"{where}: {count(number)} clips, {percent(number, total)}"
         parts.append(svg.rect(x + 0.5, at(number), each - 1, floor - at(number), "s-ok"))
-        parts.append(
-            svg.rect(x, 8, each, floor - 8, "hit", f"{where}: {count(number)} clips, {percent(number, total)}")
-        )
+        parts.append(svg.rect(x, 8, each, floor - 8, "hit", tip))
         rows.append([where, count(number), percent(number, total)])
-    every = max(1, round(len(edges) / 8))
     for index in range(0, len(edges), every):
-        parts.append(svg.label(f"{edges[index]:g}", left + index * each, floor + 16, anchor="middle"))
-    parts.append(svg.line(left, floor, width - 8, floor, "base"))
-    parts.append(svg.label(unit, width - 8, height - 4, anchor="end"))
+        words = f"{edges[index]:g}".replace("-", "−")
+        parts.append(svg.label(words, left + index * each, floor + 17, anchor="middle"))
+    parts.append(svg.line(left, floor, width - right, floor, "base"))
     picture = svg.chart(parts, width, height, f"{title}: {count(total)} clips")
-    return svg.figure(title, picture, svg.table([unit, "clips", "share"], rows), note)
+    heading = f"{title}, {unit}" + (" (logarithmic)" if log else "")
+    return svg.figure(heading, picture, svg.table([unit, "clips", "share"], rows), note)
+
+
+def _log_scale(top: float, ceiling: float, floor: float) -> Callable[[float], float]:
+    """Height on the page; 0 is at the floor, and 1 a little above it."""
+    decades = math.log10(top) + 0.3
+
+    def at(value: float) -> float:
+        return floor - (floor - ceiling) * (math.log10(value) + 0.3) / decades if value >= 1 else floor
+
+    return at
+
+
+def _linear_scale(top: float, ceiling: float, floor: float) -> Callable[[float], float]:
+    return lambda value: floor - (floor - ceiling) * value / top
 
 
 def _bin(edges: Sequence[float], index: int, unit: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from audioset_batch.report.numbers import label_name
 from audioset_batch.report.ontology import Node
-from audioset_batch.report.words import count, percent, subset_name, text
+from audioset_batch.report.words import count, percent, some, subset_name, text
 
 Label = Mapping[str, Any]
 
@@ -113,7 +113,7 @@ def _below(mids: Iterable[str], known: Mapping[str, Label], threshold: int) -> s
 
 
 def _below_words(under: int, labels: int) -> str:
-    return f"{under} of {labels} below short of clips" if under else f"{labels} below"
+    return f"{some(labels, 'label')}, {under} under the threshold" if under else some(labels, "label")
 
 
 def _line(name: str, one: Label | None, threshold: int, below: str = "") -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from string import Template
@@ -16,14 +17,15 @@ from audioset_batch.report.numbers import Finding, Findings
 from audioset_batch.report.ontology import Node
 from audioset_batch.report.settings import settings, versions
 from audioset_batch.report.timeline import timeline
-from audioset_batch.report.words import count, duration, moment, percent, size, subset_name, text
+from audioset_batch.report.words import count, duration, moment, percent, size, some, subset_name, text
 
-_HEADS = {"warning": "Mind", "note": "Note", "good": "Good"}
+_HEADS = {"warning": "Important", "note": "Note", "good": "Good"}
+_CODE = re.compile(r"`([^`]*)`")
 _MEDIA = {
-    "source_sample_rate": "sample rate of the source, Hz",
-    "sample_rate": "sample rate of the clips, Hz",
-    "channels": "channels of the clips",
-    "format_id": "YouTube's format",
+    "source_sample_rate": ("sample rate of the source", " Hz"),
+    "sample_rate": ("sample rate", " Hz"),
+    "channels": ("channels", ""),
+    "format_id": ("YouTube's format", ""),
 }
 
 
@@ -61,14 +63,16 @@ def page(summary: Mapping[str, Any], findings: Findings, roots: Sequence[Node] |
         label_total=len(labels),
         timeline=timeline(summary),
         durations=charts.histogram(
-            "Duration (logarithmic)", "s", summary["durations"], log=True,
-            note=f"{count(summary['durations']['cut_short'])} clips are shorter than planned: their video ends early.",
+            "Duration", "s", summary["durations"], every=4, log=True,
+            note=f"{some(summary['durations']['cut_short'], 'clip')} shorter than planned: the video ends early.",
         ),
-        rms=charts.histogram("Level (RMS)", "dBFS", summary["levels"]["rms_dbfs"],
-                             note="Clips of digital silence have no level and are not in the bars."),
+        rms=charts.histogram(
+            "Level (RMS)", "dBFS", summary["levels"]["rms_dbfs"], every=5,
+            note="Clips of digital silence have no level: they are not in the bars.",
+        ),
         peak=charts.histogram(
-            "Peak", "dBFS", summary["levels"]["peak_dbfs"],
-            note=f"{count(summary['levels']['full_scale'])} clips reach full scale.",
+            "Peak", "dBFS", summary["levels"]["peak_dbfs"], every=5,
+            note=f"{some(summary['levels']['full_scale'], 'clip')} with a peak at full scale.",
         ),
         silence=_silence(summary),
         media=_media(summary),
@@ -115,9 +119,13 @@ def _tiles(summary: Mapping[str, Any], findings: Findings) -> list[str]:
 
 def _finding(finding: Finding) -> str:
     return (
-        f'<li class="{finding.level}"><span class="badge">{_HEADS[finding.level]}</span>'
-        f"<div><strong>{text(finding.head)}</strong><p>{text(finding.body)}</p></div></li>"
+        f'<li class="is-{finding.level}"><span class="badge">{_HEADS[finding.level]}</span>'
+        f"<div><strong>{text(finding.head)}</strong><p>{_CODE.sub(_as_code, text(finding.body))}</p></div></li>"
     )
+
+
+def _as_code(match: re.Match[str]) -> str:
+    return f"<code>{match[1]}</code>"
 
 
 def _silence(summary: Mapping[str, Any]) -> str:
@@ -131,11 +139,11 @@ def _silence(summary: Mapping[str, Any]) -> str:
 def _media(summary: Mapping[str, Any]) -> str:
     ok = summary["totals"]["ok"]
     rows = [
-        [words, value, count(number), percent(number, ok)]
-        for name, words in _MEDIA.items()
-        for value, number in list(summary["media"][name].items())[:8]
+        [words, "\n".join(f"{value}{unit}: {percent(number, ok)}" for value, number in list(found.items())[:8])]
+        for name, (words, unit) in _MEDIA.items()
+        if (found := summary["media"][name])
     ]
-    return f"<h3>Formats</h3>{svg.table(['', 'value', 'clips', 'share'], rows)}" if rows else ""
+    return f"<h3>Formats</h3>{svg.table(['', 'share of the clips'], rows, 'data wordy lines')}" if rows else ""
 
 
 def _cost(summary: Mapping[str, Any]) -> str:

@@ -77,7 +77,8 @@
     all(".below").forEach((one) => {
       const counts = one.dataset.oks.split(" ").filter(Boolean).map(Number);
       const few = counts.filter((ok) => ok < least).length;
-      one.textContent = few ? few + " of " + counts.length + " below short of clips" : counts.length + " below";
+      one.textContent =
+        counts.length + (counts.length === 1 ? " label" : " labels") + (few ? ", " + few + " under the threshold" : "");
     });
   };
   const prune = (node, words, least, chosen) => {

@@ -13,20 +13,16 @@ from audioset_batch.report.words import count, moment, text
 
 def versions(summary: Mapping[str, Any]) -> str:
     """A table of programs; the rows themselves say which yt-dlp found their video."""
-    rows = []
-    for program, found in summary["versions"].items():
-        for version, what in found.items():
-            of_rows = isinstance(what, int)
-            rows.append(
-                [
-                    "yt-dlp" if of_rows else program,
-                    version,
-                    f"{count(what)} segments" if of_rows else f"last used {moment(what)}",
-                ]
-            )
-    if not rows:
+    found: dict[tuple[str, str], list[str]] = {}
+    for program, versions_of in summary["versions"].items():
+        for version, what in versions_of.items():
+            # merge counts rows by the yt-dlp that resolved them; of the others it knows when they were used last
+            words = f"{count(what)} segments" if isinstance(what, int) else f"last used {moment(what)}"
+            found.setdefault((program.removesuffix(" of rows"), version), []).append(words)
+    if not found:
         return "<p>No worker has run yet.</p>"
-    return svg.table(["program", "version", ""], rows, "data wordy")
+    rows = [[program, version, ", ".join(words)] for (program, version), words in found.items()]
+    return svg.table(["program", "version", "use"], rows, "data wordy")
 
 
 def settings(summary: Mapping[str, Any]) -> str:

@@ -38,6 +38,19 @@ def line(x1: float, y1: float, x2: float, y2: float, class_: str = "grid") -> st
     return element("line", x1=float(x1), y1=float(y1), x2=float(x2), y2=float(y2), class_=class_)
 
 
+def bars(tops: Sequence[float], left: float, each: float, floor: float, class_: str) -> str:
+    """Bars down to `floor` as one path; `tops` are heights on the page, `each` the distance of two bars.
+
+    Thin ones touch each other: gaps of a pixel would flicker.
+    """
+    gap = each * 0.16 if each >= 8 else 0.0
+    path = [f"M{left:.1f} {floor:.1f}"]
+    for index, top in enumerate(tops):
+        right = left + (index + 1) * each
+        path.append(f"V{top:.1f}H{right - gap:.1f}" + (f"V{floor:.1f}H{right:.1f}" if gap else ""))
+    return element("path", d="".join([*path, f"V{floor:.1f}Z"]), class_=class_)
+
+
 def chart(parts: Iterable[str], width: float, height: float, name: str) -> str:
     """The whole picture. It takes the focus, and the arrow keys then walk through what has a tip."""
     return element(

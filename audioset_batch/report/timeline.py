@@ -69,20 +69,18 @@ def timeline(summary: Mapping[str, Any]) -> str:
 
 def _ticks(axis: _Axis, height: float) -> list[str]:
     step = svg.time_step(axis.end - axis.begin)
-    pattern = "%H:%M:%S" if step < 60 else "%H:%M" if step < 43200 else "%-d %b"
     parts = []
     moment = -(-axis.begin // step) * step
-    before = ""
+    day_said = False
     while moment <= axis.end:
         x = axis.at(moment)
         parts.append(svg.line(x, 8, x, height))
-        day = clock(moment, "%-d %b")
-        words = clock(moment, pattern)
-        if day not in (before, words):
-            words = f"{day} {words}"
-        before = day
-        if x < _WIDTH - 40:
-            parts.append(svg.label(words, x + 4, _TALL + 16))
+        day, hour = clock(moment, "%-d %b"), clock(moment, "%H:%M:%S" if step < 60 else "%H:%M")
+        midnight = moment % 86400 == 0
+        words = day if midnight else hour if day_said else f"{day} {hour}"
+        day_said = True
+        if x < _WIDTH - 60:
+            parts.append(svg.label(words, x + 4, _TALL + 16, "axis strong" if midnight and step < 86400 else "axis"))
         moment += step
     return parts
 
@@ -98,19 +96,19 @@ def _bars(data: Mapping[str, Any], axis: _Axis, begin: float) -> list[str]:
     for tick in ticks:
         y = _TALL - (_TALL - 12) * tick / ticks[-1]
         parts += [svg.line(_LEFT, y, _WIDTH - _RIGHT, y), svg.label(short(tick), _LEFT - 8, y + 4, anchor="end")]
+    wide = width / axis.per_pixel
+    scale = (_TALL - 12) * per_hour / ticks[-1]
+    # From the top of the pile down, so that each area covers what of the one before is below it.
+    for upto in range(len(drawn), 0, -1):
+        heights = [_TALL - scale * sum(column[:upto]) for column in zip(*series, strict=True)]
+        parts.append(svg.bars(heights, axis.at(begin), wide, _TALL, f"s-{drawn[upto - 1]}"))
     for index, total in enumerate(sums):
         start = begin + index * width
-        x, wide = axis.at(start), width / axis.per_pixel
-        y = _TALL
-        words = []
-        for status, values in zip(drawn, series, strict=True):
-            if values[index]:
-                tall = (_TALL - 12) * values[index] * per_hour / ticks[-1]
-                y -= tall
-                parts.append(svg.rect(x, y, max(wide - 1, wide * 0.8), tall, f"s-{status}"))
-                words.append(f"{count(values[index])} {status}")
+        words = [
+            f"{count(values[index])} {status}" for status, values in zip(drawn, series, strict=True) if values[index]
+        ]
         tip = f"{clock(start, '%-d %b %H:%M' if width >= 60 else '%H:%M:%S')}: {count(total * per_hour)} per hour"
-        parts.append(svg.rect(x, 8, wide, _TALL - 8, "hit", f"{tip} ({', '.join(words) or 'none'})"))
+        parts.append(svg.rect(axis.at(start), 8, wide, _TALL - 8, "hit", f"{tip} ({', '.join(words) or 'none'})"))
     parts.append(svg.line(_LEFT, _TALL, _WIDTH - _RIGHT, _TALL, "base"))
     return parts
 
@@ -157,12 +155,8 @@ def _lane(name: str, counts: Sequence[int], shades: Sequence[_Shade], axis: _Axi
         words += f", paused {number} {'time' if number == 1 else 'times'} ({duration(paused)}, {share} of the time)"
     parts = [svg.element("text", f'<tspan class="strong">{text(name)}</tspan> {text(words)}',
                          x=_LEFT, y=y + 12, class_="axis lane")]  # fmt: skip
-    wide = width / axis.per_pixel
-    for index, number in enumerate(counts):
-        if number:
-            high = tall * number / most
-            x = axis.at(axis.begin + index * width)
-            parts.append(svg.rect(x, top + tall - high, max(wide - 1, wide * 0.8), high, "quiet"))
+    heights = [top + tall - (tall * number / most if most else 0) for number in counts]
+    parts.append(svg.bars(heights, axis.at(axis.begin), width / axis.per_pixel, top + tall, "quiet"))
     parts += _shaded(shades, axis, top, tall, f"{name}: ")
     parts.append(svg.line(_LEFT, top + tall, _WIDTH - _RIGHT, top + tall, "base"))
     return parts

@@ -171,3 +171,8 @@ def _write_surroundings(data: DataDir) -> None:
     versions = {"audioset-batch": "0.1.0", "yt-dlp": "2026.8.20", "python": "3.12.4"}
     values = {"first_used_at": "2026-03-02T17:05:00+00:00", "versions": versions, "config": config}
     (data.settings / "0123456789abcdef.json").write_text(json.dumps(values))
+
+
+def write_ontology(root: Path, names: Mapping[str, str]) -> None:
+    """Put the ontology of `names` into a data directory."""
+    DataDir(root).ontology_json.write_text(json.dumps(ontology(names)))
