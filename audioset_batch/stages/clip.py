@@ -7,10 +7,10 @@ from typing import Any
 
 from audioset_batch.adapters.media.audio import AudioClip, cut_audio
 from audioset_batch.adapters.media.convert import convert_audio
-from audioset_batch.adapters.media.source import StreamHint
+from audioset_batch.adapters.media.source import ByteSource, KeptSource, StreamHint
 from audioset_batch.adapters.media.verify import verify_audio
 from audioset_batch.adapters.media.verify_video import verify_video
-from audioset_batch.adapters.media.video import cut_video, write_video
+from audioset_batch.adapters.media.video import VideoClip, cut_video, write_video
 from audioset_batch.adapters.media.write import write_audio
 from audioset_batch.adapters.publish import storage
 from audioset_batch.adapters.streams import Resolved, Stream
@@ -44,8 +44,19 @@ def make_clip(segment: Segment, client: YtDlpClient, config: Config, stem: Path,
             f"the video lasts {resolved.duration_seconds:g} s, the segment starts at {segment.start_ms / 1000:g} s",
         )
     limit = config.worker.max_clip_bytes
-    source = client.open(resolved.audio, deadline)
+    source: ByteSource = client.open(resolved.audio, deadline)
+    if resolved.video is not None:
+        source = KeptSource(source, limit)
+    pictures = None
+    if resolved.video is resolved.audio:
+        # In one file the pictures span more than the sound: fetched first, they bring the sound along.
+        pictures = _cut_pictures(segment, resolved, source, source, None, config)
+    elif resolved.video is not None and config.video.cut == "copy":
+        # The sound beside copied pictures begins earlier than the segment: it includes the segment's.
+        pictures = _cut_pictures(segment, resolved, client.open(resolved.video, deadline), source, None, config)
     cut = cut_audio(source, segment.start_ms, segment.end_ms, hint=_hint(resolved, resolved.audio), max_bytes=limit)
+    if resolved.video is not None and pictures is None:
+        pictures = _cut_pictures(segment, resolved, client.open(resolved.video, deadline), source, cut, config)
     clip = convert_audio(cut, config.audio)
     audio = stem.with_name(f"{stem.name}.{config.audio.format}")
     with storage(audio.parent):
@@ -57,43 +68,44 @@ def make_clip(segment: Segment, client: YtDlpClient, config: Config, stem: Path,
         **facts.columns(),
     }
     video = None
-    if resolved.video is not None:
-        video = _make_video(segment, resolved, cut, client, config, stem, deadline, columns)
+    if pictures is not None:
+        video = stem.with_name(f"{stem.name}.{config.video.format}")
+        columns |= _write_pictures(pictures, video, resolved)
     return Clip(audio, video, columns)
 
 
-def _make_video(
+def _cut_pictures(
     segment: Segment,
     resolved: Resolved,
-    sound: AudioClip,
-    client: YtDlpClient,
+    source: ByteSource,
+    sound_source: ByteSource,
+    sound: AudioClip | None,
     config: Config,
-    stem: Path,
-    deadline: float,
-    columns: dict[str, Any],
-) -> Path:
-    """The video file; adds its columns."""
+) -> VideoClip:
     assert resolved.audio is not None and resolved.video is not None
-    clip = cut_video(
-        client.open(resolved.video, deadline),
+    return cut_video(
+        source,
         segment.start_ms,
         segment.end_ms,
         config.video,
         hint=_hint(resolved, resolved.video),
         sound=sound,
-        sound_source=client.open(resolved.audio, deadline),
+        sound_source=sound_source,
         sound_hint=_hint(resolved, resolved.audio),
         max_bytes=config.worker.max_clip_bytes,
     )
-    path = stem.with_name(f"{stem.name}.{config.video.format}")
+
+
+def _write_pictures(pictures: VideoClip, path: Path, resolved: Resolved) -> dict[str, Any]:
+    """Write and verify; the columns of the video."""
+    assert resolved.audio is not None and resolved.video is not None
     with storage(path.parent):
-        write_video(clip, path)
-        facts = verify_video(path, clip)
+        write_video(pictures, path)
+        facts = verify_video(path, pictures)
+    columns: dict[str, Any] = {"video_start_seconds": facts.video_start_seconds, "video_bytes": facts.bytes}
     if resolved.video is not resolved.audio:
         columns["format_id"] = f"{resolved.audio.format_id}+{resolved.video.format_id}"
-    columns["video_start_seconds"] = facts.video_start_seconds
-    columns["video_bytes"] = facts.bytes
-    return path
+    return columns
 
 
 def _hint(resolved: Resolved, stream: Stream) -> StreamHint:

@@ -103,6 +103,19 @@ def test_sound_at_hand_is_not_fetched_again(youtube: Callable[..., Path]) -> Non
     assert clip.sound_seconds == 3
 
 
+@pytest.mark.parametrize("cut", ["exact", "copy"])
+def test_index_in_front(make: Callable[..., tuple[VideoClip, Path, VideoFacts]], cut: str) -> None:
+    """So that readers of streams and tars take the file as it comes."""
+    _, path, _ = make(10_000, mode="bestvideowithaudio", cut=cut)
+    data = path.read_bytes()
+    kinds, at = [], 0
+    while at < len(data):
+        kinds.append(data[at + 4 : at + 8])
+        at += int.from_bytes(data[at : at + 4], "big")
+    assert at == len(data)
+    assert kinds.index(b"moov") < kinds.index(b"mdat")
+
+
 def test_height_is_limited(make: Callable[..., tuple[VideoClip, Path, VideoFacts]]) -> None:
     _, _, facts = make(1000, 1000, mode="bestvideo", max_height=101)
     assert (facts.width, facts.height) == (180, 100)

@@ -1,6 +1,7 @@
 """audiosetdl's three video modes, through the real command: what the mp4 shows, and when."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -20,6 +21,22 @@ def youtube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standin]:
         yield standin
 
 
+def assert_nothing_twice(youtube: Standin, mode: str) -> None:
+    ranges = sorted((one["itag"], one["start"], one["end"]) for one in youtube.events("media", ROWS[0].ytid))
+    assert len(ranges) <= (3 if mode == "bestvideoaudio" else 4)
+    assert all(a[0] != b[0] or a[2] < b[1] for a, b in pairwise(ranges))
+
+
+@pytest.mark.parametrize("mode", ["bestvideo", "bestvideoaudio", "bestvideowithaudio"])
+def test_copies_fetch_no_byte_twice(mode: str, youtube: Standin, tmp_path: Path) -> None:
+    row = Row(ROWS[0].ytid, 23_000, 27_000, ROWS[0].labels)
+    project = Project(tmp_path, {"eval_segments": [row]}, youtube, {"video": {"mode": mode, "cut": "copy"}})
+    project.prep(1)
+    project.worker(1)
+    assert project.merge().iloc[0].video_start_seconds == 20.0
+    assert_nothing_twice(youtube, mode)
+
+
 @pytest.mark.parametrize("mode", ["bestvideo", "bestvideoaudio", "bestvideowithaudio"])
 def test_mode(mode: str, youtube: Standin, tmp_path: Path) -> None:
     settings = {"video": {"mode": mode, "preset": "ultrafast"}}
@@ -32,6 +49,7 @@ def test_mode(mode: str, youtube: Standin, tmp_path: Path) -> None:
     assert clip.video_path == f"data/eval_segments/video/{ROWS[0].stem}.mp4"
     assert clip.video_start_seconds == 20.0
     assert (table.loc[ROWS[1].ytid].status, table.loc[ROWS[1].ytid].reason) == ("unavailable", "no_video")
+    assert_nothing_twice(youtube, mode)
     path = project.data / clip.video_path
     assert clip.video_bytes == path.stat().st_size
     expected_formats = {"bestvideo": "251+134", "bestvideoaudio": "18", "bestvideowithaudio": "251+134"}

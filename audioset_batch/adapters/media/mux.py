@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,6 +19,18 @@ _TICKS: Final = 90_000
 _AAC_RATES: Final = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
 _AAC_FRAME: Final = 1024
 _START_CODE: Final = b"\0\0\0\1"
+
+
+def open_output(buffer: io.BytesIO) -> Any:
+    """An mp4 to be, whose index ends up in front of the media, so that readers can take the file as it comes."""
+    return av.open(
+        buffer,
+        "w",
+        format="mp4",
+        options={"movflags": "+faststart"},
+        # At the end FFmpeg moves the media back, and for that opens what it has written a second time.
+        io_open=lambda *_: io.BytesIO(buffer.getvalue()),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from audioset_batch.reasons import Reason
 
 DEFAULT_MAX_BYTES: Final = 200_000_000
 """Most bytes ever read from one stream for one clip, unless the caller says otherwise."""
+_MOST_KEPT: Final = 32 << 20
 
 
 class ByteSource(Protocol):
@@ -166,3 +167,28 @@ class RangeReader:
                     Reason.TRUNCATED,
                     f"{self.label}: {len(data)} of {stop - start} bytes at {start} came, of {claimed} in the file",
                 )
+
+
+class KeptSource:
+    """A `ByteSource` that is read by several readers in turn: what one has fetched, the next does not fetch again."""
+
+    def __init__(self, source: ByteSource, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
+        self._reader = RangeReader(source, max_bytes)
+        self._kept = 0
+
+    @property
+    def url_label(self) -> str:
+        return self._reader.label
+
+    @property
+    def size(self) -> int | None:
+        return self._reader.size
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Bytes [start, stop) with a request for each part that is missing; errors as of `RangeReader.upto`."""
+        if not self._reader.has(start, stop):
+            if self._kept > _MOST_KEPT:  # somebody reads on and on: no index is that long, and no clip
+                self._reader.forget()
+                self._kept = 0
+            self._kept += stop - start
+        return self._reader.upto(start, stop)

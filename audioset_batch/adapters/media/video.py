@@ -15,7 +15,7 @@ import av
 from audioset_batch.adapters.media.audio import AudioClip, audio_track, audio_want, cut_audio, decode_audio
 from audioset_batch.adapters.media.decoding import open_decoder
 from audioset_batch.adapters.media.demux import Media, Sample, Track, UnexpectedLayout, Want
-from audioset_batch.adapters.media.mux import H264Copy, SoundTrack, picture_encoder
+from audioset_batch.adapters.media.mux import H264Copy, SoundTrack, open_output, picture_encoder
 from audioset_batch.adapters.media.opening import with_media
 from audioset_batch.adapters.media.source import DEFAULT_MAX_BYTES, ByteSource, StreamHint
 from audioset_batch.config.schema import Video
@@ -177,7 +177,7 @@ def _encode(
     buffer = io.BytesIO()
     usual = _usual_interval(samples, track)
     try:
-        with av.open(buffer, "w", format="mp4") as output:
+        with open_output(buffer) as output:
             encoder: Any = None
             added = SoundTrack.add(output, sound)
             frames, end = 0, start
@@ -258,7 +258,7 @@ def _copy(track: Track, samples: list[Sample], origin: Fraction, sound: AudioCli
     buffer = io.BytesIO()
     usual = _usual_interval(samples, track)
     try:
-        with av.open(buffer, "w", format="mp4") as output:
+        with open_output(buffer) as output:
             copy = H264Copy.add(output, track, usual)
             added = SoundTrack.add(output, sound)
             output.start_encoding()
