@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import csv
 import re
-import tarfile
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final
 
 from audioset_batch.errors import InputRefused, UsageError
 from audioset_batch.features.shards import SPLITS
 from audioset_batch.layout import DataDir
 from audioset_batch.reasons import Status
+from audioset_batch.record.clipbytes import read_clip
+from audioset_batch.record.clipbytes import open_tar
 from audioset_batch.vggish.audio import EXTENSIONS
 
 FOLDER_SPLIT: Final = "audio"
@@ -202,19 +203,13 @@ def audio_source(clip: Clip) -> Path | bytes:
     Raises:
         InputRefused: the tar is damaged, or another sample stands at the offset.
     """
-    if clip.offset is None:
+    if clip.offset is None or clip.end_ms is None:
         return clip.path
-    try:
-        with clip.path.open("rb") as file:
-            file.seek(clip.offset)
-            with tarfile.open(fileobj=file, mode="r:") as archive:
-                for member in archive:
-                    name = PurePosixPath(member.name)
-                    if clip.video_id not in name.name:
-                        break
-                    content = archive.extractfile(member)
-                    if content is not None and name.suffix.lower() in EXTENSIONS:
-                        return content.read()
-    except (OSError, tarfile.TarError) as error:
-        raise InputRefused(f"{clip.name}: cannot be read: {error}") from error
-    raise InputRefused(f"{clip.name}: expected a sample with audio at this offset, found none")
+    row = {
+        "ytid": clip.video_id,
+        "start_seconds": clip.start_ms / 1000,
+        "end_seconds": clip.end_ms / 1000,
+        "tar": clip.path.name,
+        "offset": clip.offset,
+    }
+    return read_clip(clip.path.parent, row)

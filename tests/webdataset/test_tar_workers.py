@@ -2,6 +2,7 @@
 
 import random
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 from loopback import Project
 from running import Worker, children_of, stat_fields, until
 from tarchecks import all_rows, check_row, check_tars, ok_rows, samples_in, tars_of
+from test_worker_storage import mount
 
 from audioset_batch.layout import DataDir
 from audioset_batch.record.clipbytes import read_clip, row_stem
+from audioset_batch.vggish.inputs import ShardOf, audio_source, clips_of_manifest
 
 MakeProject = Callable[..., Project]
 STOPPED = 75
@@ -173,3 +176,39 @@ def test_video_lies_beside_the_sound(make_project: MakeProject) -> None:
         check_row(project.data, row)
         assert len(read_clip(project.data, row, "video")) == row["video_bytes"] > 0
     assert not DataDir(project.data).video_dir("eval_segments").exists()
+
+
+def test_a_full_disk_takes_nothing_with_it(tmp_path: Path, make_project: MakeProject) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    mount(folder, "-t", "tmpfs", "-o", "size=2500k", "tmpfs")
+    try:
+        project = make_project(24)
+        for _ in range(2):
+            with Worker(project) as worker:
+                assert worker.end() == STOPPED
+            assert "No space left on device" in worker.log
+            rows = ok_rows(all_rows(project.data))
+            for row in rows:
+                check_row(project.data, row)
+            assert sum(samples_in(tars_of(project.data, "*")).values()) == len(rows) > 0, "cut back at once"
+        mount(folder, "-o", "remount,size=100m")
+        project.worker(1)
+        check_tars(project, tmp_path)
+    finally:
+        subprocess.run(["umount", "-l", folder], check=False)
+
+
+def test_embeddings_read_open_tars(make_project: MakeProject) -> None:
+    project = make_project(8, delay=0.2)
+    with Worker(project) as worker:
+        worker.wait_rows(3)
+        worker.send(signal.SIGTERM)
+        assert worker.end() == STOPPED
+    assert tars_of(project.data, "*.open")
+    project.merge("--allow-pending")
+    rows = {row["ytid"]: row for row in ok_rows(all_rows(project.data))}
+    clips = clips_of_manifest(project.data, ShardOf())
+    assert {clip.video_id for clip in clips} == set(rows)
+    for clip in clips:
+        assert audio_source(clip) == read_clip(project.data, rows[clip.video_id])
