@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from multiprocessing.connection import Connection
+from typing import Final
 
 from audioset_batch.adapters.fsclock import boot_time
 from audioset_batch.adapters.streams import ClientOptions
@@ -27,13 +28,16 @@ from audioset_batch.reasons import Reason
 from audioset_batch.stages.clip import make_clip
 from audioset_batch.worker.messages import READY, Attempt, Job, Kind
 
+_NOT_FOR_HELPERS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
+
 
 def serve(connection: Connection, config: Config, threads: int) -> None:
     """Run jobs from `connection` until it closes. The entry point of a worker process."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
-        # The coordinator alone decides when to stop; ignored signals stay ignored in helpers such as sox.
+    for number in _NOT_FOR_HELPERS:
+        # The coordinator alone decides when to stop; ignored signals stay ignored in helpers.
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    # Blocked as well, which they inherit too: sox installs handlers of its own, and ends in the middle of a clip.
+    signal.pthread_sigmask(signal.SIG_SETMASK, _NOT_FOR_HELPERS)
     jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
     sending = threading.Lock()
     for index in range(threads):

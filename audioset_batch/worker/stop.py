@@ -33,7 +33,11 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """TERM, INT, USR1 (SLURM's warning before the time limit) and HUP set the flag; a second INT ends at once."""
+    """TERM, INT, USR1 (SLURM's warning before the time limit) and HUP set the flag; a second INT ends at once.
+
+    Behind it TERM, USR1 and HUP are ignored, unless they were handled before: what is left is to tell the status, which
+    a late signal would replace by its own.
+    """
     request = StopRequest()
 
     def handle(number: int, _frame: FrameType | None) -> None:
@@ -47,7 +51,8 @@ def stop_on_signals() -> Iterator[StopRequest]:
     finally:
         for number, handler in before.items():
             if signal.getsignal(number) is handle:  # else `ignore_term` holds on, up to the very end
-                signal.signal(number, handler)
+                late = handler is signal.SIG_DFL and number != signal.SIGINT
+                signal.signal(number, signal.SIG_IGN if late else handler)
 
 
 def ignore_term() -> None:
