@@ -11,7 +11,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = commands.add_parser(
         "demo",
         help="run the whole job against a loopback stand-in for YouTube, with made-up videos",
-        description="Prep, four shards (through SLURM where sbatch answers), merge, a table of outcomes. Talks to "
+        description="Prep, four shards (through SLURM where sbatch answers), merge, report. Talks to "
         "127.0.0.1 only and leaves nothing running.",
     )
     parser.add_argument(
@@ -44,6 +44,7 @@ def _download(args: argparse.Namespace, config: Path) -> int:
     print(f"clips      {data / 'data'}")
     print(f"table      {data / 'manifest.csv'} and manifest.parquet")
     print(f"counts     {data / 'summary.json'}")
+    print(f"report     {result.report}")
     way = "through SLURM" if result.through_slurm else "on this machine, without SLURM"
     print(f"done in {result.seconds:.0f} s, {way}")
     return 0 if result.merged.finished and not result.merged.differences else 1

@@ -1,4 +1,4 @@
-"""`audioset-batch demo`: prep, four shards (through SLURM where sbatch answers, else in parallel here), merge."""
+"""`audioset-batch demo`: prep, four shards (through SLURM where sbatch answers, else in parallel), merge, report."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ from audioset_batch.demo.stage import (
     write_config,
 )
 from audioset_batch.merge import MergeResult, merge
+from audioset_batch.report import write_report
 from audioset_batch.standin import Catalog, Fault, Standin, Trouble, Video
 
 SEGMENTS: Final = 48
 _UNAVAILABLE: Final = 0.25
+_FEW_CLIPS: Final = 5
 _GOOD_VIDEO: Final = "good_video0"
 _SUBSETS: Final = {"eval_segments": SEGMENTS // 2, "balanced_train_segments": SEGMENTS // 2}
 _CLASSES: Final = (
@@ -43,12 +45,14 @@ class DemoResult:
     Attributes:
         folder: Where everything is.
         merged: Counts and tables.
+        report: The page about it.
         through_slurm: True if a real SLURM ran the array.
-        seconds: From prep to merge.
+        seconds: From prep to report.
     """
 
     folder: Path
     merged: MergeResult
+    report: Path
     through_slurm: bool
     seconds: float
 
@@ -88,8 +92,10 @@ def run_demo(folder: Path, config_file: Path, say: Callable[[str], None], *, slu
         else:
             say(f"2. {SHARDS} workers in parallel on this machine (no sbatch answers here)")
         download(folder, config, data, env, through_slurm=through_slurm)
-    say("3. merge")
-    return DemoResult(folder, merge(data), through_slurm, time.monotonic() - started)
+    say("3. merge and report")
+    merged = merge(data)
+    report = write_report(data, threshold=_FEW_CLIPS)[0]
+    return DemoResult(folder, merged, report, through_slurm, time.monotonic() - started)
 
 
 def _segments() -> dict[str, list[MadeUpSegment]]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from audioset_batch.reasons import Reason
 from audioset_batch.report import svg
 from audioset_batch.report.numbers import label_name
-from audioset_batch.report.words import count, percent, short, subset_name
+from audioset_batch.report.words import count, percent, short, some, subset_name
 
 STATUSES: Final = (
     ("ok", "ok"),
@@ -18,6 +18,9 @@ STATUSES: Final = (
     ("pending", "pending"),
 )
 _WIDTH: Final = 1040.0
+_CEILING: Final = 12.0
+_BELOW_ONE: Final = 0.3
+"""Decades between nothing and 1 on logarithmic axes."""
 
 _REASON_WORDS: Final = {
     Reason.REMOVED: "removed",
@@ -124,26 +127,46 @@ def ranks(labels: Sequence[Mapping[str, Any]], threshold: int) -> str:
     left, bottom, height = 56.0, 30.0, 250.0
     room, floor = _WIDTH - left - 8, height - bottom
     top = max([10, threshold, *(one["planned"] for one in planned)])
-    at = _log_scale(top, 12.0, floor)
+    at = _log_scale(top, floor)
     ticks = [tick for tick in svg.log_ticks(top) if tick <= top]
     parts = [svg.line(left, at(tick), _WIDTH - 8, at(tick)) for tick in ticks]
     parts += [svg.label(short(tick), left - 8, at(tick) + 4, anchor="end") for tick in ticks]
-    each = min(room / max(len(planned), 1), 40.0)
+    each = min(room / max(len(planned), 1), 120.0)
     for key, class_ in (("planned", "planned"), ("ok", "s-ok")):
         parts.append(svg.bars([at(one[key]) for one in planned], left, each, floor, class_))
     for index, one in enumerate(planned):
         tip = f"{label_name(one)}: {count(one['ok'])} of {count(one['planned'])} clips ok, rank {index + 1}"
         parts.append(svg.rect(left + index * each, 8, each, floor - 8, "hit", tip))
-    if threshold > 0:
-        y = at(threshold)
-        parts += [svg.line(left, y, _WIDTH - 8, y, "limit halo"), svg.line(left, y, _WIDTH - 8, y, "limit")]
-        parts.append(svg.label(f"threshold {threshold}", _WIDTH - 10, y - 6, "limit", "end"))
+    limit = [svg.line(left, 0, _WIDTH - 8, 0, "limit halo"), svg.line(left, 0, _WIDTH - 8, 0, "limit")]
+    limit.append(svg.label(f"threshold {threshold}", _WIDTH - 10, -6, "limit", "end"))
+    # The script moves it when the threshold changes: the same scale as `_log_scale`.
+    parts.append(
+        svg.element(
+            "g",
+            "".join(limit),
+            id="limit",
+            transform=f"translate(0 {at(threshold):.1f})",
+            data_floor=floor,
+            data_tall=floor - _CEILING,
+            data_decades=f"{math.log10(top) + _BELOW_ONE:.4f}",
+        )
+    )
     parts.append(svg.line(left, floor, _WIDTH - 8, floor, "base"))
-    parts.append(svg.label("labels, most clips first", left, height - 8))
-    parts.append(svg.label(f"{len(planned)} labels", _WIDTH - 8, height - 8, anchor="end"))
+    if each >= 80:
+        for index, one in enumerate(planned):
+            parts.append(
+                svg.label(_shortened(label_name(one)), left + (index + 0.42) * each, height - 10, anchor="middle")
+            )
+    else:
+        parts.append(svg.label("labels, most clips first", left, height - 8))
+        parts.append(svg.label(some(len(planned), "label"), _WIDTH - 8, height - 8, anchor="end"))
     picture = svg.chart(parts, _WIDTH, height, f"Clips of {len(planned)} labels, with a line at {threshold}")
     legend = svg.legend_of(("s-ok", "clips ok"), ("planned", "planned"))
     return svg.figure("Clips per label (logarithmic)", picture, legend=legend)
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= 14 else f"{name[:13]}…"
 
 
 def histogram(title: str, unit: str, data: Mapping[str, Any], *, every: int, log: bool = False, note: str = "") -> str:
@@ -156,7 +179,7 @@ def histogram(title: str, unit: str, data: Mapping[str, Any], *, every: int, log
     room, floor = width - left - right, height - bottom
     total, top = sum(counts), max(counts, default=0)
     ticks = [tick for tick in svg.log_ticks(top) if tick <= max(top, 10)] if log else svg.nice_ticks(top, 4)
-    at = _log_scale(max(top, 10), 12.0, floor) if log else _linear_scale(ticks[-1], 12.0, floor)
+    at = _log_scale(max(top, 10), floor) if log else _linear_scale(ticks[-1], floor)
     shown = [tick for tick in ticks if log or tick > 0]
     parts = [svg.line(left, at(tick), width - right, at(tick)) for tick in shown]
     parts += [svg.label(short(tick), left - 7, at(tick) + 4, anchor="end") for tick in shown]
@@ -178,18 +201,18 @@ def histogram(title: str, unit: str, data: Mapping[str, Any], *, every: int, log
     return svg.figure(heading, picture, svg.table([unit, "clips", "share"], rows), note)
 
 
-def _log_scale(top: float, ceiling: float, floor: float) -> Callable[[float], float]:
+def _log_scale(top: float, floor: float) -> Callable[[float], float]:
     """Height on the page; 0 is at the floor, and 1 a little above it."""
-    decades = math.log10(top) + 0.3
+    decades = math.log10(top) + _BELOW_ONE
 
     def at(value: float) -> float:
-        return floor - (floor - ceiling) * (math.log10(value) + 0.3) / decades if value >= 1 else floor
+        return floor - (floor - _CEILING) * (math.log10(value) + _BELOW_ONE) / decades if value >= 1 else floor
 
     return at
 
 
-def _linear_scale(top: float, ceiling: float, floor: float) -> Callable[[float], float]:
-    return lambda value: floor - (floor - ceiling) * value / top
+def _linear_scale(top: float, floor: float) -> Callable[[float], float]:
+    return lambda value: floor - (floor - _CEILING) * value / top
 
 
 def _bin(edges: Sequence[float], index: int, unit: str) -> str:

@@ -82,7 +82,7 @@ def label_tree(roots: Sequence[Node], labels: Sequence[Label], threshold: int) -
     if others:
         leaves = "".join(f'<div class="leaf"{_data(one, threshold)}>{_line(label_name(one), one, threshold)}</div>'
                          for one in others)  # fmt: skip
-        parts.append(_fold(_line("Not in the ontology", None, threshold), "", leaves))
+        parts.append(_fold(_line("Not in the ontology", None, threshold, " "), "", leaves))
     head = (
         '<div class="treehead" aria-hidden="true"><span>Label</span><span>Clips</span><span>Planned</span>'
         "<span>Available</span></div>"
@@ -107,6 +107,8 @@ def _fold(line: str, data: str, inner: str) -> str:
 
 def _below(mids: Iterable[str], known: Mapping[str, Label], threshold: int) -> str:
     found = [known[mid] for mid in mids if mid in known and known[mid]["planned"]]
+    if not found:
+        return ""
     under = sum(one["ok"] < threshold for one in found)
     oks = " ".join(str(one["ok"]) for one in found)
     return f'<span class="below" data-oks="{oks}">{_below_words(under, len(found))}</span>'
@@ -117,7 +119,7 @@ def _below_words(under: int, labels: int) -> str:
 
 
 def _line(name: str, one: Label | None, threshold: int, below: str = "") -> str:
-    mark = _mark(one, threshold) if one is not None else ""
+    mark = _mark(one, threshold) if one is not None else "" if below else '<span class="below">not a label</span>'
     numbers = (
         f'<span class="n">{count(one["ok"])}</span><span class="n">{count(one["planned"])}</span>'
         f'<span class="a">{_bar(one)}</span>'

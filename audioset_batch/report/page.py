@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from pathlib import Path
 from string import Template
 from typing import Any
 
@@ -29,14 +30,14 @@ _MEDIA = {
 }
 
 
-def page(summary: Mapping[str, Any], findings: Findings, roots: Sequence[Node] | None, title: str) -> str:
+def page(summary: Mapping[str, Any], findings: Findings, roots: Sequence[Node] | None, place: Path) -> str:
     """The HTML of the report.
 
     Args:
         summary: `summary.json`.
         findings: Of `find`.
         roots: The ontology; None where the file is missing.
-        title: Names the data directory.
+        place: The data directory; its name is the title.
     """
     script = _asset("report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -47,7 +48,8 @@ def page(summary: Mapping[str, Any], findings: Findings, roots: Sequence[Node] |
         policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
         style=_asset("report.css"),
         script=script,
-        title=text(title),
+        title=text(place.name or place),
+        place=text(place),
         made=text(moment(summary["generated_at"])),
         program=text(f"audioset-batch {__version__}"),
         tiles="".join(_tiles(summary, findings)),
@@ -107,7 +109,7 @@ def _tiles(summary: Mapping[str, Any], findings: Findings) -> list[str]:
         ("unavailable", count(totals["unavailable"]), "unavailable", "gone for good"),
         ("failed", count(totals["failed"]), "failed", "to be tried again"),
         ("pending", count(totals["pending"]), "pending", "not tried yet"),
-        ("", f"{summary['hours']:,.1f} h", "of audio", f"{size(stored)} on disk"),
+        ("", duration(3600 * summary["hours"], days=False), "of audio", f"{size(stored)} on disk"),
         ("", count(len(findings.under)), f"of {findings.planned_labels} labels", f"under {findings.threshold} clips"),
     ]
     return [

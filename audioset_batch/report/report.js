@@ -74,12 +74,19 @@
   const mark = (least) => {
     all("[data-ok]").forEach((one) =>
       one.classList.toggle("under", Number(one.dataset.planned) > 0 && Number(one.dataset.ok) < least));
-    all(".below").forEach((one) => {
+    all(".below[data-oks]").forEach((one) => {
       const counts = one.dataset.oks.split(" ").filter(Boolean).map(Number);
       const few = counts.filter((ok) => ok < least).length;
       one.textContent =
         counts.length + (counts.length === 1 ? " label" : " labels") + (few ? ", " + few + " under the threshold" : "");
     });
+  };
+  const limit = byId("limit");
+  const moveLimit = (least) => {
+    const { floor, tall, decades } = limit.dataset;
+    const share = least >= 1 ? Math.min((Math.log10(least) + 0.3) / decades, 1.04) : 0;
+    limit.setAttribute("transform", "translate(0 " + (floor - tall * share) + ")");
+    limit.querySelector("text").textContent = "threshold " + least;
   };
   const prune = (node, words, least, chosen) => {
     // A branch stays while anything in it does, and unfolds while something is searched for.
@@ -100,6 +107,7 @@
     const words = plain(search.value).split(/\s+/).filter(Boolean);
     const least = Number(threshold.value) || 0;
     mark(least);
+    moveLimit(least);
     let shown = 0;
     rows.forEach((row) => {
       const stays = passes(row, names.get(row), words, least);

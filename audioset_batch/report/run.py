@@ -62,5 +62,5 @@ def write_report(
     findings = find(summary, threshold)
     data = DataDir(root)
     path = out or data.report_html
-    atomic_write_text(path, page(summary, findings, load_tree(data.ontology_json), root.name or str(root)))
+    atomic_write_text(path, page(summary, findings, load_tree(data.ontology_json), root))
     return path, summary, findings

@@ -61,18 +61,20 @@ def size(number: float) -> str:
     return f"{number:.0f} bytes"
 
 
-def duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `3 h 20 min`, `2 days 4 h`."""
+def duration(seconds: float, *, days: bool = True) -> str:
+    """`45 s`, `12 min`, `3 h 20 min`, `2 days 4 h`; without `days` it ends with hours: `1,234 h`."""
     if seconds < 90:
         return f"{seconds:.3g} s"
     minutes = round(seconds / 60)
     if minutes < 120:
         return f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
-    if hours < 48:
+    if hours < 48 and (days or hours < 10):
         return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    days, hours = divmod(hours, 24)
-    return f"{days} days {hours} h" if hours else f"{days} days"
+    if not days:
+        return f"{seconds / 3600:,.0f} h"
+    whole, hours = divmod(hours, 24)
+    return f"{whole} days {hours} h" if hours else f"{whole} days"
 
 
 def parse_time(stamp: object) -> float | None:

@@ -184,3 +184,15 @@ def test_without_ontology_or_rows(chromium: Page, tmp_path: Path) -> None:
     assert chromium.js("document.getElementById('view-tree').disabled") is True
     put(chromium, "search", "sound 1")
     assert chromium.problems == []
+
+
+def test_line_of_the_threshold_moves_along(page: Page) -> None:
+    """At 10 clips the line is where the axis says 10."""
+    put(page, "threshold", "10")
+    line = page.js("document.querySelector('#limit line').getBoundingClientRect().y")
+    box = page.js(
+        "(() => { const e = document.getElementById('limit').closest('svg'); const t = [...e.querySelectorAll('text')]"
+        ".find(t => t.textContent === '10').getBoundingClientRect(); return [t.top, t.bottom] })()"
+    )
+    assert box[0] < line < box[1]
+    assert page.js("document.querySelector('#limit text').textContent") == "threshold 10"
