@@ -94,7 +94,9 @@ def _prepare(args: argparse.Namespace, data: Any, config: Config) -> list[str]:
     """Make what shards are missing; returns the subsets to run."""
     from audioset_batch.errors import UsageError
     from audioset_batch.plan.fetch import FetchOptions
+    from audioset_batch.plan.filters import Filters
     from audioset_batch.plan.prep import PrepRequest, prep
+    from audioset_batch.plan.split import choice_of
 
     sources = {subset: path for subset, name in _SOURCES.items() if (path := getattr(args, name)) is not None}
     present: list[str] = data.subsets_present()
@@ -102,6 +104,16 @@ def _prepare(args: argparse.Namespace, data: Any, config: Config) -> list[str]:
     if not wanted:
         wanted = SUBSETS if config.source.subsets == "present" else config.source.subsets
     missing = tuple(subset for subset in wanted if subset not in present)
+    if args.labels is not None or args.limit is not None:
+        asked = " ".join((args.labels or "").split())
+        choice = Filters((asked,) if asked else (), args.limit, wording=asked).describe()
+        other = [subset for subset in wanted if subset not in missing and choice_of(data, subset) != choice]
+        if other:
+            planned = choice_of(data, other[0]) or "all rows"
+            raise UsageError(
+                f"{data.root} is prepared already, {other[0]} with {planned}: its shards are what is downloaded. To "
+                "plan other rows, run audioset-batch prep with --labels or --limit; what is recorded stays"
+            )
     if missing:
         prep(
             PrepRequest(
@@ -113,11 +125,6 @@ def _prepare(args: argparse.Namespace, data: Any, config: Config) -> list[str]:
                 limit=args.limit,
                 fetching=FetchOptions(say=lambda text: print(text, file=sys.stderr)),
             )
-        )
-    elif args.labels is not None or args.limit is not None:
-        raise UsageError(
-            f"{data.root} is prepared already: its shards are what is downloaded. To plan other rows, run "
-            "audioset-batch prep with --labels or --limit; what is recorded stays"
         )
     return [subset for subset in (*SUBSETS, *present) if subset in wanted]
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from audioset_batch.adapters.lease import read_lease
-from audioset_batch.adapters.publish import storage
 from audioset_batch.config import Config
 from audioset_batch.errors import UsageError
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.merge.shard_table import shard_table
 from audioset_batch.model import SUBSETS
 from audioset_batch.plan.segments_csv import read_shard
+from audioset_batch.plan.split import choice_of
 from audioset_batch.record.manifest import warn_of_problem
 
 _SETTLED = ("ok", "unavailable")
@@ -51,20 +51,14 @@ def prep_needed(data: DataDir, subsets: Sequence[str], split: int | None) -> tup
     have = {subset: len(data.shards(subset)) for subset in subsets}
     shards = split or max(have.values(), default=0) or 1
     todo = tuple(subset for subset, count in have.items() if not count or (split is not None and count != split))
-    filtered = [subset for subset in todo if have[subset] and _filters(data, subset)]
+    filtered = [subset for subset in todo if have[subset] and choice_of(data, subset)]
     if filtered:
         raise UsageError(
             f"--split {split}: {', '.join(filtered)} has {have[filtered[0]]} shards with chosen rows only "
-            f"({_filters(data, filtered[0])}). Split again with the same choice: audioset-batch prep {data.root} "
+            f"({choice_of(data, filtered[0])}). Split again with the same choice: audioset-batch prep {data.root} "
             f"--split {split} --labels ... Then submit without --split"
         )
     return todo, shards
-
-
-def _filters(data: DataDir, subset: str) -> str:
-    """What prep wrote into the first line of the first shard about rows that were chosen; "" if all were."""
-    with storage(data.root), data.shard_csv(data.shards(subset)[0]).open(encoding="utf-8", errors="replace") as file:
-        return file.readline().partition(f" of {subset} (")[2].strip().removesuffix(")")
 
 
 def work_left(data: DataDir, subsets: Sequence[str]) -> WorkLeft:

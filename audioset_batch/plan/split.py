@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from audioset_batch.adapters.lease import read_lease
+from audioset_batch.adapters.publish import storage
 from audioset_batch.errors import ShardHeld
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import SegmentKey
@@ -108,6 +109,17 @@ def refuse_if_held(data: DataDir, subsets: Sequence[str]) -> None:
             f"cannot split while shards are held: {', '.join(held[:5])}{more}. Wait for their workers or cancel "
             "them, then run this again"
         )
+
+
+def choice_of(data: DataDir, subset: str) -> str:
+    """How the planned rows of a subset with shards were chosen: the `note` of its `split`; "" if all were taken.
+
+    Raises:
+        StorageUnusable: its first shard cannot be read.
+    """
+    path = data.shard_csv(data.shards(subset)[0])
+    with storage(data.root), path.open(encoding="utf-8", errors="replace") as file:
+        return file.readline().partition(f" of {subset} (")[2].strip().removesuffix(")")
 
 
 def _shard_texts(table: SegmentTable, shards: int, note: str) -> Iterator[bytes]:

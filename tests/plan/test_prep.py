@@ -201,3 +201,16 @@ def test_a_held_shard_stops_another_split(tmp_path: Path, base: Path, capsys: py
         assert prep(tmp_path, "--split", "3") == 75
     assert "eval_segments.01 by host" in capsys.readouterr().err
     assert prep(tmp_path, "--split", "3") == 0
+
+
+def test_download_of_other_rows_than_planned_is_refused(
+    server: FlakyServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = [str(tmp_path / "d"), "--subsets", "eval_segments", "--base-url", server.base]
+    assert main(["prep", *where, "--labels", "Dog"]) == 0
+    for choice, planned in (["--labels", "Bark"], "labels Dog"), (["--labels", "Dog", "--limit", "1"], "labels Dog"):
+        assert main(["download", *where, *choice]) == 2
+        assert f"prepared already, eval_segments with {planned}: " in capsys.readouterr().err
+    assert main(["prep", *where]) == 0
+    assert main(["download", *where, "--labels", "Dog"]) == 2
+    assert "eval_segments with all rows: " in capsys.readouterr().err
