@@ -48,7 +48,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
     info = actions.add_parser("info", help="counts per split and label, and against the CSVs")
     info.add_argument("source", type=Path, metavar="SOURCE", help="the archive, TFRecords, or packed features")
-    info.add_argument("--data-dir", type=Path, metavar="DATADIR", help="has the CSVs to compare with")
+    info.add_argument(
+        "--data-dir",
+        type=Path,
+        metavar="DATADIR",
+        help="has the CSVs to compare with, and says how many labels there are",
+    )
     info.add_argument("--list", type=Path, metavar="DIR", help="write missing and extra segments as CSV files to DIR")
     info.add_argument("--json", action="store_true", help="everything as JSON, all labels")
     info.add_argument("--top", type=int, default=10, metavar="N", help="labels to print per split (default: 10)")
@@ -90,7 +95,13 @@ def _run(args: argparse.Namespace) -> int:
 
 def _add_reading_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--skip-bad", action="store_true", help="report damaged records and go on (else stop)")
-    parser.add_argument("--classes", type=int, default=527, metavar="K", help="number of labels (default: 527)")
+    parser.add_argument("--classes", type=_positive, default=527, metavar="K", help="number of labels (default: 527)")
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 1 on")
+    return int(text)
 
 
 def _split_list(text: str) -> tuple[str, ...]:
@@ -191,9 +202,10 @@ def _info(args: argparse.Namespace) -> int:
     from audioset_batch.features.info import compare_with_csv, count_features, summary
 
     table = _labels(args.data_dir)
+    classes = len(table) if table else args.classes
     counts = count_features(
         args.source,
-        classes=args.classes,
+        classes=classes,
         keep_segments=args.data_dir is not None,
         on_bad=_on_bad(args),
         progress=_progress("MB" if args.source.is_file() else "shards", 1e6 if args.source.is_file() else 1),

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audioset_batch.errors import InputRefused
+from audioset_batch.features.csvs import read_label_table
 from audioset_batch.training import metrics
 from audioset_batch.training.files import make_folder, published, replace_text
 
@@ -129,14 +130,13 @@ def read_class_names(path: Path, classes: int) -> list[ClassName]:
     Raises:
         InputRefused: Other columns, or not `classes` rows.
     """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = {int(row["index"]): ClassName(row["mid"], row["display_name"]) for row in csv.DictReader(file)}
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise InputRefused(f"{path}: expected the columns index,mid,display_name: {error}") from error
-    if sorted(rows) != list(range(classes)):
-        raise InputRefused(f"{path}: expected the indices 0 to {classes - 1}, found {len(rows)} rows")
-    return [rows[index] for index in range(classes)]
+    table = read_label_table(path)
+    if len(table) != classes:
+        raise InputRefused(
+            f"{path}: expected {classes} classes, as the model has, found {len(table)}: take the file that it was "
+            "trained with"
+        )
+    return [ClassName(mid, name) for mid, name in zip(table.mids, table.names, strict=True)]
 
 
 def numbered_names(classes: int) -> list[ClassName]:

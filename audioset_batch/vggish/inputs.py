@@ -15,7 +15,6 @@ from audioset_batch.features.shards import SPLITS
 from audioset_batch.layout import DataDir
 from audioset_batch.reasons import Status
 from audioset_batch.record.clipbytes import read_clip
-from audioset_batch.record.clipbytes import open_tar
 from audioset_batch.vggish.audio import EXTENSIONS
 
 FOLDER_SPLIT: Final = "audio"

@@ -18,6 +18,8 @@ from audioset_batch.features.batch import batch_of_features
 from audioset_batch.features.compare import compare_features
 from audioset_batch.features.csvs import SegmentId, read_label_table, read_segments_csv
 from audioset_batch.features.packed_writers import ParquetWriter
+from audioset_batch.features.sequence import Record, serialize_record
+from audioset_batch.features.tfrecord import RecordWriter
 
 
 @pytest.fixture
@@ -218,3 +220,15 @@ def test_no_space_left_is_for_later(run, tmp_path: Path, features: FeatureSet, m
     status, _, err = run("convert", write_tree(tmp_path, {"eval": features}), tmp_path / "out")
     assert status == 75 and "No space left" in err
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_info_takes_the_number_of_labels_from_the_csv(run, tmp_path: Path) -> None:
+    (tmp_path / "class_labels_indices.csv").write_text('index,mid,display_name\n0,/m/a,"A, a"\n1,/m/b,"B"\n')
+    (tmp_path / "eval_segments.csv").write_text('# a\n# b\n# c\naaaaaaaaaaa, 0.000, 10.000, "/m/b"\n')
+    (tmp_path / "eval").mkdir()
+    with (tmp_path / "eval" / "aa.tfrecord").open("wb") as stream:
+        embedding = np.zeros((10, 128), np.uint8)
+        RecordWriter(stream).write(serialize_record(Record("aaaaaaaaaaa", 0.0, 10.0, (1,), embedding)))
+    status, out, _ = run("info", tmp_path, "--data-dir", tmp_path)
+    assert status == 0 and "missing here 0, extra here 0, other labels 0" in out
+    assert out.splitlines()[2:] == ["     1         1 (1 in the CSV)  B", "     0         0 (0 in the CSV)  A, a"]
