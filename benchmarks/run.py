@@ -186,7 +186,7 @@ def main() -> int:
     if not (args.quick or args.only_ours):
         (CHECKOUT / RESULTS).parent.mkdir(parents=True, exist_ok=True)
         (CHECKOUT / RESULTS).write_text(json.dumps(_rounded(results), indent=1) + "\n")
-        replace_between_markers(CHECKOUT / PAGE, text)
+        replace_between_markers(CHECKOUT / PAGE, text, "bench")
     return 0
 
 

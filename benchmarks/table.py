@@ -9,8 +9,6 @@ from typing import Any, Final
 from peers import OURS, PACKAGE, PLAIN
 from stages import ORDER
 
-BEGIN: Final = "<!-- bench:begin -->"
-END: Final = "<!-- bench:end -->"
 _ROWS: Final = (
     ("CPU per clip (user + system), s", "cpu_seconds_per_clip", "{:.3f}"),
     ("clips a second", "clips_per_second", "{:.2f}"),
@@ -26,13 +24,14 @@ _NAMES: Final = (OURS, PACKAGE, PLAIN)
 Results = Mapping[str, Any]
 
 
-def replace_between_markers(path: Path, text: str) -> None:
-    """Put `text` between the markers in `path`; a file without them gets them at its end."""
+def replace_between_markers(path: Path, text: str, name: str) -> None:
+    """Put `text` between the markers `name` in `path`; a file without them gets them at its end."""
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     old = path.read_text(encoding="utf-8") if path.exists() else "# Performance\n"
-    block = f"{BEGIN}\n{text.strip()}\n{END}"
-    before, found, rest = old.partition(BEGIN)
+    block = f"{begin}\n{text.strip()}\n{end}"
+    before, found, rest = old.partition(begin)
     if found:
-        after = rest.partition(END)[2]
+        after = rest.partition(end)[2]
         new = before + block + after
     else:
         new = f"{old.rstrip()}\n\n{block}\n"
