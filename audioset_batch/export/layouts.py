@@ -23,7 +23,7 @@ from audioset_batch.model import Segment
 from audioset_batch.plan.labels import load_class_names
 from audioset_batch.reasons import Status
 from audioset_batch.record.clipbytes import AUDIO_ENDINGS
-from audioset_batch.record.manifest import RETRY, ManifestWriter, Outcome, read_rows, replay_rows
+from audioset_batch.record.manifest import RETRY, ManifestWriter, Outcome, read_rows, replay, row_key
 from audioset_batch.record.tars import settle_left_open
 from audioset_batch.worker.tar_sink import TarSink, sample_json
 
@@ -113,9 +113,9 @@ class _Export:
         self._names = load_class_names(source.class_labels_csv)
 
     def run(self, layout: Layout, tar_bytes: int) -> None:
-        rows = list(read_rows(self._target.manifest(self._shard)))
-        known = replay_rows(rows)
-        done = {(row["ytid"], row["start_seconds"], row["finished_at"], row["status"]) for row in rows}
+        path = self._target.manifest(self._shard)
+        known = replay(path)
+        done = {_version(row) for row in read_rows(path)}
         fence = self._lease.predecessor_may_live
         sink: TarSink | None = None
         if layout == "webdataset":
@@ -131,10 +131,9 @@ class _Export:
         else:
             settle_left_open(self._target, self._shard, fence=fence)
         try:
-            with ManifestWriter(self._target.manifest(self._shard)) as manifest:
+            with ManifestWriter(path) as manifest:
                 for segment, row in planned_rows(self._source, self._shard):
-                    same = (row["ytid"], row["start_seconds"], row.get("finished_at") or "", row["status"]) in done
-                    if same and not (sink is not None and segment.key in sink.lost):
+                    if _version(row) in done and not (sink is not None and segment.key in sink.lost):
                         self._report.present += row["status"] == Status.OK
                     else:
                         self._one(segment, row, known, manifest, sink)
@@ -189,3 +188,8 @@ class _Export:
             publish(temporary, final, self._staging)
             columns["audio_path" if audio else "video_path"] = self._target.relative(final)
         return columns
+
+
+def _version(row: dict[str, Any]) -> tuple[Any, ...]:
+    """What tells the rows of a segment apart."""
+    return (row_key(row), row["status"], row.get("finished_at") or "")

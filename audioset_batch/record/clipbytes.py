@@ -58,7 +58,7 @@ def in_tar(row: Mapping[str, Any]) -> bool:
     return bool(_text(row, "tar"))
 
 
-def read_clip(data_dir: Path, row: Mapping[str, Any], kind: Literal["audio", "video", "json"] = "audio") -> bytes:
+def read_clip(data_dir: Path | str, row: Mapping[str, Any], kind: Literal["audio", "video", "json"] = "audio") -> bytes:
     """The bytes of one clip, in the format in which it was published.
 
     Args:
@@ -69,6 +69,7 @@ def read_clip(data_dir: Path, row: Mapping[str, Any], kind: Literal["audio", "vi
     Raises:
         InputRefused: the row has no such file, or what it points at is missing, cut off or another clip.
     """
+    data_dir = Path(data_dir)
     if in_tar(row):
         return _from_tar(data_dir, row, kind)
     path = _text(row, f"{kind}_path")
