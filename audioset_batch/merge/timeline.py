@@ -16,6 +16,7 @@ from audioset_batch.reasons import Status
 
 _MOST_BINS: Final = 240
 _BIN_SECONDS: Final = (10, 30, 60, 300, 900, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86400)
+_YOUTUBE_BEGAN: Final = pd.Timestamp("2005-02-14", tz="UTC")
 _STATUSES: Final = (Status.OK, Status.UNAVAILABLE, Status.FAILED)
 
 
@@ -35,7 +36,9 @@ class Timeline:
         stamps = pd.to_datetime(
             pd.Series(rows.column("finished_at").to_pandas(), dtype="str"), utc=True, format="ISO8601", errors="coerce"
         )
-        known = stamps.notna().to_numpy()
+        # A node whose clock is far off would stretch the axis until nothing else is seen on it.
+        latest = pd.Timestamp.now(tz="UTC") + pd.Timedelta(days=1)
+        known = stamps.between(_YOUTUBE_BEGAN, latest).to_numpy()
         if not known.any():
             return
         moments = stamps[known].dt.tz_localize(None).to_numpy().astype("datetime64[s]").astype(np.int64)

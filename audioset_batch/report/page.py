@@ -45,7 +45,8 @@ def page(summary: Mapping[str, Any], findings: Findings, roots: Sequence[Node] |
     tree = "" if roots is None else label_tree(roots, labels, findings.threshold)
     return Template(_asset("report.html")).substitute(
         # The only script that runs is this one, nothing is loaded from anywhere.
-        policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
+        policy="default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'unsafe-inline'; "
+        f"script-src 'sha256-{digest}'",
         style=_asset("report.css"),
         script=script,
         title=text(place.name or place),

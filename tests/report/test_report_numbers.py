@@ -1,6 +1,7 @@
 """The numbers of the report: counted once by merge, compared here with what pandas says of the merged table."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -97,6 +98,20 @@ def test_timeline(summary: dict[str, Any], table: pd.DataFrame) -> None:
     assert {n: count for n, count in enumerate(timeline["counts"]["ok"]) if count} == per_bin.to_dict()
 
 
+def test_a_clock_that_is_far_off_does_not_stretch_the_timeline(tmp_path: Path) -> None:
+    data = write_dataset(tmp_path / "data", {"eval_segments": plan(50, 1, list(CLASSES))})
+    (manifest,) = data.manifests.iterdir()
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    stamps = ("1970-01-01T00:00:01.000+00:00", "2121-01-01T00:00:00+00:00", "yesterday", None, "2026-03-04T00:00:00Z")
+    for line, stamp in zip(lines, stamps, strict=False):
+        line["finished_at"] = stamp
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    timeline = merge(data.root, write_csv=False).summary["timeline"]
+    assert sum(sum(counts) for counts in timeline["counts"].values()) == 46
+    assert timeline["start"].startswith("2026-03-0")
+    assert timeline["bin_seconds"] <= 3600
+
+
 def test_pauses_versions_and_settings(summary: dict[str, Any]) -> None:
     assert {name: len(pauses) for name, pauses in summary["pauses"].items()} == {k: len(v) for k, v in PAUSES.items()}
     first = summary["pauses"]["campus"][0]
@@ -190,7 +205,5 @@ def test_says_when_manifests_have_grown(tmp_path: Path) -> None:
     assert report(str(data.root)).stderr == ""
     (manifest,) = data.manifests.iterdir()
     later = data.summary_json.stat().st_mtime + 5
-    import os
-
     os.utime(manifest, (later, later))
     assert "merge" in report(str(data.root)).stderr
