@@ -13,10 +13,15 @@ import pytest
 import tar_writer
 from tarchecks import all_rows, check_row, samples_in, tars_of
 
+from audioset_batch.adapters.lease import Holder
 from audioset_batch.errors import InputRefused, StorageUnusable
 from audioset_batch.layout import DataDir
+from audioset_batch.plan import swap
+from audioset_batch.plan.retry import Choice, reset
+from audioset_batch.plan.segments_csv import read_segments_csv
+from audioset_batch.plan.split import split
 from audioset_batch.record.clipbytes import open_tar, read_clip
-from audioset_batch.record.manifest import replay
+from audioset_batch.record.manifest import read_rows, replay
 from audioset_batch.record.tars import OpenTar, encode_sample, next_number, open_tars, resume
 
 SCRIPT = Path(tar_writer.__file__)
@@ -138,3 +143,74 @@ def test_a_row_that_points_at_another_clip_is_refused(tmp_path: Path) -> None:
         read_clip(tmp_path, {**first, "tar": "data/eval_segments/tar/09-00000.tar"})
     with pytest.raises(FileNotFoundError):
         open_tar(tmp_path / "nothing.tar")
+
+
+def left_open(root: Path) -> Path:
+    """Three samples in a tar that is still open, by a writer that is no more."""
+    tar_writer.write(root, 3)
+    (tar,) = tars_of(root)
+    tar.rename(f"{tar}.open")
+    return tar
+
+
+def test_a_split_that_is_killed_leaves_open_tars_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closed or not, the next split or worker goes on from there."""
+    data = DataDir(tmp_path)
+    segments = [tar_writer.segment(number) for number in range(6)]
+    lines = [f'{s.ytid}, {s.start_ms / 1000}, {s.end_ms / 1000}, "{",".join(s.labels)}"\n' for s in segments]
+    data.segments_csv("eval_segments").write_text("".join(lines))
+    table = read_segments_csv(data.segments_csv("eval_segments"), "eval_segments").table
+    split(data, [table], 1)
+    left_open(tmp_path)
+    for instant in ("append", "publish", "stage", "commit"):
+        with monkeypatch.context() as patched:
+
+            def killed(*_: object, **__: object) -> None:
+                raise KeyboardInterrupt
+
+            if instant in ("stage", "commit"):
+                patched.setattr(swap.Swap, instant, killed)
+            else:
+                patched.setattr(OpenTar, "_write" if instant == "append" else "publish", killed)
+            with pytest.raises(KeyboardInterrupt):
+                split(data, [table], 2)
+        for row in all_rows(tmp_path):
+            check_row(tmp_path, row)
+        assert bool(tars_of(tmp_path, "*.open")) == (instant in ("append", "publish"))
+    split(data, [table], 2)
+    assert [len(list(read_rows(data.manifest(shard)))) for shard in data.shards("eval_segments")] == [3, 0]
+    tar_writer.write(tmp_path, 6)
+    check(tmp_path, 6)
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_retry_passes_on_that_somebody_may_still_write(tmp_path: Path, alive: bool) -> None:
+    """Its own lease is released in order: the next worker would take it for all clear."""
+    tar = left_open(tmp_path)
+    data = DataDir(tmp_path)
+    segments = [tar_writer.segment(number) for number in range(3)]
+    lines = [f'{s.ytid}, {s.start_ms / 1000}, {s.end_ms / 1000}, "{",".join(s.labels)}"\n' for s in segments]
+    data.shard_csv(tar_writer.SHARD).write_text("".join(lines))
+    inode = Path(f"{tar}.open").stat().st_ino
+    lease = data.lease(tar_writer.SHARD)
+    code = (
+        "import sys, time; from pathlib import Path; from audioset_batch.adapters.lease import Holder, Lease\n"
+        "lease = Lease.acquire(Path(sys.argv[1]), Holder.current(), 0.5); print('held', flush=True); time.sleep(60)\n"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code, str(lease)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+    holder.send_signal(signal.SIGSTOP if alive else signal.SIGKILL)
+    if not alive:
+        holder.wait()
+    time.sleep(0.8)
+    try:
+        done = reset(data, Choice(statuses=("ok",), ytids=(segments[1].ytid,)), Holder.current())
+    finally:
+        holder.kill()
+        holder.wait()
+        holder.stdout.close()
+    assert done.total() == 1
+    if alive:
+        assert tar.stat().st_ino != inode, "published as a copy"
+    else:
+        assert Path(f"{tar}.open").stat().st_ino == inode, "the next worker goes on"
