@@ -126,7 +126,7 @@ def _prepare(args: argparse.Namespace, data: Any, config: Config) -> list[str]:
                 fetching=FetchOptions(say=lambda text: print(text, file=sys.stderr)),
             )
         )
-    return [subset for subset in (*SUBSETS, *present) if subset in wanted]
+    return [subset for subset in dict.fromkeys((*SUBSETS, *present)) if subset in wanted]
 
 
 def _with_options(config: Config, args: argparse.Namespace) -> Config:

@@ -1,0 +1,25 @@
+"""The commands of docs/tutorial-one-machine.md, run as they stand there."""
+
+from pathlib import Path
+
+from tutorials import blocks, dog_rows, place
+
+PAGE = "tutorial-one-machine.md"
+
+
+def test_every_command_works(tmp_path: Path) -> None:
+    subsets = {"eval_segments": dog_rows(12, 1), "balanced_train_segments": dog_rows(12, 2)}
+    data = tmp_path / "home" / "audioset-dog"
+    with place(tmp_path, subsets, data, {}) as here:
+        said = [here.run(block) for block in blocks(PAGE, "bash")]
+        python = [here.run(f"python - <<'END'\n{block}END") for block in blocks(PAGE, "python")]
+    planned = sum("/m/0bt9lr" in row.labels for rows in subsets.values() for row in rows)
+    assert planned == 12
+    assert "probe" in said[0]
+    assert "10 ok, 2 unavailable" in said[2], "the same command again counts no segment twice"
+    clips = len(list((data / "data").rglob("*.flac")))
+    assert 0 < clips < planned
+    assert (data / "report.html").stat().st_size > 10_000
+    assert "fitting: " in said[4]
+    assert python[0].split()[0] == str(clips)
+    assert "(2, " in python[0] or "(1, 480000)" in python[0]
