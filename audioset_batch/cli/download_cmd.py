@@ -75,6 +75,9 @@ def run(args: argparse.Namespace) -> int:
     _check_codec(args.audio_codec, config.audio.format)
     root = config.data_dir.absolute()
 
+    from audioset_batch.worker.pool import start_fork_server
+
+    start_fork_server()
     from audioset_batch.cli.log import log_to_stderr
     from audioset_batch.layout import DataDir
     from audioset_batch.worker.run import run_shards

@@ -47,6 +47,9 @@ def run(args: argparse.Namespace) -> int:
     config = config_from(args, args.data_dir)
     root = require_data_dir(config)
 
+    from audioset_batch.worker.pool import start_fork_server
+
+    start_fork_server()
     from audioset_batch.cli.log import log_to_stderr
     from audioset_batch.layout import DataDir
     from audioset_batch.worker.run import run_shards, shards_of_task

@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from multiprocessing import connection, resource_tracker
+from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.context import ForkServerProcess
 from typing import Final
 
@@ -29,7 +29,7 @@ _START_PAUSES: Final = (0.1, 1.0, 3.0)
 _MOST_STILLBORN: Final = 3
 """So many processes in a row that die as they start are no accident: the node lacks something."""
 
-_CHILD: Final = "audioset_batch.worker.child"
+_PRELOAD: Final = ("audioset_batch.worker.child", "soundfile", "yt_dlp.extractor.youtube")
 """Imported once, by the fork server; this process needs neither yt-dlp nor FFmpeg."""
 
 
@@ -67,13 +67,23 @@ class Death:
     why: str
 
 
+def start_fork_server() -> None:
+    """Begin to start the fork server, which imports as much as the caller still has to: both at once are sooner done.
+
+    Returns at once; a second call does nothing.
+    """
+    forkserver.set_forkserver_preload(list(_PRELOAD))
+    with _signals_blocked():
+        forkserver.ensure_running()
+
+
 class Pool:
     """`processes` processes with `threads` jobs in flight altogether."""
 
     def __init__(self, config: Config, processes: int, threads: int) -> None:
         self._config = config
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([_CHILD])
+        self._context.set_forkserver_preload(list(_PRELOAD))
         share, extra = divmod(threads, processes)
         self._threads = [share + (index < extra) for index in range(processes)]
         self._processes: list[_Process | None] = [None] * processes
