@@ -27,6 +27,7 @@ from audioset_batch.standin.measure import NotLocatable, locate_audio
 
 _START_SECONDS: Final = 900.0
 """The stand-in may have to encode its media first."""
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
 _EXACT_SECONDS: Final = 0.001
 _NEAR_SECONDS: Final = 0.1
 
@@ -43,7 +44,8 @@ class Outcome:
         requests: HTTP requests that the stand-in answered; `media_requests` of them for media.
         media_bytes: Bytes of media that it sent.
         start: Seconds from the start of the command to its first request.
-        load: Load average of the machine before the run.
+        server_cpu: CPU seconds of the stand-in, which are in no other figure.
+        others: Cores that were busy with neither the contender nor the stand-in.
     """
 
     who: str
@@ -55,7 +57,8 @@ class Outcome:
     media_requests: int
     media_bytes: int
     start: float
-    load: float
+    server_cpu: float
+    others: float
     usage: Usage
 
     def figures(self) -> dict[str, float]:
@@ -77,7 +80,8 @@ class Outcome:
             "asked": self.asked,
             "delivered": self.delivered,
             "exact": self.exact,
-            "load_before": self.load,
+            "server_cpu_seconds_per_clip": self.server_cpu / clips,
+            "others_busy_cores": self.others,
         }
 
 
@@ -138,9 +142,10 @@ class Arena:
             command = COMMANDS[who](task)
             self.control.clear_log()
             self.control.set_delay(delay)
-            load = os.getloadavg()[0]
+            busy, served = _busy_seconds(), self._server_seconds()
             argv = ["taskset", "-c", ",".join(map(str, self._cpus)), *command.argv]
             usage = run_measured(argv, command.env, folder, self.log)
+            busy, served = _busy_seconds() - busy, self._server_seconds() - served
             self.control.set_delay(0.0)
             counters: dict[str, int] = self.control.counters()["all"]
             first = min((event["time"] for event in self.control.events("resolve")), default=usage.began)
@@ -156,9 +161,14 @@ class Arena:
             counters["media"],
             counters["media_bytes"],
             first - usage.began,
-            load,
+            served,
+            max(0.0, busy - served - usage.cpu) / usage.wall,
             usage,
         )
+
+    def _server_seconds(self) -> float:
+        fields = Path(f"/proc/{self._server.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
 
     @contextmanager
     def _task_folder(self) -> Iterator[Path]:
@@ -167,6 +177,12 @@ class Arena:
             yield folder
         finally:
             shutil.rmtree(folder)
+
+
+def _busy_seconds() -> float:
+    """CPU seconds of the whole machine since it was started, without those idle or waiting for a disk."""
+    user, nice, system, _, _, irq, softirq, *_ = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+    return sum(map(int, (user, nice, system, irq, softirq))) / _TICKS
 
 
 def count_right(clips: Sequence[Clip], found: dict[str, Path]) -> tuple[int, int]:

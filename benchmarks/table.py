@@ -16,9 +16,11 @@ _ROWS: Final = (
     ("requests per clip", "requests_per_clip", "{:.2f}"),
     ("of these for media", "media_requests_per_clip", "{:.2f}"),
     ("peak memory of all processes (PSS), MB", "peak_pss_mb", "{:.0f}"),
+    ("CPU of the stand-in per clip, s (on the same cores)", "server_cpu_seconds_per_clip", "{:.3f}"),
     ("clips delivered, of those asked", "delivered", "{:.0f}"),
     ("right to the millisecond", "exact", "{:.0f}"),
 )
+_QUIET: Final = 0.2
 _NAMES: Final = (OURS, PACKAGE, PLAIN)
 
 Results = Mapping[str, Any]
@@ -47,17 +49,18 @@ def render(results: Results) -> str:
 def _about(results: Results) -> str:
     machine = results["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
-    load = results["load_before_runs"]
+    others = results["others_busy_cores"]
     return (
         f"Written by `{results['command']}`; all figures are in [{results['file']}](../{results['file']}). Machine: "
         f"{machine['cpu']}, {machine['cores']} cores ({machine['cores_used']} used by the programs compared"
         f"{', and by the stand-in' if machine['cores'] <= machine['cores_used'] else ''}), "
-        f"{machine['memory_gb']} GB, {machine['system']}; {versions}. Load average before the runs: "
-        f"{load['lowest']:.1f} to {load['highest']:.1f}"
-        + (" (others were at work: take the wall times with care).\n" if load["highest"] > 3.5 else ".\n")
+        f"{machine['memory_gb']} GB, {machine['system']}; {versions}. Programs that have nothing to do with it kept "
+        f"{others['median']:.1f} cores busy meanwhile (median of the runs; at most {others['highest']:.1f})"
+        + ("; CPU figures stand that, wall times and throughputs less.\n" if others["median"] > _QUIET else ".\n")
         + f"\nFixed mix of {results['clips']} clips: videos of 1, 3 and 10 minutes in equal parts, starts spread as in "
         "AudioSet, the usual formats of YouTube (Opus in WebM is the best audio), FLAC at 48 kHz, audio only, our "
-        f"verification included; {results['jobs']} clips in flight. Medians of {results['runs']} runs, taken in turn."
+        f"verification included; {results['jobs']} clips in flight. "
+        + ("One run of each." if results["runs"] == 1 else f"Medians of {results['runs']} runs, taken in turn.")
     )
 
 
