@@ -30,7 +30,7 @@ def small(block: str) -> str:
 
 def wait_until_idle(slurm: PrivateSlurm) -> None:
     deadline = time.monotonic() + 150
-    while left := slurm.run("squeue", "--noheader").strip():
+    while left := slurm.run("squeue", "--noheader").stdout.strip():
         assert time.monotonic() < deadline, left
         time.sleep(1)
 
