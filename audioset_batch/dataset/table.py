@@ -79,7 +79,7 @@ def load_manifest(
         UsageError: there is no such data, or an argument names something that does not exist.
         InputRefused: the table cannot be read.
     """
-    root, table = _locate(Path(source).expanduser())
+    root, table = _locate(Path(source).expanduser(), 4)
     wanted = select(root, subset, status, labels)
     found: pd.DataFrame = read_rows(root, table, wanted, columns or COLUMNS).to_pandas()
     return found
@@ -122,10 +122,10 @@ def open_data(data_dir: str | Path) -> tuple[Path, Path | None]:
     root = Path(data_dir).expanduser()
     if root.is_file():
         raise UsageError(f"{root}: expected a data directory, found a file")
-    return _locate(root)
+    return _locate(root, 5)
 
 
-def _locate(path: Path) -> tuple[Path, Path | None]:
+def _locate(path: Path, stacklevel: int) -> tuple[Path, Path | None]:
     if path.is_file():
         return path.parent, path
     if not path.is_dir():
@@ -136,7 +136,8 @@ def _locate(path: Path) -> tuple[Path, Path | None]:
         if newer:
             _warn(
                 f"{data.merged_parquet} is older than {newer[0].name}: "
-                f"`audioset-batch merge {path}` brings it up to date"
+                f"`audioset-batch merge {path}` brings it up to date",
+                stacklevel,
             )
         return path, data.merged_parquet
     if not data.subsets_present() and not data.recorded_shards():
@@ -146,7 +147,8 @@ def _locate(path: Path) -> tuple[Path, Path | None]:
         )
     _warn(
         f"{data.merged_parquet} does not exist yet: reading the shards' manifests; "
-        f"`audioset-batch merge {path}` makes it"
+        f"`audioset-batch merge {path}` makes it",
+        stacklevel,
     )
     return path, None
 
@@ -158,8 +160,8 @@ def _changed(path: Path) -> float:
         return 0.0
 
 
-def _warn(text: str) -> None:
-    warnings.warn(text, stacklevel=4)
+def _warn(text: str, stacklevel: int) -> None:
+    warnings.warn(text, stacklevel=stacklevel)  # at the line outside of this package
 
 
 def read_rows(root: Path, table: Path | None, wanted: Selection, columns: Sequence[str]) -> pa.Table:

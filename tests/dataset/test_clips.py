@@ -90,6 +90,13 @@ def test_rows_of_ones_own_choice(anyhow: Path) -> None:
         AudioSetClips(anyhow, rows=table[["ytid"]])
 
 
+def test_without_a_merged_table(unmerged: Path) -> None:
+    with pytest.warns(UserWarning, match="does not exist yet") as caught:
+        clips = AudioSetClips(unmerged)
+    assert caught[0].filename == __file__, "the warning points at the caller"
+    assert [clip.ytid for clip in clips] == ["dog48stereo", "-man16mono1", "dogandcat16", "dogagain016"]
+
+
 def test_no_clip_is_no_error(merged: Path) -> None:
     clips = AudioSetClips(merged, "unbalanced")
     assert list(clips) == []

@@ -1,8 +1,14 @@
 """The commands of docs/tutorial-one-machine.md, run as they stand there."""
 
+import re
+import shlex
 from pathlib import Path
 
-from tutorials import blocks, dog_rows, place
+import pytest
+from tutorials import ROOT, blocks, dog_rows, place
+
+from audioset_batch.cli import build_parser
+from audioset_batch.config import load_config
 
 PAGE = "tutorial-one-machine.md"
 
@@ -23,3 +29,23 @@ def test_every_command_works(tmp_path: Path) -> None:
     assert "fitting: " in said[4]
     assert python[0].split()[0] == str(clips)
     assert "(2, " in python[0] or "(1, 480000)" in python[0]
+
+
+def wishes() -> list[str]:
+    table = (ROOT / "docs" / PAGE).read_text().partition("## Other wishes")[2]
+    cells = [line.split("|")[2] for line in table.splitlines() if line.startswith("| ")][1:]
+    return [code for cell in cells for code in re.findall("`([^`]+)`", cell)]
+
+
+@pytest.mark.parametrize("code", wishes())
+def test_other_wishes_are_options_of_today(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    words = [word for word in shlex.split(code) if word != "..."]
+    if words[0].startswith("-"):
+        words = ["audioset-batch", "download", "DIR", *words]
+    if words[0] == "./download_subset_files.sh":
+        words = ["audioset-batch", "prep", *words[1:]]
+    assert words[0] == "audioset-batch"
+    args = build_parser().parse_args(words[1:])
+    if args.command == "download":
+        load_config(args.config, args.overrides)
