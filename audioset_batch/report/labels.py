@@ -16,7 +16,8 @@ def label_table(labels: Sequence[Label], subsets: Sequence[str], threshold: int)
     """One row per label, most clips first. `data-v` of a cell is what its column is sorted by."""
     columns = [
         ("Label", "text"), ("Clips", "number"), ("Planned", "number"), ("Available", "number"),
-        *((subset_name(name), "number") for name in subsets if len(subsets) > 1), ("To do", "number"),
+        *((subset_name(name).removesuffix(" train"), "number") for name in subsets if len(subsets) > 1),
+        ("To do", "number"),
     ]  # fmt: skip
     head = "".join(
         f'<th scope="col" class="{kind}" aria-sort="{"descending" if name == "Clips" else "none"}">'

@@ -21,10 +21,11 @@ _LEAST_PIXELS: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class _Shade:
-    """One or several pauses that are less than two pixels apart. Unix times."""
+    """One or several pauses that are less than two pixels apart. Unix times; `seconds`: paused within the axis."""
 
     begin: float
     end: float
+    seconds: float
     words: tuple[str, ...]
 
 
@@ -126,11 +127,12 @@ def _shades(pauses: Sequence[Mapping[str, Any]], axis: _Axis) -> list[_Shade]:
         )
         if pause["reopened"] is None:
             words += ", not reopened since"
+        seconds = max(0.0, min(end, axis.end) - max(begin, axis.begin))
         if result and axis.at(begin) - axis.at(result[-1].end) < _LEAST_PIXELS:
             last = result.pop()
-            result.append(_Shade(last.begin, max(last.end, end), (*last.words, words)))
+            result.append(_Shade(last.begin, max(last.end, end), last.seconds + seconds, (*last.words, words)))
         else:
-            result.append(_Shade(begin, end, (words,)))
+            result.append(_Shade(begin, end, seconds, (words,)))
     return result
 
 
@@ -147,7 +149,7 @@ def _shaded(shades: Sequence[_Shade], axis: _Axis, y: float, tall: float, prefix
 def _lane(name: str, counts: Sequence[int], shades: Sequence[_Shade], axis: _Axis, y: float, width: float) -> list[str]:
     top, tall = y + 16, _LANE - 18
     most = max(counts, default=0)
-    paused = sum(min(s.end, axis.end) - max(s.begin, axis.begin) for s in shades)
+    paused = sum(shade.seconds for shade in shades)
     words = f"{count(sum(counts))} segments"
     if shades:
         number = sum(len(shade.words) for shade in shades)
