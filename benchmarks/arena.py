@@ -39,8 +39,9 @@ class Outcome:
     Attributes:
         who: The contender.
         jobs: Clips in flight.
-        asked: Clips asked for; `delivered`: files of ten seconds from the right place, within 0.1 s;
-            `exact`: of these, those that are right within a millisecond.
+        asked: Clips asked for; `delivered`: those that are there and hold a second or more of the video;
+            `right`: of these, those of ten seconds that begin where they should, within 0.1 s; `exact`: the same
+            within a millisecond and to the sample.
         requests: HTTP requests that the stand-in answered; `media_requests` of them for media.
         media_bytes: Bytes of media that it sent.
         start: Seconds from the start of the command to its first request.
@@ -52,6 +53,7 @@ class Outcome:
     jobs: int
     asked: int
     delivered: int
+    right: int
     exact: int
     requests: int
     media_requests: int
@@ -79,6 +81,7 @@ class Outcome:
             "clips_per_second_once_started": self.delivered / max(self.usage.wall - self.start, 0.001),
             "asked": self.asked,
             "delivered": self.delivered,
+            "right": self.right,
             "exact": self.exact,
             "server_cpu_seconds_per_clip": self.server_cpu / clips,
             "others_busy_cores": self.others,
@@ -149,13 +152,14 @@ class Arena:
             self.control.set_delay(0.0)
             counters: dict[str, int] = self.control.counters()["all"]
             first = min((event["time"] for event in self.control.events("resolve")), default=usage.began)
-            delivered, exact = count_right(clips, outputs(task))
+            delivered, right, exact = count_right(clips, outputs(task))
         requests = sum(counters[kind] for kind in ("pages", "player", "thumbnails", "media", "other"))
         return Outcome(
             who,
             jobs,
             len(clips),
             delivered,
+            right,
             exact,
             requests,
             counters["media"],
@@ -185,9 +189,9 @@ def _busy_seconds() -> float:
     return sum(map(int, (user, nice, system, irq, softirq))) / _TICKS
 
 
-def count_right(clips: Sequence[Clip], found: dict[str, Path]) -> tuple[int, int]:
-    """How many clips are there, last ten seconds and begin where they should; and how many exactly so."""
-    right = exact = 0
+def count_right(clips: Sequence[Clip], found: dict[str, Path]) -> tuple[int, int, int]:
+    """How many clips are delivered, right and exact; see `Outcome`."""
+    delivered = right = exact = 0
     for clip in clips:
         path = found.get(clip.ytid)
         if path is None:
@@ -198,9 +202,10 @@ def count_right(clips: Sequence[Clip], found: dict[str, Path]) -> tuple[int, int
         except (soundfile.LibsndfileError, NotLocatable):
             continue
         late = abs(len(samples) / rate - CLIP_SECONDS)
+        delivered += 1
         right += away < _NEAR_SECONDS and late < _NEAR_SECONDS
         exact += away < _EXACT_SECONDS and late * rate < 1
-    return right, exact
+    return delivered, right, exact
 
 
 def medians(outcomes: Sequence[Outcome]) -> dict[str, float]:

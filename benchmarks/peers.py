@@ -1,4 +1,5 @@
-"""Who is compared: this project, the PyPI package audioset-download, and the plain commands yt-dlp and ffmpeg.
+"""Who is compared: this project, the PyPI package audioset-download, and the plain commands yt-dlp and ffmpeg,
+which fetch the whole audio, or the section that yt-dlp tells ffmpeg to fetch.
 
 All run unaltered, with the same yt-dlp, against the same stand-in. audioset-download finds it by the usual proxy
 variables and SSL_CERT_FILE; the lists that it reads from the web come from a small HTTP proxy (`ListServer`).
@@ -26,6 +27,7 @@ CHECKOUT: Final = Path(__file__).resolve().parents[1]
 OURS: Final = "audioset-batch"
 PACKAGE: Final = "audioset-download"
 PLAIN: Final = "yt-dlp + ffmpeg"
+SECTIONS: Final = "yt-dlp --download-sections"
 _VENV: Final = CHECKOUT / "build" / "bench" / "peers"
 _PACKAGE_RUN: Final = (
     "import sys; from audioset_download import Downloader; "
@@ -36,6 +38,9 @@ _PLAIN_CLIP: Final = (
     f'yt-dlp -q --no-progress -f bestaudio -o "$1.%(ext)s" "$3" && for file in "$1".*; do '
     f'ffmpeg -v error -nostdin -ss "$2" -t {CLIP_SECONDS} -i "$file" -vn -ar 48000 -sample_fmt s16 "out/$1.flac" '
     '&& rm -f "$file"; done'
+)
+_SECTIONS_CLIP: Final = (
+    'yt-dlp -q --no-progress -f bestaudio --download-sections "*$2-$4" -x --audio-format flac -o "out/$1.%(ext)s" "$3"'
 )
 
 
@@ -182,16 +187,25 @@ def package(task: Task) -> Command:
 
 def plain(task: Task) -> Command:
     """For each clip: yt-dlp fetches the best audio, ffmpeg cuts and converts; `xargs -P` runs several."""
+    return _shell(task, _PLAIN_CLIP)
+
+
+def sections(task: Task) -> Command:
+    """The same, but ffmpeg fetches the section by itself, told by yt-dlp where."""
+    return _shell(task, _SECTIONS_CLIP)
+
+
+def _shell(task: Task, script: str) -> Command:
     env = _env(task, _VENV / "bin")
-    env |= {"https_proxy": task.access.proxy}
+    env |= {"https_proxy": task.access.proxy, "http_proxy": task.access.proxy}  # ffmpeg goes by the latter
     (task.folder / "out").mkdir()
     words = task.folder / "clips.txt"
-    words.write_text("".join(f"{clip.ytid}\n{clip.start}\n{clip.url}\n" for clip in task.clips))
-    argv = ["xargs", "-a", str(words), "-n", "3", "-P", str(task.jobs), "sh", "-c", _PLAIN_CLIP, "sh"]
+    words.write_text("".join(f"{one.ytid}\n{one.start}\n{one.url}\n{one.start + CLIP_SECONDS}\n" for one in task.clips))
+    argv = ["xargs", "-a", str(words), "-n", "4", "-P", str(task.jobs), "sh", "-c", script, "sh"]
     return Command(argv, env)
 
 
-COMMANDS: Final = {OURS: ours, PACKAGE: package, PLAIN: plain}
+COMMANDS: Final = {OURS: ours, PACKAGE: package, PLAIN: plain, SECTIONS: sections}
 
 
 def outputs(task: Task) -> dict[str, Path]:

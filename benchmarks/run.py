@@ -109,8 +109,8 @@ class Bench:
             f"{figures['cpu_seconds_per_clip']:.3f} CPU-s per clip, {figures['clips_per_second']:.2f} clips/s, "
             f"{figures['peak_pss_mb']:.0f} MB, others had {outcome.others:.1f} cores"
         )
-        if who == OURS and outcome.delivered < outcome.asked:
-            raise RuntimeError(f"{OURS} delivered {outcome.delivered} of {outcome.asked} clips")
+        if who == OURS and outcome.exact < outcome.asked:
+            raise RuntimeError(f"{OURS} delivered {outcome.exact} of {outcome.asked} clips exactly")
         return outcome
 
     def _starts(self, arena: Arena) -> dict[str, float]:
