@@ -99,7 +99,7 @@ def _worker_options(args: argparse.Namespace) -> list[str]:
 
 
 def _slurm(args: argparse.Namespace, config: Config, data: DataDir) -> int:
-    from audioset_batch.cluster import slurm
+    from audioset_batch.adapters import slurm_queue as slurm
     from audioset_batch.cluster.chain import index_ranges, make_chain
     from audioset_batch.cluster.submit import dry_run, submit_chain
     from audioset_batch.errors import UsageError

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from audioset_batch.adapters.lease import Holder
 from audioset_batch.adapters.publish import atomic_write_json, storage
@@ -25,10 +25,11 @@ class ShardState:
 
     Attributes:
         planned: Segments of the shard.
-        counts: Segments by status (`ok`, `unavailable`, `failed`), those of earlier runs included.
-        reasons: Segments of this run by reason, where not ok.
+        counts: Segments by status (`ok`, `unavailable`, `failed`), those of earlier runs included; the rest is pending.
+        reasons: Unavailable and failed segments by reason.
         holder: Who works on it, for people.
-        rate_per_hour: Segments finished per hour lately.
+        finished_lately: Segments that this worker finished in the last hour, or since it began.
+        lately_seconds: How long that is; 3600 at most.
         started_at, updated_at: UTC, ISO 8601, by the worker's clock.
         finished: True once the worker has let go of the shard.
         note: Why it stopped early, or what it waits for.
@@ -42,7 +43,8 @@ class ShardState:
     pid: int = 0
     job_id: str = ""
     restart_count: int = 0
-    rate_per_hour: float = 0.0
+    finished_lately: int = 0
+    lately_seconds: float = 0.0
     started_at: str = ""
     updated_at: str = ""
     finished: bool = False
@@ -100,12 +102,12 @@ class StateWriter:
 
     def update(
         self,
-        counts: Mapping[Any, int],
-        rate_per_hour: float = 0.0,
-        reasons: Mapping[Any, int] | None = None,
-        note: str = "",
+        counts: Mapping[str, int],
+        reasons: Mapping[str, int] | None = None,
+        finished_lately: int = 0,
+        lately_seconds: float = 0.0,
     ) -> None:
-        """Note the figures (keys are words of the manifest); writes them when it is time.
+        """Note the figures; writes them when it is time.
 
         Raises:
             StorageUnusable: the file cannot be written.
@@ -113,10 +115,10 @@ class StateWriter:
         with self._lock:
             self._state = dataclasses.replace(
                 self._state,
-                counts={str(k): v for k, v in counts.items()},
-                reasons={str(k): v for k, v in (reasons or {}).items()},
-                rate_per_hour=round(rate_per_hour, 1),
-                note=note,
+                counts=dict(counts),
+                reasons=dict(reasons or {}),
+                finished_lately=finished_lately,
+                lately_seconds=round(lately_seconds, 1),
             )
             if time.monotonic() - self._written_at >= self._every:
                 self._write()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from types import TracebackType
 from typing import Final, Self
 
@@ -18,6 +18,7 @@ from audioset_batch.reasons import Status
 
 _LINE_SECONDS: Final = 60.0
 _RATE_WINDOW: Final = 600.0
+_HOUR: Final = 3600.0
 _log = logging.getLogger(__name__)
 
 
@@ -35,7 +36,8 @@ class RunProgress:
         self.title = title
         self.planned = planned
         self._known = known.total()
-        self._finished: list[float] = []
+        self._finished: deque[float] = deque()
+        """Moments of the last hour."""
         self._started = self._last_line = time.monotonic()
         self._bar: Progress | None = None
 
@@ -76,10 +78,16 @@ class RunProgress:
     def rate_per_hour(self) -> float:
         """Segments finished per hour over the last ten minutes, or since the start."""
         now = time.monotonic()
-        while self._finished and self._finished[0] < now - _RATE_WINDOW:
-            self._finished.pop(0)
+        recent = sum(1 for moment in self._finished if moment >= now - _RATE_WINDOW)
         span = min(_RATE_WINDOW, now - self._started)
-        return 3600 * len(self._finished) / span if span > 0 else 0.0
+        return _HOUR * recent / span if span > 0 else 0.0
+
+    def last_hour(self) -> tuple[int, float]:
+        """Segments finished in the last hour, or since the start, and how many seconds that is."""
+        now = time.monotonic()
+        while self._finished and self._finished[0] < now - _HOUR:
+            self._finished.popleft()
+        return len(self._finished), min(_HOUR, now - self._started)
 
     def line(self) -> str:
         """E.g. `120 of 400 (100 ok, 15 unavailable, 5 failed), 290 an hour, 58 min left`."""

@@ -26,6 +26,7 @@ from audioset_batch.plan.segments_csv import read_shard
 from audioset_batch.plan.swap import ensure_settled
 from audioset_batch.reasons import Reason, Status
 from audioset_batch.record.manifest import ManifestWriter, replay
+from audioset_batch.record.standing import Standing
 from audioset_batch.record.state import StateWriter
 from audioset_batch.worker.messages import Attempt, Job, Kind
 from audioset_batch.worker.pool import Death, Pool
@@ -136,6 +137,7 @@ class ShardRun:
                     settled[Status(outcome.status)] += 1
                 else:
                     left.append(segment)
+            self._standing = Standing([segment.key for segment in segments], known)
             self._todo = Todo(in_order(left, self._config.worker.order))
             self._manifest = stack.enter_context(ManifestWriter(self._data.manifest(self._shard)))
             self._progress = stack.enter_context(RunProgress(str(self._shard), len(segments), settled))
@@ -149,7 +151,9 @@ class ShardRun:
             )
             if left:
                 _log.info("%s: %d of %d segments to do", self._shard, len(left), len(segments))
+            self._tell_state()
             self._loop()
+            self._tell_state()
             self._lease.check()
             self._sink.finish()
             counts = Counter(self._progress.counts)
@@ -187,9 +191,13 @@ class ShardRun:
                     self._on_attempt(event)
             self._review_held()
             self._progress.tick()
-            self._state.update(self._progress.counts, self._progress.rate_per_hour())
+            self._tell_state()
         if ending is not None:
             raise ending
+
+    def _tell_state(self) -> None:
+        finished, seconds = self._progress.last_hour()
+        self._state.update(self._standing.counts(), self._standing.reasons(), finished, seconds)
 
     def _start_what_can(self) -> StopEarly | None:
         """Hand out jobs until processes, egresses or segments run out; an error means: begin no more."""
@@ -338,6 +346,7 @@ class ShardRun:
         )
         self.recorded += 1
         self._progress.record(status)
+        self._standing.record(entry.segment.key, status, str(columns.get("reason", "")))
 
     def _drop_the_rest(self) -> None:
         """What is still in flight stays pending; its processes are ended by the pool."""

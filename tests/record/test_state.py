@@ -1,7 +1,6 @@
 """The state file: whole, seldom, and readable whatever it holds."""
 
 import json
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,6 @@ import pytest
 from audioset_batch.adapters import publish
 from audioset_batch.adapters.lease import Holder
 from audioset_batch.errors import StorageUnusable
-from audioset_batch.reasons import Status
 from audioset_batch.record import state as states
 from audioset_batch.record.state import StateWriter, read_state
 
@@ -24,11 +22,14 @@ def test_written_at_most_every_so_often(tmp_path: Path, monkeypatch: pytest.Monk
     with StateWriter(path, every=30, planned=100, holder=Holder.current("5_1", 2)) as writer:
         for second in range(100):
             now[0] = 1000.0 + second
-            writer.update(Counter({Status.OK: second, Status.FAILED: 1}), 120.04, {"network": 1})
+            writer.update({"ok": second, "failed": 1}, {"network": 1}, 12, 360.04)
         shown = read_state(path)
         assert shown is not None
         assert (shown.counts, shown.planned, shown.finished) == ({"ok": 90, "failed": 1}, 100, False)
-        assert (shown.job_id, shown.restart_count, shown.rate_per_hour) == ("5_1", 2, 120.0)
+        assert (shown.job_id, shown.restart_count, shown.finished_lately, shown.lately_seconds) == (
+            *("5_1", 2),
+            *(12, 360.0),
+        )
         assert "job 5_1 (restart 2)" in shown.holder
         assert shown.done == 91
     assert writes == [1000.0, 1030.0, 1060.0, 1090.0, 1099.0]

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from audioset_batch.cluster import slurm
+from audioset_batch.adapters import slurm_queue as slurm
+from audioset_batch.adapters.slurm_queue import Partition
 from audioset_batch.cluster.chain import Plan, Step, make_chain
 from audioset_batch.cluster.checks.finding import Finding, error, ok, warning
 from audioset_batch.cluster.script import command_line, executor_for
-from audioset_batch.cluster.slurm import Partition
 from audioset_batch.cluster.submit import running_jobs
 from audioset_batch.cluster.times import parse_limit
 from audioset_batch.config import Config
