@@ -25,7 +25,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(range(4)), st.sampled_from(FATES)), m
 @settings(max_examples=60, deadline=None)
 @given(before=STEPS, run=st.permutations(range(4)), fates=st.lists(st.sampled_from(FATES[:4]), min_size=4, max_size=4))
 def test_counts_are_those_of_a_replay(
-    tmp_path_factory: "object",
+    tmp_path_factory: pytest.TempPathFactory,
     before: list[tuple[int, tuple[Status, str]]],
     run: list[int],
     fates: list[tuple[Status, str]],
