@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, SupportsIndex
 
@@ -142,6 +142,9 @@ class AudioSetClips:
             row["start_seconds"],
             row["end_seconds"],
         )
+
+    def __iter__(self) -> Iterator[LabelledClip]:
+        return map(self.__getitem__, range(len(self)))
 
     def __repr__(self) -> str:
         return f"<AudioSetClips {self.root}: {len(self)} clips, {len(self.classes)} classes>"
