@@ -108,6 +108,8 @@ def _embed(args: argparse.Namespace, root: Path, clips: list[Clip], shard: Shard
 
     progress = _Progress()
     out = args.out.expanduser().resolve() if args.out else root / "embeddings"
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out}: expected a folder for the embeddings, a file is there")
     threads = args.threads or _cpus()
     with hold_shard(out, shard) as lease:
         engine = _engine(args)

@@ -89,6 +89,8 @@ def _run(args: argparse.Namespace) -> int:
         place = f"{error.filename}: " if error.filename else ""
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE):
             raise StorageUnusable(f"{place}{error.strerror}; nothing unfinished was published") from error
+        if isinstance(error, (FileExistsError, NotADirectoryError)):
+            raise InputRefused(f"{place}expected a folder, or a name for a new one; a file is there") from error
         raise InputRefused(f"{place}{error.strerror or error}") from error
     return status
 
@@ -192,7 +194,8 @@ def _convert(args: argparse.Namespace) -> int:
     for split, expected in done.incomplete.items():
         print(
             f"warning: {split}: {done.shards.get(split, 0):,} shards, the released set has {expected:,}; names "
-            "differ only in case, so a folder unpacked on a disk that ignores case has lost some",
+            "differ only in case, so a folder unpacked on a disk that ignores case has lost some (your own "
+            "embeddings have any number)",
             file=sys.stderr,
         )
     return 0
@@ -238,7 +241,8 @@ def _print_split(split: str, counts: SplitCounts, entry: dict[str, Any], top: in
         )
         if csv["unreadable_lines"]:
             print(f"  {csv['unreadable_lines']:,} lines of that CSV cannot be read")
-    rows = sorted(entry["labels"], key=lambda row: -row["records"])[: max(top, 0)]
+    used = [row for row in entry["labels"] if row["records"] or row["csv"]]
+    rows = sorted(used, key=lambda row: -row["records"])[: max(top, 0)]
     for row in rows:
         planned = "" if row["csv"] is None else f" ({row['csv']:,} in the CSV)"
         print(f"  {row['index']:4d} {row['records']:>9,}{planned}  {row['name'] or ''}")

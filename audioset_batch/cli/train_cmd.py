@@ -144,8 +144,8 @@ def _register_predict(commands: argparse._SubParsersAction[argparse.ArgumentPars
 
 def _add_common(parser: argparse.ArgumentParser, batch_size: int) -> None:
     _add(parser, "checkpoint", str, "best (by validation; the latest if there was none), latest, or a file", "best")
-    _add(parser, "top_k", int, "classes per clip (20)", 20)
-    _add(parser, "batch_size", int, f"clips at a time ({batch_size})", batch_size)
+    _add(parser, "top_k", _positive, "classes per clip (20)", 20)
+    _add(parser, "batch_size", _positive, f"clips at a time ({batch_size})", batch_size)
     _add(parser, "num_gpu", int, "0: use the CPU (1)", 1)
     _add_reading(parser)
 
@@ -189,6 +189,12 @@ def _boolean(text: str) -> bool:
     if text.lower() not in ("true", "false", "1", "0", "yes", "no"):
         raise argparse.ArgumentTypeError(f"expected true or false, got {text!r}")
     return text.lower() in ("true", "1", "yes")
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 on, got {text!r}")
+    return int(text)
 
 
 def _subsets(text: str) -> tuple[str, ...]:

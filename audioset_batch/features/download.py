@@ -22,10 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from audioset_batch.errors import InputRefused, StopEarly, StorageUnusable
+from audioset_batch.errors import InputRefused, StopEarly, StorageUnusable, UsageError
 
 _READ: Final = 1 << 20
 _ATTEMPTS: Final = 6
+_ATTEMPTS_IN_VAIN: Final = 3
+"""If not one byte has come: most likely there is no way to the server from here."""
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-\d+/(\d+)\Z")
 _FULL_DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE)
 
@@ -73,6 +75,7 @@ def download(
         InputRefused: The server refuses, sends something else than asked for, or `accept` does not want it.
         StopEarly: The connection keeps failing, or another process is fetching; run it again later.
         StorageUnusable: The folder cannot be written.
+        UsageError: There is a file in its place.
     """
     part = target.with_name(f"{target.name}.part")
     transfer = _Transfer(url, part, advice, progress)
@@ -98,7 +101,9 @@ def _storage(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL_DISK or isinstance(error, (PermissionError, NotADirectoryError, FileExistsError)):
+        if isinstance(error, (NotADirectoryError, FileExistsError)):
+            raise UsageError(f"{error.filename or folder}: expected a folder, a file is there") from error
+        if error.errno in _FULL_DISK or isinstance(error, PermissionError):
             raise StorageUnusable(
                 f"{error.filename or folder} cannot be written ({error.strerror}); what has come is kept"
             ) from error
@@ -130,7 +135,7 @@ class _Transfer:
 
     def run(self, stream: BinaryIO, sleep: Callable[[float], None]) -> int:
         """Append to `stream` until it is whole; returns the size."""
-        failures = 0
+        failures, anything = 0, False
         while True:
             before = os.fstat(stream.fileno()).st_size
             try:
@@ -139,7 +144,8 @@ class _Transfer:
                 have = os.fstat(stream.fileno()).st_size
                 # A broken connection that brought something is no reason to give up.
                 failures = 1 if have > before else failures + 1
-                if failures == _ATTEMPTS:
+                anything |= have > before
+                if failures == (_ATTEMPTS if anything else _ATTEMPTS_IN_VAIN):
                     raise StopEarly(
                         f"{self.url}: {error}; {have:,} bytes are kept in {self.part}, the same command goes on from "
                         f"there{self._otherwise()}"

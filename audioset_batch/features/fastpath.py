@@ -161,10 +161,14 @@ class BatchParser:
 
     def _check(self, record: Record) -> None:
         if len(record.embedding) > self._frames:
-            raise MalformedMessage(f"expected at most {self._frames} rows, found {len(record.embedding)}")
+            raise MalformedMessage(
+                f"expected at most {self._frames} rows, found {len(record.embedding)} (see --max_frames of train)"
+            )
         wrong = [label for label in record.labels if not 0 <= label < self._classes]
         if wrong:
-            raise MalformedMessage(f"expected labels 0..{self._classes - 1}, found {wrong[0]}")
+            raise MalformedMessage(
+                f"expected labels 0..{self._classes - 1}, found {wrong[0]} (more classes? --classes, --num_classes)"
+            )
 
 
 def _decode_labels(blobs: Sequence[bytes]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from audioset_batch.errors import StorageUnusable
+from audioset_batch.errors import StorageUnusable, UsageError
 
 
 @contextmanager
@@ -16,8 +16,11 @@ def published(path: Path) -> Iterator[Path]:
 
     Raises:
         StorageUnusable: It cannot be written.
+        UsageError: There is a folder in its place, or a file in that of its folder.
     """
     make_folder(path.parent)
+    if path.is_dir():
+        raise UsageError(f"{path}: expected a file or a name for a new one, a folder is there")
     temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}{path.suffix}")
     try:
         yield temporary
@@ -33,9 +36,12 @@ def make_folder(path: Path) -> None:
 
     Raises:
         StorageUnusable: That is not possible.
+        UsageError: There is a file in its place.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(f"{path}: expected a folder or a name for a new one, a file is there") from error
     except OSError as error:
         raise StorageUnusable(f"{path}: cannot be made: {error}") from error
 

@@ -90,8 +90,9 @@ def train(run: TrainRun, model_options: ModelOptions, options: TrainOptions, not
     """
     from audioset_batch.training.loop import Trainer
 
-    if not 0.0 <= run.holdout < 1.0:
-        raise UsageError(f"holdout: expected a share of at least 0 and below 1, got {run.holdout}")
+    _check_share(run.holdout)
+    if run.weights is not None:
+        _check_weights(model_options, run.weights)
     make_folder(run.train_dir)
     with stop_request() as stop:
         if run.start_new_model:
@@ -112,7 +113,7 @@ def train(run: TrainRun, model_options: ModelOptions, options: TrainOptions, not
             raise UsageError("early_stopping needs validation data: --validation_data_pattern, or --holdout")
         model = build_model(model_options, options.regularization_penalty, options.seed)
         if run.weights is not None:
-            _load_base(model, model_options, run.weights)
+            _load_base(model, run.weights)
         sampler = make_sampler(options.balanced_sampling, examples.labels, options.seed)
         source = BatchSource(examples, sampler, options.batch_size, options.mixup, options.seed)
         phases = _phases(model_options, options, len(examples))
@@ -161,10 +162,13 @@ def evaluate(
         UsageError: No such model.
         InputRefused: Data cannot be used.
     """
+    _check_share(holdout)
     options, model, path, progress = load_model(train_dir, checkpoint)
     examples = load_examples(data, options, train_dir, notify)
     if holdout:
         examples = Subset(examples, np.flatnonzero(held_out(examples, holdout)))
+        if not len(examples):
+            raise UsageError(f"--holdout {holdout}: none of these clips is in that share")
     result = judge(examples.labels, _predict(model, examples, batch_size), top_k)
     about = {
         "model": options.model,
@@ -287,9 +291,21 @@ def _phases(model_options: ModelOptions, options: TrainOptions, clips: int) -> l
     ]
 
 
-def _load_base(model: Any, options: ModelOptions, weights: Path) -> None:
+def _check_share(holdout: float) -> None:
+    if not 0.0 <= holdout < 1.0:
+        raise UsageError(f"holdout: expected a share of at least 0 and below 1, got {holdout}")
+
+
+def _check_weights(options: ModelOptions, weights: Path) -> None:
+    """Before thousands of images are made."""
     if options.model != VGG16:
         raise UsageError(f"--weights is for {VGG16}; {options.model} starts from random weights")
+    from audioset_batch.training.models.vgg16 import require_weights
+
+    require_weights(weights)
+
+
+def _load_base(model: Any, weights: Path) -> None:
     from audioset_batch.training.models.vgg16 import load_base_weights
 
     load_base_weights(model, weights)

@@ -206,7 +206,7 @@ def test_a_full_disk_and_an_unreadable_file_are_no_traceback(run, tmp_path: Path
     tree = write_tree(tmp_path, {"eval": features})
     (tmp_path / "lists").write_text("in the way")
     status, _, err = run("info", tree, "--data-dir", write_csvs(tmp_path / "d", features), "--list", tmp_path / "lists")
-    assert status == 1 and "lists" in err and "exists" in err
+    assert status == 1 and "lists: expected a folder" in err
     (tree / "eval" / "zz.tfrecord").symlink_to(tmp_path / "gone")
     status, _, err = run("convert", tree, tmp_path / "out")
     assert status == 1 and "zz.tfrecord" in err
@@ -231,4 +231,4 @@ def test_info_takes_the_number_of_labels_from_the_csv(run, tmp_path: Path) -> No
         RecordWriter(stream).write(serialize_record(Record("aaaaaaaaaaa", 0.0, 10.0, (1,), embedding)))
     status, out, _ = run("info", tmp_path, "--data-dir", tmp_path)
     assert status == 0 and "missing here 0, extra here 0, other labels 0" in out
-    assert out.splitlines()[2:] == ["     1         1 (1 in the CSV)  B", "     0         0 (0 in the CSV)  A, a"]
+    assert out.splitlines()[2:] == ["     1         1 (1 in the CSV)  B"]

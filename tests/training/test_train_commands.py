@@ -325,8 +325,35 @@ def test_a_folder_that_cannot_be_made_is_said_so(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")
-    assert train(data, tmp_path / "file" / "run", "LogisticModel") == 75
-    assert "cannot be made" in capsys.readouterr().err
+    assert train(data, tmp_path / "file" / "run", "LogisticModel") == 2
+    assert "expected a folder" in capsys.readouterr().err
+
+
+def test_wrong_words_to_evaluate_and_predict_are_explained(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(data, tmp_path / "run", "LogisticModel", "--max_steps=2") == 0
+    common = ["--train_dir", tmp_path / "run"]
+    evaluate = ["evaluate", *common, "--eval_data_pattern", data / "eval"]
+    predict = ["predict", *common, "--input_data_pattern", data / "eval", "--output_file", tmp_path / "p.csv"]
+    (tmp_path / "labels.csv").write_text("index,mid,display_name\n0,/m/a,A\n")
+    (tmp_path / "other.csv").write_text("a,b\n")
+    capsys.readouterr()
+    for words, status, text in (
+        ([*evaluate, "--holdout=3"], 2, "share"),
+        ([*evaluate, "--holdout=0.00001"], 2, "none of these clips"),
+        ([*evaluate, "--checkpoint=first"], 2, "best, latest or an existing file"),
+        ([*evaluate, "--class_labels_csv", tmp_path / "labels.csv"], 1, "expected 8 classes"),
+        ([*evaluate, "--class_labels_csv", tmp_path / "other.csv"], 1, "expected the indices 0, 1, 2"),
+        ([*evaluate, "--output_dir", tmp_path / "labels.csv"], 2, "a file is there"),
+        ([*predict, "--output_file", tmp_path], 2, "a folder is there"),
+    ):
+        assert run(*words) == status, words
+        assert text in capsys.readouterr().err, words
+    for words in ([*evaluate, "--batch_size=0"], [*predict, "--top_k=0"]):
+        with pytest.raises(SystemExit, match="2"):
+            run(*words)
+        assert "expected a number from 1 on, got '0'" in capsys.readouterr().err
 
 
 def test_folders_without_a_model_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

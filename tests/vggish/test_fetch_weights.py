@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audioset_batch.errors import InputRefused, StopEarly, StorageUnusable
+from audioset_batch.errors import InputRefused, StopEarly, UsageError
 from audioset_batch.vggish.fetch import ReleasedFile, fetch_weights
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
@@ -105,5 +105,5 @@ def test_refusal_and_silence_say_what_else_can_be_done(server: Server, tmp_path:
     with pytest.raises(InputRefused, match="expected a URL"):
         fetch_weights(tmp_path, "weights", FILES, sleep=lambda seconds: None)
     (tmp_path / "file").touch()
-    with pytest.raises(StorageUnusable, match="cannot be written"):
+    with pytest.raises(UsageError, match="expected a folder"):
         fetch(server, tmp_path / "file")

@@ -31,6 +31,19 @@ def vgg16(options: ModelOptions) -> Any:
     return keras.Model({"image": image}, output, name=options.model)
 
 
+def require_weights(path: Path) -> None:
+    """Look that there is such a file.
+
+    Raises:
+        UsageError: There is none.
+    """
+    if not path.is_file():
+        raise UsageError(
+            f"no VGG16 weights at {path}: download vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5 where there is "
+            "internet access (docs/training.md says from where), or leave out --weights to start from random ones"
+        )
+
+
 def load_base_weights(model: Any, path: Path) -> None:
     """Load Keras' `vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5` into block1..block5.
 
@@ -38,11 +51,7 @@ def load_base_weights(model: Any, path: Path) -> None:
         UsageError: There is no such file.
         InputRefused: It is something else.
     """
-    if not path.is_file():
-        raise UsageError(
-            f"no VGG16 weights at {path}: download vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5 where there is "
-            "internet access (docs/training.md says from where), or leave out --weights to start from random ones"
-        )
+    require_weights(path)
     try:
         base_of(model).load_weights(str(path))
     except Exception as error:
