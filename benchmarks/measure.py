@@ -25,7 +25,7 @@ from typing import Final
 
 _SUBREAPER: Final = 36
 _SAMPLE_SECONDS: Final = 0.2
-_LINGER_SECONDS: Final = 10.0
+_LINGER_SECONDS: Final = 60.0
 """Helpers may outlive the command by so long; then they are ended."""
 
 
