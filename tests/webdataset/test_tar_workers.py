@@ -51,10 +51,10 @@ def test_a_signal_leaves_the_tar_open_and_the_next_run_goes_on(make_project: Mak
 
 
 def test_kills_at_any_instant_lose_and_double_no_sample(make_project: MakeProject, tmp_path: Path) -> None:
-    project = make_project(40, delay=0.03)
+    project = make_project(28, delay=0.03)
     rng = random.Random(11)
     kills = 0
-    for _ in range(14):
+    for _ in range(7):
         with Worker(project) as worker:
             before = len(worker.rows())
             until(lambda n=before: len(worker.rows()) > n or worker.process.poll() is not None, "a row")
@@ -68,7 +68,7 @@ def test_kills_at_any_instant_lose_and_double_no_sample(make_project: MakeProjec
             kills += 1
         for row in ok_rows(all_rows(project.data)):
             check_row(project.data, row)
-    assert kills >= 5
+    assert kills >= 4
     project.worker(1)
     keys = [row["ytid"] for row in all_rows(project.data)]
     assert len(keys) == len(set(keys)), "each segment has one row"

@@ -95,15 +95,20 @@ def test_a_sample_is_one_write(tmp_path: Path, other_disk: Path, temp_dir: str) 
     sink.finish()
 
 
+def endings_below(folder: Path) -> set[str]:
+    """Of all files there; folders may vanish meanwhile."""
+    return {Path(name).suffix for _, _, names in os.walk(folder) for name in names}
+
+
 def test_clips_are_made_where_the_config_says(make_project: MakeProject, other_disk: Path, tmp_path: Path) -> None:
     project = make_project(6, worker={"temp_dir": "$FAST_DISK/clips"}, delay=0.1)
     with Worker(project, prefix=("env", f"FAST_DISK={other_disk}")) as worker:
         seen: set[str] = set()
         while worker.process.poll() is None:
-            seen |= {path.suffix for path in other_disk.rglob("*.flac")}
-            assert not list((project.data / ".tmp").rglob("*.flac"))
+            seen |= endings_below(other_disk)
+            assert ".flac" not in endings_below(project.data / ".tmp")
         assert worker.end() == 0
-    assert seen == {".flac"}
+    assert ".flac" in seen
     assert len(ok_rows(all_rows(project.data))) > 3
     check_tars(project, tmp_path)
     assert list((other_disk / "clips").iterdir()) == []
