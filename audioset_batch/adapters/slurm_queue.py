@@ -15,6 +15,7 @@ DEFAULT_MAX_ARRAY_SIZE: Final = 1001
 """SLURM's own default, slurm.conf(5)."""
 
 _TIMEOUT: Final = 60
+"""Seconds; a controller under load takes its time, and what it says decides what is submitted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,3 +130,16 @@ def partitions() -> list[Partition]:
                 )
             )
     return found
+
+
+def ended(job_ids: Sequence[str]) -> dict[str, str]:
+    """How jobs ended, from accounting: `{"123_4": "OUT_OF_MEMORY"}`; those that it does not know are left out.
+
+    Raises:
+        InputRefused: there is no accounting, or it does not answer.
+    """
+    text = ask(
+        "sacct", "--noheader", "--allocations", "--parsable2", "--format=JobID,State", f"--jobs={','.join(job_ids)}"
+    )
+    lines = (line.strip().split("|") for line in text.splitlines() if line.count("|") == 1)
+    return {job: state.partition(" ")[0] for job, state in lines if state}

@@ -18,6 +18,7 @@ COMMAND_MODULES = (
     "worker_cmd",
     "download_cmd",
     "merge_cmd",
+    "status_cmd",
     "report_cmd",
     "retry_cmd",
     "adopt_cmd",

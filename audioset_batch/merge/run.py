@@ -21,11 +21,12 @@ from audioset_batch.errors import InputRefused
 from audioset_batch.layout import DataDir
 from audioset_batch.merge.shard_table import outside_table, shard_table
 from audioset_batch.merge.summary import Tally
-from audioset_batch.merge.surroundings import by_version, read_pauses_between, read_settings
+from audioset_batch.merge.surroundings import by_version, read_pauses_between
 from audioset_batch.plan.labels import load_class_names
 from audioset_batch.plan.segments_csv import read_shard
 from audioset_batch.record.manifest import LineProblem
 from audioset_batch.record.schema import MANIFEST_SCHEMA
+from audioset_batch.record.settings import read_settings
 
 _ROW_GROUP: Final = 100_000
 _log = logging.getLogger(__name__)

@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-import datetime
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from audioset_batch.adapters.publish import storage
 from audioset_batch.egress import Pause, read_pauses
 from audioset_batch.layout import DataDir
+from audioset_batch.record.settings import iso_time
 
 _AFTERWARDS: Final = 3600.0
 """Seconds after the last row in which a pause still belongs to the run: the one that ended it comes after that row."""
 
 _YEAR_10000: Final = 253402300800.0
-
-
-def read_settings(data: DataDir) -> list[dict[str, Any]]:
-    """The settings that `worker.settings` noted, those used last in front; files that are no settings are left out.
-
-    Raises:
-        StorageUnusable: the folder cannot be read.
-    """
-    found: list[tuple[float, dict[str, Any]]] = []
-    with storage(data.root):
-        for path in data.settings.glob("*.json"):
-            try:
-                values = json.loads(path.read_bytes())
-                moment = path.stat().st_mtime
-            except (ValueError, FileNotFoundError):
-                continue
-            if isinstance(values, dict) and isinstance(values.get("config"), dict):
-                found.append((moment, {**values, "last_used_at": _iso(moment)}))
-    return [values for _, values in sorted(found, key=lambda item: item[0], reverse=True)]
 
 
 def read_pauses_between(
@@ -86,13 +65,9 @@ def _touches(pause: Pause, span: tuple[float, float] | None) -> bool:
 
 def _pause(pause: Pause) -> dict[str, Any]:
     return {
-        "started": _iso(pause.started),
-        "until": _iso(pause.until),
-        "reopened": None if pause.reopened is None else _iso(pause.reopened),
+        "started": iso_time(pause.started),
+        "until": iso_time(pause.until),
+        "reopened": None if pause.reopened is None else iso_time(pause.reopened),
         "kind": pause.kind,
         "detail": pause.detail,
     }
-
-
-def _iso(moment: float) -> str:
-    return datetime.datetime.fromtimestamp(moment, datetime.UTC).isoformat(timespec="seconds")

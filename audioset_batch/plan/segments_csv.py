@@ -7,7 +7,6 @@ seconds (https://research.google.com/audioset/download.html). Shards are written
 from __future__ import annotations
 
 import gzip
-import re
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -23,6 +22,7 @@ import pyarrow.compute as pc
 from audioset_batch.errors import InputRefused
 from audioset_batch.model import Segment
 from audioset_batch.plan.careful_row import BadRow, Kind, ParsedRow, parse_careful
+from audioset_batch.plan.header import PROMISE
 from audioset_batch.plan.regular_rows import parse_regular
 from audioset_batch.plan.table import YTID_DTYPE, SegmentTable, concat, segment_hashes
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 SHOWN_PROBLEMS: Final = 20
 _PIECE: Final = 4 << 20
 _SPREADSHEET_ROWS: Final = 1_048_576
-_PROMISE: Final = re.compile(rb"num_segs\s*=\s*(\d+)")
 _MID: Final = r"^/[a-z]/[0-9A-Za-z_]+$"
 
 
@@ -242,7 +241,7 @@ def _parse_piece(
         elif isinstance(parsed, BadRow):
             raw = line.decode("utf-8", "replace")
             problems.append(Problem(first_line + index, parsed.kind, parsed.detail, raw))
-        elif promised is None and (match := _PROMISE.search(line)):
+        elif promised is None and (match := PROMISE.search(line)):
             promised = int(match[1])
     order = np.flatnonzero(mask)
     if rows:

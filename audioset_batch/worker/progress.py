@@ -15,6 +15,7 @@ from rich.table import Column
 from rich.text import Text
 
 from audioset_batch.reasons import Status
+from audioset_batch.words import duration
 
 _LINE_SECONDS: Final = 60.0
 _RATE_WINDOW: Final = 600.0
@@ -105,11 +106,3 @@ class _Words(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         return Text(self._progress.line().partition("(")[2].replace(")", "", 1))
-
-
-def duration(seconds: float) -> str:
-    """`95 -> "2 min"`, `7200 -> "2 h"`, `300000 -> "3 days"`, rounded for people."""
-    for limit, size, unit in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
-        if seconds < limit:
-            return f"{round(seconds / size)} {unit}"
-    return f"{round(seconds / 86400):,} days"

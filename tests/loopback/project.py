@@ -68,11 +68,13 @@ class Project:
         plain = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
         return plain | {"SSL_CERT_FILE": str(self.youtube.access().ca_file)}
 
-    def run(self, *argv: str, status: int | Sequence[int] = 0) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *argv: str, status: int | Sequence[int] = 0, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run `audioset-batch ARGV` and expect this exit status (one of these)."""
         done = subprocess.run(
             [sys.executable, "-m", "audioset_batch", *argv],
-            env=self.env,
+            env=self.env if env is None else env,
             cwd=self.folder,
             capture_output=True,
             text=True,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from audioset_batch.config import Config
 from audioset_batch.layout import DataDir
-from audioset_batch.merge.surroundings import read_settings
+from audioset_batch.record.settings import read_settings
 from audioset_batch.worker.settings import note_settings
 
 SECRETS = ("hunter2", "s3cret", "po123", "cook1e", "t0ken", "twofac")

@@ -1,0 +1,97 @@
+"""What SLURM says of the tasks of a data directory; nothing where there is no SLURM or it does not answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from audioset_batch.adapters import slurm_queue
+from audioset_batch.errors import InputRefused
+from audioset_batch.layout import DataDir
+from audioset_batch.record.submission import read_submission
+
+_ARRAY_TASK: Final = re.compile(r"(\d+)_(?:(\d+)|\[([\d,%-]+)\])\Z")
+_ENDED_WELL: Final = ("COMPLETED", "RUNNING", "PENDING", "REQUEUED")
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """SLURM's view.
+
+    Attributes:
+        answered: False without SLURM, or when it does not answer.
+        why_not: Its own words then, "" without SLURM.
+        waiting: Tasks that wait in the queue, `123_4`.
+        running: Tasks that run.
+        ended: How tasks that are no longer in the queue ended, where accounting says so: `123_4 -> "TIMEOUT"`.
+        shards: Task -> shard number, from the latest submission.
+    """
+
+    answered: bool = False
+    why_not: str = ""
+    waiting: frozenset[str] = frozenset()
+    running: frozenset[str] = frozenset()
+    ended: Mapping[str, str] = field(default_factory=dict)
+    shards: Mapping[str, int] = field(default_factory=dict)
+
+
+def read_queue(data: DataDir, known: Iterable[str], unfinished: Iterable[str]) -> Queue:
+    """Ask squeue about the latest submission and the jobs in `known`, and sacct about those in `unfinished`.
+
+    Args:
+        known: Job ids (`123_4`) that state files name.
+        unfinished: Those of them whose shards have work left.
+    """
+    shards = _submitted(data)
+    tasks = {*known, *shards} - {""}
+    if not tasks or not slurm_queue.has_slurm():
+        return Queue(shards=shards)
+    jobs = sorted({task.partition("_")[0] for task in tasks if task[:1].isdigit()})
+    waiting: set[str] = set()
+    running: set[str] = set()
+    try:
+        for line in slurm_queue.queued(jobs):
+            (running if line.state in ("RUNNING", "COMPLETING") else waiting).update(expand(line.name))
+    except InputRefused as error:
+        return Queue(why_not=str(error), shards=shards)
+    gone = [task for task in unfinished if task and task not in waiting | running]
+    return Queue(True, "", frozenset(waiting), frozenset(running), _ends(gone), shards)
+
+
+def expand(name: str) -> list[str]:
+    """The tasks in squeue's notation: `12 -> 12`, `12_3 -> 12_3`, `12_[4-6,9%2] -> 12_4 12_5 12_6 12_9`."""
+    match = _ARRAY_TASK.match(name)
+    if match is None or match[3] is None:
+        return [name]
+    tasks: list[str] = []
+    for part in match[3].partition("%")[0].split(","):
+        first, _, last = part.partition("-")
+        if first.isdigit():
+            tasks += [f"{match[1]}_{index}" for index in range(int(first), int(last or first) + 1)]
+    return tasks
+
+
+def _submitted(data: DataDir) -> dict[str, int]:
+    submission = read_submission(data)
+    if submission is None:
+        return {}
+    return {
+        f"{job.job_id}_{shard - job.offset}": shard
+        for job in submission.jobs
+        if job.role == "array"
+        for shard in job.tasks
+    }
+
+
+def _ends(tasks: Iterable[str]) -> dict[str, str]:
+    """How tasks ended that did not end well, from accounting; nothing where there is none."""
+    ids = sorted(set(tasks))
+    if not ids:
+        return {}
+    try:
+        text = slurm_queue.ended(ids)
+    except InputRefused:
+        return {}
+    return {task: state for task, state in text.items() if state not in _ENDED_WELL}

@@ -1,0 +1,11 @@
+"""Figures in words for people."""
+
+from __future__ import annotations
+
+
+def duration(seconds: float) -> str:
+    """`95 -> "95 s"`, `7200 -> "2 h"`, `300000 -> "3 days"`, rounded for people."""
+    for limit, size, unit in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
+        if seconds < limit:
+            return f"{round(seconds / size)} {unit}"
+    return f"{round(seconds / 86400):,} days"

@@ -1,0 +1,131 @@
+"""The overview made from files alone: sums, words, SLURM's notation, the screen that renews itself."""
+
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from audioset_batch.cli import main
+from audioset_batch.config import Config
+from audioset_batch.layout import DataDir, ShardId
+from audioset_batch.model import Segment
+from audioset_batch.record.state import ShardState
+from audioset_batch.status.collect import collect
+from audioset_batch.status.queue import expand
+from audioset_batch.status.text import render
+
+SUBSET = "eval_segments"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> DataDir:
+    """Three shards of ten: one finished, one stopped, one never begun."""
+    data = DataDir(tmp_path)
+    data.states.mkdir()
+    for number in (1, 2, 3):
+        rows = [f'video{number:03d}{n:03d}, 0.000, 10.000, "/m/09x0r"\n' for n in range(10)]
+        data.shard_csv(ShardId(SUBSET, number)).write_text(f"# a\n# num_segs={len(rows)}\n# b\n" + "".join(rows))
+    write(data, 1, counts={"ok": 7, "unavailable": 3}, reasons={"private": 2, "removed": 1}, finished=True)
+    stopped = {"counts": {"ok": 2, "failed": 1}, "reasons": {"timeout": 1}, "note": "stopped by signal SIGUSR1"}
+    write(data, 2, finished=True, job_id="77_2", restart_count=3, host="node07", **stopped)
+    return data
+
+
+def write(data: DataDir, number: int, **values: object) -> None:
+    state = {"planned": 10, "updated_at": "2026-01-01T00:00:00+00:00", **values}
+    known = ShardState(**state)  # type: ignore[arg-type]
+    assert known.planned == 10
+    data.state(ShardId(SUBSET, number)).write_text(json.dumps(state))
+
+
+def test_sums_and_words(data: DataDir) -> None:
+    overview = collect(data, Config(data_dir=data.root))
+    assert dict(overview.total.counts) == {"ok": 9, "unavailable": 3, "failed": 1, "pending": 17}
+    assert [line.activity for line in overview.shards] == ["done", "stopped", "open"]
+    assert (overview.left, overview.budget, overview.seconds_at_budget) == (18, 300.0, 216.0)
+    text = render(overview)
+    for words in (
+        "unavailable: private 2, removed 1",
+        "failed: timeout 1",
+        "nobody works on it now; 18 left\ntime left at the budget of 300 an hour: 4 min",
+        "3 shards: 1 stopped, 1 open, 1 done",
+        "stopped by signal SIGUSR1; 1 failed",
+        "77_2",
+    ):
+        assert words in text, text
+    lines = [line for line in text.splitlines()[1:] if not line.startswith("SLURM does not answer")]
+    assert max(map(len, lines)) <= 80, "fits a terminal of 80 columns"
+
+
+def test_what_is_wrong_is_said(data: DataDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", str(tmp_path / "nowhere")]) == 2
+    assert main(["status", str(data.states)]) == 1
+    assert main(["status", str(data.root), "--json", "--watch"]) == 2
+    assert main(["clip", str(data.root), "--", "-short"]) == 2
+    assert main(["clip", str(data.root), "--", "-_unknown__"]) == 1
+    words = capsys.readouterr().err
+    for expected in ("does not exist", "no shards", "exclude each other", "expected 11 characters", "no shard"):
+        assert expected in words, words
+
+
+def test_a_damaged_state_file_is_no_state(data: DataDir) -> None:
+    data.state(ShardId(SUBSET, 1)).write_text('{"planned": ')
+    overview = collect(data, Config(data_dir=data.root))
+    assert overview.total.planned == 30 and overview.shards[0].activity == "open"
+
+
+def test_rows_newer_than_the_state_file_are_counted_or_told(data: DataDir) -> None:
+    from audioset_batch.model import ManifestRow
+    from audioset_batch.reasons import Status
+    from audioset_batch.record.manifest import ManifestWriter
+
+    data.manifests.mkdir()
+    segment = Segment(SUBSET, "video003000", 0, 10_000, ("/m/09x0r",))
+    with ManifestWriter(data.manifest(ShardId(SUBSET, 3))) as manifest:
+        manifest.append(ManifestRow.of(segment, 3, Status.OK))
+    line = collect(data, Config(data_dir=data.root)).shards[2]
+    assert line.exact and line.counts["ok"] == 1 and line.counts["pending"] == 9
+
+
+@pytest.mark.parametrize(
+    ("name", "tasks"),
+    [
+        ("12", ["12"]),
+        ("12_3", ["12_3"]),
+        ("12_[4-6,9%2]", ["12_4", "12_5", "12_6", "12_9"]),
+        ("12_[7]", ["12_7"]),
+    ],
+)
+def test_squeues_notation(name: str, tasks: list[str]) -> None:
+    assert expand(name) == tasks
+
+
+def test_watch_fills_the_screen_and_q_gives_it_back(data: DataDir) -> None:
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "audioset_batch", "status", str(data.root), "--watch", "--every", "1"]
+    env = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
+    process = subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, env=env)
+    os.close(follower)
+    shown = read_until(leader, b"q ends", 30)
+    assert b"\x1b[?1049h" in shown and b"18 left" in shown
+    os.write(leader, b"q")
+    assert b"\x1b[?1049l" in read_until(leader, b"\x1b[?1049l", 20)
+    assert process.wait(10) == 0
+    os.close(leader)
+
+
+def read_until(fd: int, wanted: bytes, seconds: float) -> bytes:
+    until, data = time.monotonic() + seconds, b""
+    while wanted not in data and time.monotonic() < until:
+        if select.select([fd], [], [], 0.2)[0]:
+            try:
+                data += os.read(fd, 65536)
+            except OSError:
+                break
+    return data
