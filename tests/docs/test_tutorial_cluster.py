@@ -53,6 +53,7 @@ def test_every_command_works(slurm: PrivateSlurm, tmp_path: Path, monkeypatch: p
     said = "\n".join(here.transcript)
     assert "sbatch, array" in said and "0 errors" in said
     assert "#SBATCH --array=" in said
+    assert "Nothing is left to do" in said
     summary = json.loads((data / "summary.json").read_text())
     assert summary["totals"]["planned"] == 10
     assert summary["totals"]["ok"] + summary["totals"]["unavailable"] == 10

@@ -22,11 +22,13 @@ def test_every_command_works(tmp_path: Path) -> None:
     planned = sum("/m/0bt9lr" in row.labels for rows in subsets.values() for row in rows)
     assert planned == 12
     assert "probe" in said[0]
-    assert "10 ok, 2 unavailable" in said[2], "the same command again counts no segment twice"
+    assert "Nothing is left to do" in said[2]
+    assert "10 ok, 2 unavailable" in said[3], "the same command again counts no segment twice"
+    assert "https://www.youtube.com/watch?v=" in said[5]
     clips = len(list((data / "data").rglob("*.flac")))
     assert 0 < clips < planned
     assert (data / "report.html").stat().st_size > 10_000
-    assert "fitting: " in said[4]
+    assert "fitting: " in said[6]
     assert python[0].split()[0] == str(clips)
     assert "(2, " in python[0] or "(1, 480000)" in python[0]
 
