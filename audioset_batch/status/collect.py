@@ -101,11 +101,12 @@ class Overview:
     slurm_says: str
 
 
-def collect(data: DataDir, config: Config, *, exact: bool = False) -> Overview:
+def collect(data: DataDir, config: Config, *, exact: bool = False, ask_slurm: bool = True) -> Overview:
     """Look at everything once.
 
     Args:
         exact: Read every manifest that is newer than its state file, however many these are.
+        ask_slurm: Whether to ask what its queue says of the shards.
 
     Raises:
         InputRefused: there are no shards.
@@ -118,7 +119,8 @@ def collect(data: DataDir, config: Config, *, exact: bool = False) -> Overview:
         looker = _Looker(data, 10**9 if exact else _MOST_RECOUNTED)
         found = [looker.look(shard) for shard in shards]
     open_jobs = [seen.state.job_id for seen in found if seen.state is not None and seen.left]
-    queue = read_queue(data, [seen.state.job_id for seen in found if seen.state is not None], open_jobs)
+    jobs = [seen.state.job_id for seen in found if seen.state is not None]
+    queue = read_queue(data, jobs, open_jobs) if ask_slurm else Queue()
     queued_shards = {shard: task for task, shard in queue.shards.items() if task in queue.waiting}
     lines = [_line(seen, queue, queued_shards) for seen in found]
     subsets = [_sum(name, [line for line in lines if line.shard.subset == name]) for name in data.subsets_present()]

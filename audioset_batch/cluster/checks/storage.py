@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import secrets
 from collections.abc import Iterator
@@ -16,11 +15,8 @@ from audioset_batch.cluster.work import wanted_subsets, work_left
 from audioset_batch.config import Config
 from audioset_batch.errors import AudiosetBatchError
 from audioset_batch.layout import DataDir
+from audioset_batch.status.expectation import bytes_per_clip, files_per_clip
 
-_SECONDS: Final = 10
-_FLAC_SHARE: Final = 0.6
-_LOSSY_BYTES_PER_SECOND: Final = 16_000
-_VIDEO_BYTES_PER_SECOND: Final = 250_000
 _SPARE: Final = 1.2
 
 
@@ -94,30 +90,6 @@ def _inodes(facts: os.statvfs_result, need: int) -> Finding:
     if need > facts.f_favail:
         return error("inodes", text, "output: {layout: webdataset} in the config, or ask for a higher quota of files")
     return ok("inodes", text)
-
-
-def files_per_clip(config: Config) -> int:
-    """Files that stay on the disk for one clip; about none in tar shards."""
-    if config.output.layout != "files":
-        return 0
-    return 1 if config.video.mode == "none" else 2
-
-
-def bytes_per_clip(data: DataDir, config: Config) -> tuple[float, str]:
-    """Of one clip of ten seconds, and where that is known from: what merge counted, else an estimate."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        summary = json.loads(data.summary_json.read_bytes())
-        clips = int(summary["totals"]["ok"])
-        if clips >= 100:
-            return (summary["audio_bytes"] + summary["video_bytes"]) / clips, f"the mean of {clips:,} so far"
-    audio = config.audio
-    rate = 48000 if audio.sample_rate == "keep" else audio.sample_rate
-    channels = 2 if audio.channels == "keep" else audio.channels
-    plain = rate * channels * audio.bit_depth / 8
-    per_second = {"flac": plain * _FLAC_SHARE, "wav": plain}.get(audio.format, _LOSSY_BYTES_PER_SECOND)
-    if config.video.mode != "none":
-        per_second += _VIDEO_BYTES_PER_SECOND
-    return per_second * _SECONDS, "estimated"
 
 
 def check_leases(data: DataDir) -> Iterator[Finding]:

@@ -1,0 +1,92 @@
+"""What a clip takes, on the disk and on the way: as counted by merge so far, else estimated."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from audioset_batch.config import Config
+from audioset_batch.layout import DataDir
+
+_SECONDS: Final = 10
+_FLAC_SHARE: Final = 0.6
+_LOSSY_BYTES_PER_SECOND: Final = 16_000
+_VIDEO_BYTES_PER_SECOND: Final = 250_000
+_ENOUGH: Final = 100
+"""Clips or rows from which on their means count instead of estimates."""
+_REQUESTS_OF_A_CLIP: Final = 3.0
+"""One to resolve, two for media, as measured (docs/performance.md)."""
+_FETCHED_AUDIO_BYTES: Final = 190_000
+_AVAILABLE_SHARE: Final = 0.8
+"""Estimate: 6% of the videos were gone by 2020, 15% by 2023."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """Per planned segment, whatever comes of it; bytes on disk per clip that is ok.
+
+    Attributes:
+        requests, fetched_bytes: Of a segment on average, tries again and lost segments included.
+        available: Share of the segments that can still be had.
+        counted: Rows that this comes from; 0: estimates.
+    """
+
+    requests: float
+    fetched_bytes: float
+    available: float
+    clip_bytes: float
+    counted: int
+
+
+def expect(data: DataDir, config: Config) -> Expectation:
+    """From `summary.json` where it has counted enough, else from the config."""
+    clip_bytes, _ = bytes_per_clip(data, config)
+    with contextlib.suppress(KeyError, TypeError, ZeroDivisionError):
+        by_status = _summary(data)["cost"]["by_status"]
+        rows = sum(one["segments"] for one in by_status.values())
+        settled = by_status["ok"]["segments"] + by_status["unavailable"]["segments"]
+        if settled >= _ENOUGH:
+            return Expectation(
+                requests=sum(one["requests"] for one in by_status.values()) / rows,
+                fetched_bytes=sum(one["fetched_bytes"] for one in by_status.values()) / rows,
+                available=by_status["ok"]["segments"] / settled,
+                clip_bytes=clip_bytes,
+                counted=rows,
+            )
+    fetched = _FETCHED_AUDIO_BYTES + (0 if config.video.mode == "none" else _VIDEO_BYTES_PER_SECOND * _SECONDS)
+    requests = _AVAILABLE_SHARE * _REQUESTS_OF_A_CLIP + (1 - _AVAILABLE_SHARE)
+    return Expectation(requests, _AVAILABLE_SHARE * fetched, _AVAILABLE_SHARE, clip_bytes, 0)
+
+
+def files_per_clip(config: Config) -> int:
+    """Files that stay on the disk for one clip; about none in tar shards."""
+    if config.output.layout != "files":
+        return 0
+    return 1 if config.video.mode == "none" else 2
+
+
+def bytes_per_clip(data: DataDir, config: Config) -> tuple[float, str]:
+    """Of one clip of ten seconds, and where that is known from: what merge counted, else an estimate."""
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        summary = _summary(data)
+        clips = int(summary["totals"]["ok"])
+        if clips >= _ENOUGH:
+            return (summary["audio_bytes"] + summary["video_bytes"]) / clips, f"the mean of {clips:,} so far"
+    audio = config.audio
+    rate = 48000 if audio.sample_rate == "keep" else audio.sample_rate
+    channels = 2 if audio.channels == "keep" else audio.channels
+    plain = rate * channels * audio.bit_depth / 8
+    per_second = {"flac": plain * _FLAC_SHARE, "wav": plain}.get(audio.format, _LOSSY_BYTES_PER_SECOND)
+    if config.video.mode != "none":
+        per_second += _VIDEO_BYTES_PER_SECOND
+    return per_second * _SECONDS, "estimated"
+
+
+def _summary(data: DataDir) -> Any:
+    """The content of `summary.json`; empty if there is none or it is damaged."""
+    try:
+        return json.loads(data.summary_json.read_bytes())
+    except (OSError, ValueError):
+        return {}

@@ -1,0 +1,112 @@
+"""What is still to do, what it will take, and how long at the budgets of the egresses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from audioset_batch.adapters.publish import storage
+from audioset_batch.config import Config
+from audioset_batch.layout import DataDir
+from audioset_batch.status.collect import Overview
+from audioset_batch.status.expectation import Expectation, expect
+from audioset_batch.words import duration
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Times in seconds, sizes in bytes.
+
+    Attributes:
+        left: Segments that are failed or pending, by subset.
+        addresses: Egresses with a budget of their own.
+        budget: Videos per hour of all of them together; None: at least one has none.
+        seconds: At that budget; None without one.
+        seconds_times_ten: With ten times as many such addresses.
+        requests, fetched_bytes, clips, disk_bytes: Expected for what is left.
+        free_bytes: On the filesystem of the data directory.
+    """
+
+    left: Mapping[str, int]
+    total: int
+    addresses: int
+    budget: float | None
+    seconds: float | None
+    seconds_times_ten: float | None
+    requests: float
+    fetched_bytes: float
+    clips: float
+    disk_bytes: float
+    free_bytes: int
+    expectation: Expectation
+
+
+def forecast(data: DataDir, config: Config, overview: Overview) -> Forecast:
+    """From what `collect` counted.
+
+    Raises:
+        StorageUnusable: the filesystem does not answer.
+    """
+    left = {line.name: line.counts["failed"] + line.counts["pending"] for line in overview.subsets}
+    total = sum(left.values())
+    each = expect(data, config)
+    with storage(data.root):
+        facts = os.statvfs(data.root)
+    seconds = 3600 * total / overview.budget if overview.budget else None
+    return Forecast(
+        left=left,
+        total=total,
+        addresses=len(config.egress),
+        budget=overview.budget,
+        seconds=seconds,
+        seconds_times_ten=None if seconds is None else seconds / 10,
+        requests=total * each.requests,
+        fetched_bytes=total * each.fetched_bytes,
+        clips=total * each.available,
+        disk_bytes=total * each.available * each.clip_bytes,
+        free_bytes=facts.f_bavail * facts.f_frsize,
+        expectation=each,
+    )
+
+
+def render(plan: Forecast) -> str:
+    """Text for people."""
+    width = max(len(name) for name in plan.left)
+    lines = [f"{'':<{width}}{'left':>12}"]
+    lines += [f"{name:<{width}}{count:>12,}" for name, count in plan.left.items()]
+    lines += ["", _time(plan)]
+    if not plan.total:
+        return "\n".join(lines)
+    each = plan.expectation
+    source = f"the means of {each.counted:,} rows so far" if each.counted else "estimates, until merge has counted"
+    free = "" if plan.disk_bytes <= plan.free_bytes else ", which is NOT ENOUGH"
+    lines += [
+        "",
+        f"expected clips  {plan.clips:>10,.0f}   {100 * each.available:.0f}% of what is left",
+        f"requests        {plan.requests:>10,.0f}   {each.requests:.1f} a segment",
+        f"to fetch        {_size(plan.fetched_bytes):>10}   {each.fetched_bytes / 1e3:,.0f} kB a segment",
+        f"on the disk     {_size(plan.disk_bytes):>10}   {each.clip_bytes / 1e6:.2f} MB a clip; "
+        f"{_size(plan.free_bytes)} free{free}",
+        f"({source})",
+    ]
+    return "\n".join(lines)
+
+
+def _time(plan: Forecast) -> str:
+    if not plan.total:
+        return "nothing is left to do"
+    ways = "1 address" if plan.addresses == 1 else f"{plan.addresses} addresses"
+    if plan.budget is None or plan.seconds is None or plan.seconds_times_ten is None:
+        return f"{plan.total:,} segments behind {ways} without a budget (videos_per_hour: null): no telling how long"
+    together = "" if plan.addresses == 1 else " together"
+    text = f"{plan.total:,} segments behind {ways} at {plan.budget:,.0f} an hour{together}: {duration(plan.seconds)}"
+    more = f"with 10 proxies: {duration(plan.seconds_times_ten)}" if plan.addresses == 1 else ""
+    return f"{text}; {more}" if more else text
+
+
+def _size(amount: float) -> str:
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if amount >= size:
+            return f"{amount / size:,.1f} {unit}"
+    return f"{amount / 1e3:,.0f} kB"

@@ -1,0 +1,70 @@
+"""How much is left and how long it takes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from audioset_batch.cli import main
+from audioset_batch.config import Config
+from audioset_batch.config.schema import Egress
+from audioset_batch.layout import DataDir, ShardId
+from audioset_batch.status.collect import collect
+from audioset_batch.status.forecast import Forecast, forecast, render
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> DataDir:
+    """Only headers are read where no worker has been."""
+    data = DataDir(tmp_path)
+    data.shard_csv(ShardId("unbalanced_train_segments", 1)).write_text("# a\n# num_segs=2041789\n# b\n")
+    return data
+
+
+def planned(data: DataDir, *egresses: Egress) -> Forecast:
+    config = Config(data_dir=data.root, egress=egresses or (Egress(name="direct"),))
+    return forecast(data, config, collect(data, config, ask_slurm=False))
+
+
+def test_the_whole_set_behind_one_address(data: DataDir) -> None:
+    text = render(planned(data))
+    assert "2,041,789 segments behind 1 address at 300 an hour: 284 days; with 10 proxies: 28 days" in text
+    assert "NOT ENOUGH" not in text or "TB" in text
+    assert "estimates" in text
+
+
+def test_budgets_add_up_and_none_is_told(data: DataDir) -> None:
+    two = planned(data, Egress(name="a"), Egress(name="b", videos_per_hour=600))
+    assert two.budget == 900 and two.seconds == pytest.approx(3600 * 2_041_789 / 900)
+    assert "behind 2 addresses at 900 an hour together: 95 days" in render(two)
+    assert "no telling how long" in render(planned(data, Egress(name="a", videos_per_hour=None)))
+
+
+def test_own_means_count_once_there_are_enough(data: DataDir) -> None:
+    def spent(segments: int, requests: int, fetched: int) -> dict[str, int]:
+        return {"segments": segments, "requests": requests, "fetched_bytes": fetched}
+
+    summary = {
+        "totals": {"ok": 900},
+        "audio_bytes": 900 * 2_000_000,
+        "video_bytes": 0,
+        "cost": {
+            "by_status": {
+                "ok": spent(900, 2700, 900 * 200_000),
+                "unavailable": spent(300, 300, 0),
+                "failed": spent(0, 0, 0),
+            }
+        },
+    }
+    data.summary_json.write_text(json.dumps(summary))
+    each = planned(data).expectation
+    assert (each.available, each.requests, each.fetched_bytes, each.clip_bytes) == (0.75, 2.5, 150_000, 2_000_000)
+    data.summary_json.write_text('{"totals": {"ok"')
+    assert planned(data).expectation.counted == 0
+
+
+def test_the_command(data: DataDir, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", str(data.root), "--json", "--set", "egress=[{name: a, videos_per_hour: 600}]"]) == 0
+    assert json.loads(capsys.readouterr().out)["seconds"] == pytest.approx(3600 * 2_041_789 / 600)
+    assert main(["plan", str(data.root / "none")]) == 2
+    assert main(["plan", str(data.root), "--set", "egress=[]"]) == 2
