@@ -34,6 +34,14 @@ class QueuedJob:
 
 
 @dataclass(frozen=True, slots=True)
+class JobEnd:
+    """What accounting says of a job: `TIMEOUT`, `CANCELLED` ...; `exit_code` is `status:signal`."""
+
+    state: str
+    exit_code: str
+
+
+@dataclass(frozen=True, slots=True)
 class Partition:
     """What `scontrol show partition` says: its name, if it is the default, state, and most time in SLURM's notation."""
 
@@ -50,20 +58,23 @@ def has_slurm() -> bool:
     return shutil.which("sbatch") is not None and shutil.which("squeue") is not None
 
 
-def ask(*argv: str) -> str:
+def ask(*argv: str, seconds: float = _TIMEOUT) -> str:
     """What a command of SLURM prints.
+
+    Args:
+        seconds: How long it may take.
 
     Raises:
         InputRefused: it is missing, fails or does not answer; with its own words.
     """
     try:
         done = subprocess.run(
-            argv, capture_output=True, text=True, timeout=_TIMEOUT, check=False, stdin=subprocess.DEVNULL
+            argv, capture_output=True, text=True, timeout=seconds, check=False, stdin=subprocess.DEVNULL
         )
     except FileNotFoundError as error:
         raise InputRefused(f"{argv[0]} is not on the PATH of this machine") from error
     except subprocess.TimeoutExpired as error:
-        raise InputRefused(f"`{' '.join(argv)}` did not answer within {_TIMEOUT} s") from error
+        raise InputRefused(f"`{' '.join(argv)}` did not answer within {seconds:g} s") from error
     if done.returncode != 0:
         said = done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}"
         raise InputRefused(f"`{' '.join(argv)}`: {said}")
@@ -80,8 +91,11 @@ def max_array_size() -> int:
     return int(match[1]) if match else DEFAULT_MAX_ARRAY_SIZE
 
 
-def queued(job_ids: Iterable[str]) -> list[QueuedJob]:
+def queued(job_ids: Iterable[str], seconds: float = _TIMEOUT) -> list[QueuedJob]:
     """What of these jobs is still in the queue or running.
+
+    Args:
+        seconds: How long squeue may take.
 
     Raises:
         InputRefused: SLURM does not answer.
@@ -90,7 +104,7 @@ def queued(job_ids: Iterable[str]) -> list[QueuedJob]:
     if not ids:
         return []
     try:
-        text = ask("squeue", "--noheader", "--format=%F|%i|%T", f"--jobs={','.join(ids)}")
+        text = ask("squeue", "--noheader", "--format=%F|%i|%T", f"--jobs={','.join(ids)}", seconds=seconds)
     except InputRefused as error:
         if "Invalid job id" in str(error):  # what squeue says of a single job that it has forgotten
             return []
@@ -132,14 +146,18 @@ def partitions() -> list[Partition]:
     return found
 
 
-def ended(job_ids: Sequence[str]) -> dict[str, str]:
-    """How jobs ended, from accounting: `{"123_4": "OUT_OF_MEMORY"}`; those that it does not know are left out.
+def ended(job_ids: Sequence[str], seconds: float = _TIMEOUT) -> dict[str, JobEnd]:
+    """How jobs ended, from accounting: `{"123_4": JobEnd("OUT_OF_MEMORY", "0:125")}`; the unknown are left out.
+
+    Args:
+        seconds: How long sacct may take.
 
     Raises:
         InputRefused: there is no accounting, or it does not answer.
     """
+    columns = "--format=JobID,State,ExitCode"
     text = ask(
-        "sacct", "--noheader", "--allocations", "--parsable2", "--format=JobID,State", f"--jobs={','.join(job_ids)}"
+        "sacct", "--noheader", "--allocations", "--parsable2", columns, f"--jobs={','.join(job_ids)}", seconds=seconds
     )
-    lines = (line.strip().split("|") for line in text.splitlines() if line.count("|") == 1)
-    return {job: state.partition(" ")[0] for job, state in lines if state}
+    lines = (line.strip().split("|") for line in text.splitlines() if line.count("|") == 2)
+    return {job: JobEnd(state.partition(" ")[0], code) for job, state, code in lines if state}

@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from audioset_batch.adapters import slurm_queue
+from audioset_batch.adapters.slurm_queue import JobEnd
 from audioset_batch.errors import InputRefused
 from audioset_batch.layout import DataDir
 from audioset_batch.record.submission import read_submission
 
 _ARRAY_TASK: Final = re.compile(r"(\d+)_(?:(\d+)|\[([\d,%-]+)\])\Z")
+_PATIENCE: Final = 10.0
+"""Seconds for an answer of SLURM; somebody is looking at an empty screen meanwhile."""
 _ENDED_WELL: Final = ("COMPLETED", "RUNNING", "PENDING", "REQUEUED")
 
 
@@ -25,7 +28,7 @@ class Queue:
         why_not: Its own words then, "" without SLURM.
         waiting: Tasks that wait in the queue, `123_4`.
         running: Tasks that run.
-        ended: How tasks that are no longer in the queue ended, where accounting says so: `123_4 -> "TIMEOUT"`.
+        ended: How tasks that are no longer in the queue ended, where accounting says so and it was not well.
         shards: Task -> shard number, from the latest submission.
     """
 
@@ -33,7 +36,7 @@ class Queue:
     why_not: str = ""
     waiting: frozenset[str] = frozenset()
     running: frozenset[str] = frozenset()
-    ended: Mapping[str, str] = field(default_factory=dict)
+    ended: Mapping[str, JobEnd] = field(default_factory=dict)
     shards: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -52,7 +55,7 @@ def read_queue(data: DataDir, known: Iterable[str], unfinished: Iterable[str]) -
     waiting: set[str] = set()
     running: set[str] = set()
     try:
-        for line in slurm_queue.queued(jobs):
+        for line in slurm_queue.queued(jobs, _PATIENCE):
             (running if line.state in ("RUNNING", "COMPLETING") else waiting).update(expand(line.name))
     except InputRefused as error:
         return Queue(why_not=str(error), shards=shards)
@@ -85,13 +88,13 @@ def _submitted(data: DataDir) -> dict[str, int]:
     }
 
 
-def _ends(tasks: Iterable[str]) -> dict[str, str]:
+def _ends(tasks: Iterable[str]) -> dict[str, JobEnd]:
     """How tasks ended that did not end well, from accounting; nothing where there is none."""
     ids = sorted(set(tasks))
     if not ids:
         return {}
     try:
-        text = slurm_queue.ended(ids)
+        ends = slurm_queue.ended(ids, _PATIENCE)
     except InputRefused:
         return {}
-    return {task: state for task, state in text.items() if state not in _ENDED_WELL}
+    return {task: end for task, end in ends.items() if end.state not in _ENDED_WELL}

@@ -10,7 +10,8 @@ from typing import Any, Final
 from audioset_batch.egress import EgressStatus
 from audioset_batch.layout import shard_suffix
 from audioset_batch.reasons import TRANSIENT_REASONS
-from audioset_batch.status.collect import STATUSES, Overview, ShardLine, SubsetLine
+from audioset_batch.status.collect import Overview, ShardLine, SubsetLine
+from audioset_batch.status.shards import STATUSES
 from audioset_batch.words import duration
 
 _ORDER: Final = {"running": 0, "lost": 1, "stopped": 2, "queued": 3, "open": 4, "done": 5}
