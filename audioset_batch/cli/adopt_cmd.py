@@ -6,6 +6,10 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from audioset_batch.plan.known import KnownReport
 
 _SHOWN = 20
 
@@ -23,6 +27,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("data_dir", type=Path, metavar="DATADIR")
     parser.add_argument("--processes", type=int, metavar="N", help="processes that decode (default: all CPUs)")
     parser.add_argument("--list", type=Path, metavar="FILE", help="write every file that was left alone, with why")
+    parser.add_argument(
+        "--known",
+        type=Path,
+        metavar="FILE",
+        help="instead of files take over what another manifest knows to be gone for good: .jsonl (`export "
+        "--unavailable`), .parquet or .csv; not geo_blocked, which may differ from here",
+    )
     parser.set_defaults(run=run)
 
 
@@ -36,6 +47,11 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{root}: no such folder")
     if args.processes is not None and args.processes < 1:
         raise UsageError(f"--processes {args.processes}: expected at least 1")
+    if args.known is not None:
+        from audioset_batch.plan.known import take_over
+
+        say_known(take_over(root, args.known.expanduser()), args.known)
+        return 0
     report = adopt(root, args.processes or len(os.sched_getaffinity(0)))
     left = [
         *((path, f"broken: {why}") for path, why in report.broken),
@@ -55,3 +71,13 @@ def run(args: argparse.Namespace) -> int:
         f"video without audio {len(report.video_only):,}"
     )
     return 1 if report.broken else 0
+
+
+def say_known(report: KnownReport, file: Path) -> None:
+    """Tell what was taken over from `file`."""
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in report.taken.most_common())
+    print(f"known from {file}: {report.taken.total():,} taken over" + (f" ({reasons})" if reasons else ""))
+    print(f"  recorded here before {report.recorded:,}, outside the plan {report.unplanned:,}")
+    if report.passed_over:
+        passed = ", ".join(f"{word} {count:,}" for word, count in report.passed_over.most_common())
+        print(f"  passed over, being no permanent fate that holds everywhere: {passed}")

@@ -51,6 +51,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     choose.add_argument("--sample", type=_count, metavar="N", help="only N of each subset, chosen at random")
     choose.add_argument("--seed", type=int, default=0, metavar="S", help="decides --sample (default: 0)")
     choose.add_argument("--ontology", metavar="URL|FILE", help="ontology.json for --descendants (default: GitHub)")
+    choose.add_argument(
+        "--known",
+        type=Path,
+        metavar="FILE",
+        help="record without a request what another manifest knows to be gone for good (`export --unavailable`); "
+        "see also adopt --known",
+    )
     accept = parser.add_argument_group("files that are not as they should be")
     accept.add_argument("--allow-partial", action="store_true", help="take what there is of a file cut short")
     accept.add_argument(
@@ -86,7 +93,15 @@ def run(args: argparse.Namespace) -> int:
         refetch=args.refetch,
         fetching=FetchOptions(retries=args.retries, say=lambda text: print(text, file=sys.stderr)),
     )
+    known = None if args.known is None else args.known.expanduser()
+    if known is not None and not known.is_file():
+        raise UsageError(f"--known {known}: no such file")
     _print(prep(request), request.shards)
+    if known is not None:
+        from audioset_batch.cli.adopt_cmd import say_known
+        from audioset_batch.plan.known import take_over
+
+        say_known(take_over(request.root, known), known)
     return 0
 
 
