@@ -121,6 +121,14 @@ class DataDir:
         """One file per config and set of versions that workers ran with, without secrets."""
         return self.states / "settings"
 
+    def hints(self, shard: ShardId) -> Path:
+        """What `screen` found out about the videos of a shard."""
+        return self.root / "screen" / f"{shard}.jsonl"
+
+    def screen_lease(self, shard: ShardId) -> Path:
+        """Held by the `screen` that asks about a shard."""
+        return self.states / f"{shard}.screen"
+
     def lease(self, shard: ShardId) -> Path:
         return self.states / f"{shard}.lease"
 

@@ -1,4 +1,4 @@
-"""Which of YouTube's player clients are asked: the lean ones first, all of yt-dlp's choice when these settle nothing.
+"""Which of YouTube's player clients are asked: the lean ones first, the rest of yt-dlp's choice if they settle nothing.
 
 A lean client needs no player script, so its answer costs one request; with a JavaScript runtime on the PATH yt-dlp
 asks a second client as well, for four requests on a first video and three on each later one.
@@ -15,8 +15,9 @@ from audioset_batch.reasons import Reason
 
 _T = TypeVar("_T")
 
-_MAY_DIFFER: Final = frozenset({Reason.LOGIN_REQUIRED, Reason.NONEXISTENT, Reason.NO_AUDIO, Reason.NO_VIDEO})
-"""Reasons that one client may give and another not; the others are facts about the video or the country."""
+_MAY_DIFFER: Final = frozenset({Reason.NONEXISTENT, Reason.NO_AUDIO, Reason.NO_VIDEO})
+"""Reasons that one client may give and another not. The others are facts about the video or the country; for age
+yt-dlp asks further clients by itself."""
 
 
 class PlayerClients:
@@ -35,25 +36,36 @@ class PlayerClients:
         self._lean = list(getattr(extractor, "_DEFAULT_JSLESS_CLIENTS", ())) if lean and not own else []
 
     def ask(self, question: Callable[[], _T]) -> _T:
-        """The answer of the lean clients, or of yt-dlp's own choice where theirs may not be the last word.
+        """The answer of the lean clients, or of the others where theirs may not be the last word.
 
         Raises:
             SegmentUnavailable, SegmentTransient, EgressBlocked: from `question`.
         """
         if not self._lean:
             return question()
-        self._choice["player_client"] = self._lean
         try:
-            return question()
-        except SegmentUnavailable as error:
-            if error.reason not in _MAY_DIFFER or not self._there_are_more():
-                raise
-        except SegmentTransient as error:
-            if not is_vague(str(error)) or not self._there_are_more():
+            self._choice["player_client"] = self._lean
+            try:
+                return question()
+            except (SegmentUnavailable, SegmentTransient) as error:
+                if not self._leaves_doubt(error) or not self._there_are_more():
+                    raise
+                first = error
+            self._choice["player_client"] = ["default", *(f"-{name}" for name in self._lean)]
+            try:
+                return question()
+            except SegmentTransient as error:
+                if is_vague(str(error)):  # they know nothing; so the first answer stands
+                    raise first from error
                 raise
         finally:
             del self._choice["player_client"]
-        return question()
+
+    @staticmethod
+    def _leaves_doubt(error: SegmentUnavailable | SegmentTransient) -> bool:
+        if isinstance(error, SegmentUnavailable):
+            return error.reason in _MAY_DIFFER
+        return is_vague(str(error))
 
     def _there_are_more(self) -> bool:
         """Whether yt-dlp would ask others: without a JavaScript runtime the lean ones are all there is."""

@@ -11,8 +11,6 @@ import contextlib
 import io
 import math
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -225,6 +223,28 @@ class YtDlpClient:
             raise EgressBlocked("HTTP 429: one of several player clients (from yt-dlp's warnings)")
         return self._select(ytid, info, formats)
 
+    def has_thumbnail(self, ytid: str, deadline: float = math.inf) -> bool:
+        """Whether the thumbnail host still has a picture of the video: a hint at its fate, never more.
+
+        Raises:
+            EgressBlocked: the host has had enough (403, 429).
+            SegmentTransient: it could not be asked, or answered with something else than 200 and 404.
+        """
+        self._ydl.deadline, self._ydl.most = deadline, _PAGE_LIMIT
+        request = Request(f"https://i.ytimg.com/vi/{ytid}/default.jpg", method="HEAD")
+        try:
+            with contextlib.closing(self._ydl.urlopen(request)):
+                return True
+        except HTTPError as error:
+            with contextlib.closing(error):
+                if error.status == 404:
+                    return False
+                if error.status in (403, 429):
+                    raise EgressBlocked(f"HTTP {error.status} from the thumbnail host") from error
+                raise SegmentTransient(Reason.HTTP_ERROR, f"thumbnail: {short(str(error))}") from error
+        except (RequestError, OSError) as error:
+            raise SegmentTransient(Reason.NETWORK, f"thumbnail: {short(str(error))}") from error
+
     def open(self, stream: Stream, deadline: float) -> RangedStream:
         """A byte source over one stream; `deadline` is a time of `time.monotonic`."""
 
@@ -363,13 +383,9 @@ def _causes(error: BaseException) -> Sequence[BaseException]:
     return chain
 
 
-def _private_copy(cookies: Path) -> str:
-    """yt-dlp rewrites its cookie file, and workers must not overwrite each other's: each has its own."""
-    handle, name = tempfile.mkstemp(prefix="audioset-batch-cookies-")
-    os.close(handle)
+def _private_copy(cookies: Path) -> io.StringIO:
+    """yt-dlp rewrites its cookie file, and workers must not overwrite each other's: each has its own, in memory."""
     try:
-        shutil.copyfile(cookies, name)
-    except OSError as error:
-        Path(name).unlink(missing_ok=True)
-        raise UsageError(f"cookie file {cookies}: {error.strerror}") from error
-    return name
+        return io.StringIO(cookies.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cookie file {cookies}: {getattr(error, 'strerror', None) or 'is no text'}") from error

@@ -14,6 +14,7 @@ from audioset_batch.errors import AudiosetBatchError, StopRun
 COMMAND_MODULES = (
     "prep_cmd",
     "plan_cmd",
+    "screen_cmd",
     "check_cmd",
     "submit_cmd",
     "worker_cmd",

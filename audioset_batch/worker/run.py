@@ -75,6 +75,12 @@ def run_shards(config: Config, data: DataDir, shards: Sequence[ShardId]) -> RunR
     """
     job = JobIdentity.from_environment()
     note_settings(config, data)
+    with_cookies = [egress.name for egress in config.egress if egress.cookies is not None]
+    if with_cookies:
+        _log.warning(
+            "egress %s uses cookies: YouTube may close an account that downloads much. Use one that nobody will miss",
+            ", ".join(with_cookies),
+        )
     with stop_on_signals() as stop:
         runs: list[ShardRun] = []
         try:

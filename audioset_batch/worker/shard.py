@@ -25,6 +25,7 @@ from audioset_batch.model import Segment
 from audioset_batch.plan.segments_csv import read_shard
 from audioset_batch.plan.swap import ensure_settled
 from audioset_batch.reasons import Reason, Status
+from audioset_batch.record.hints import read_hints
 from audioset_batch.record.manifest import ManifestWriter, replay
 from audioset_batch.record.standing import Standing
 from audioset_batch.record.state import StateWriter
@@ -138,7 +139,7 @@ class ShardRun:
                 else:
                     left.append(segment)
             self._standing = Standing([segment.key for segment in segments], known)
-            self._todo = Todo(in_order(left, self._config.worker.order))
+            self._todo = Todo(in_order(left, self._config.worker.order, read_hints(self._data.hints(self._shard))))
             self._manifest = stack.enter_context(ManifestWriter(self._data.manifest(self._shard)))
             self._progress = stack.enter_context(RunProgress(str(self._shard), len(segments), settled))
             self._state = stack.enter_context(

@@ -6,7 +6,7 @@ import heapq
 import itertools
 import random
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from audioset_batch.model import Segment
@@ -62,8 +62,16 @@ class Todo:
         return self._later[0][0] if self._later else None
 
 
-def in_order(segments: Sequence[Segment], order: str) -> list[Segment]:
-    """`csv`: as given. `rare-first`: by the rarest label of each segment, counted in `segments`. `random`."""
+def in_order(segments: Sequence[Segment], order: str, hints: Mapping[str, bool] | None = None) -> list[Segment]:
+    """`csv`: as given. `rare-first`: by the rarest label of each segment, counted in `segments`. `random`.
+
+    Videos that `hints` take for gone come last, in the same order among themselves.
+    """
+    ordered = _by_order(segments, order)
+    return sorted(ordered, key=lambda segment: not hints.get(segment.ytid, True)) if hints else ordered
+
+
+def _by_order(segments: Sequence[Segment], order: str) -> list[Segment]:
     if order == "random":
         shuffled = list(segments)
         random.shuffle(shuffled)

@@ -10,8 +10,15 @@ from audioset_batch.errors import AudiosetBatchError, EgressBlocked, SegmentTran
 from audioset_batch.reasons import Reason
 
 
-def ask(error: AudiosetBatchError | None, *, runtime: bool = True, lean: bool = True, own: bool = False) -> list[Any]:
-    """The `player_client` of every question, where the lean clients answer with `error` and the others with streams."""
+def ask(
+    error: AudiosetBatchError | None,
+    *,
+    others: AudiosetBatchError | None = None,
+    runtime: bool = True,
+    lean: bool = True,
+    own: bool = False,
+) -> list[Any]:
+    """The `player_client` of every question, where the lean clients answer with `error`, the others with `others`."""
     provider = SimpleNamespace(is_available=lambda: runtime)
     extractor = SimpleNamespace(
         _DEFAULT_JSLESS_CLIENTS=("easy",), _jsc_director=SimpleNamespace(providers={"one": provider})
@@ -25,6 +32,8 @@ def ask(error: AudiosetBatchError | None, *, runtime: bool = True, lean: bool = 
         asked.append(choice.get("player_client"))
         if error is not None and choice.get("player_client") == ["easy"]:
             raise error
+        if others is not None:
+            raise others
         return "streams"
 
     try:
@@ -38,13 +47,29 @@ def test_streams_from_the_lean_clients_settle_it() -> None:
     assert ask(None) == [["easy"]]
 
 
-@pytest.mark.parametrize("reason", [Reason.NONEXISTENT, Reason.LOGIN_REQUIRED, Reason.NO_AUDIO, Reason.NO_VIDEO])
-def test_what_may_be_the_clients_own_is_asked_of_all(reason: Reason) -> None:
-    assert ask(SegmentUnavailable(reason, "")) == [["easy"], None]
+@pytest.mark.parametrize("reason", [Reason.NONEXISTENT, Reason.NO_AUDIO, Reason.NO_VIDEO])
+def test_what_may_be_the_clients_own_is_asked_of_the_others(reason: Reason) -> None:
+    assert ask(SegmentUnavailable(reason, "")) == [["easy"], ["default", "-easy"]]
 
 
-def test_no_formats_at_all_is_asked_of_all() -> None:
-    assert ask(SegmentTransient(Reason.HTTP_ERROR, "No video formats found!")) == [["easy"], None]
+def test_no_formats_at_all_is_asked_of_the_others() -> None:
+    assert ask(SegmentTransient(Reason.HTTP_ERROR, "No video formats found!")) == [["easy"], ["default", "-easy"]]
+
+
+def test_the_first_answer_stands_where_the_others_know_nothing() -> None:
+    with pytest.raises(SegmentUnavailable) as caught:
+        ask(
+            SegmentUnavailable(Reason.NO_AUDIO, ""),
+            others=SegmentTransient(Reason.HTTP_ERROR, "No video formats found!"),
+        )
+    assert caught.value.reason == Reason.NO_AUDIO
+    with pytest.raises(SegmentTransient, match="reset"):
+        ask(SegmentUnavailable(Reason.NO_AUDIO, ""), others=SegmentTransient(Reason.NETWORK, "connection reset"))
+    with pytest.raises(SegmentUnavailable) as caught:
+        ask(SegmentUnavailable(Reason.NONEXISTENT, ""), others=SegmentUnavailable(Reason.PRIVATE, ""))
+    assert caught.value.reason == Reason.PRIVATE
+    with pytest.raises(EgressBlocked):
+        ask(SegmentUnavailable(Reason.NONEXISTENT, ""), others=EgressBlocked("bot check"))
 
 
 @pytest.mark.parametrize(

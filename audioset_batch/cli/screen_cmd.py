@@ -1,0 +1,81 @@
+"""`audioset-batch screen`: which videos are probably gone, asked of the thumbnail host."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from audioset_batch.cli.common import add_config_options, config_from, require_data_dir, subset_list
+from audioset_batch.cli.worker_cmd import positive
+
+_PAUSE = 3600.0
+"""Seconds before a requeued task asks a host again that has had enough."""
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "screen",
+        help="ask the thumbnail host which videos are probably gone, and put these last",
+        description="Ask i.ytimg.com for the thumbnail of every video that is still to do: 404 means that it is "
+        "probably gone. Workers then take the likely dead last, so that the budget is spent on clips that can be had. "
+        "A hint only: nothing is recorded as a fate. Resumable; several may run at once on different shards.",
+        epilog="Exit status: 0 done; 75 the host has had enough or a signal came: run it again. A task of SLURM "
+        "requeues itself then.",
+    )
+    parser.add_argument("data_dir", nargs="?", type=Path, metavar="DATADIR", help="default: data_dir of the config")
+    add_config_options(parser)
+    parser.add_argument("--task", type=positive, metavar="K", help="only shard K of each subset: for array jobs")
+    parser.add_argument("--subsets", type=subset_list, metavar="A,B", help="default: all that have shards")
+    parser.add_argument(
+        "--per-second", type=_rate, default=5.0, metavar="N", help="most requests a second of this process (default: 5)"
+    )
+    parser.set_defaults(run=run)
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0.01 <= rate <= 50:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of requests a second from 0.01 to 50")
+    return rate
+
+
+def run(args: argparse.Namespace) -> int:
+    """Ask, and tell the sums."""
+    from audioset_batch.adapters.slurm import JobIdentity, requeue
+    from audioset_batch.cli.log import log_to_stderr
+    from audioset_batch.errors import EgressExhausted, InputRefused, ShardHeld, StopEarly, UsageError
+    from audioset_batch.layout import DataDir
+    from audioset_batch.plan.screen import screen
+    from audioset_batch.worker.child import client_for
+    from audioset_batch.worker.stop import ignore_term, stop_on_signals
+
+    config = config_from(args, args.data_dir)
+    data = DataDir(require_data_dir(config))
+    log_to_stderr(verbose=False)
+    subsets = args.subsets or data.subsets_present()
+    shards = [shard for subset in subsets for shard in data.shards(subset)]
+    if not shards:
+        raise InputRefused(f"{data.root}: no shards (*.csv.NN) here; ./download_subset_files.sh DATADIR makes them")
+    if args.task is not None:
+        most = max(shard.number for shard in shards)
+        shards = [shard for shard in shards if shard.number == args.task]
+        if not shards:
+            raise UsageError(f"there is no shard {args.task}: {data.root} has {most}, so use --array=1-{most}")
+    clients = [client_for(config, index) for index in range(len(config.egress))]
+    with stop_on_signals() as stop:
+        try:
+            report = screen(data, shards, clients, args.per_second, lambda: stop.why if stop.is_set() else "")
+        except ShardHeld:
+            raise
+        except StopEarly as error:
+            ignore_term()
+            requeue(JobIdentity.from_environment(), _PAUSE if isinstance(error, EgressExhausted) else 0.0)
+            raise
+    print(f"asked {report.asked:,}, known before {report.known:,}, probably gone {report.gone:,}")
+    if report.unanswered:
+        print(f"without an answer {report.unanswered:,}; run it again for these")
+    return 0

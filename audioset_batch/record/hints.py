@@ -1,0 +1,63 @@
+"""Hints at which videos are gone, as `screen` writes them: they order the queue and decide nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from audioset_batch.adapters.publish import storage
+
+
+def read_hints(path: Path) -> dict[str, bool]:
+    """Video id -> whether the thumbnail host has a picture of it; lines that are no hints are passed over.
+
+    Raises:
+        StorageUnusable: the file cannot be read.
+    """
+    hints: dict[str, bool] = {}
+    with storage(path.parent):
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return hints
+    for line in data.splitlines():
+        try:
+            row = json.loads(line)
+            hints[str(row["ytid"])] = bool(row["picture"])
+        except (ValueError, KeyError, TypeError):
+            continue
+    return hints
+
+
+class HintWriter:
+    """Appends hints, each flushed, so that a kill loses none but the last."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with storage(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("a+b")
+            if self._file.tell():
+                self._file.seek(-1, 2)
+                if self._file.read(1) != b"\n":
+                    self._file.write(b"\n")  # a torn line stays by itself
+
+    def append(self, ytid: str, *, picture: bool) -> None:
+        """Note one answer.
+
+        Raises:
+            StorageUnusable: it cannot be written.
+        """
+        with storage(self._path.parent):
+            self._file.write(json.dumps({"ytid": ytid, "picture": picture}).encode() + b"\n")
+            self._file.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
