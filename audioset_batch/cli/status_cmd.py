@@ -10,7 +10,7 @@ from audioset_batch.cli.common import add_config_options, config_from
 from audioset_batch.errors import UsageError
 
 if TYPE_CHECKING:
-    from audioset_batch.status.collect import Overview
+    from audioset_batch.status.collect import Collector
     from audioset_batch.status.segment import SegmentFacts
 
 
@@ -84,39 +84,42 @@ def _root(args: argparse.Namespace) -> Path:
     return root
 
 
-def _look(args: argparse.Namespace, *, exact: bool) -> Overview:
+def _collector(args: argparse.Namespace, *, exact: bool) -> Collector:
     from audioset_batch.layout import DataDir
-    from audioset_batch.status.collect import collect
+    from audioset_batch.status.collect import Collector
     from audioset_batch.status.settings import egress_config
 
     data = DataDir(_root(args))
     given = args.config is not None or args.overrides
     config = config_from(args, data.root) if given else egress_config(data)
-    return collect(data, config, exact=exact)
+    return Collector(data, config, exact=exact)
 
 
 def run_status(args: argparse.Namespace) -> int:
     """Print the overview, once or again and again."""
     import json
+    import sys
 
-    from audioset_batch.status.text import render, to_json
+    from audioset_batch.status.as_json import to_json
+    from audioset_batch.status.text import render
 
-    if args.json:
-        if args.watch:
-            raise UsageError("--json and --watch exclude each other")
-        print(json.dumps(to_json(_look(args, exact=args.exact)), ensure_ascii=False, indent=2))
-        return 0
-    if not args.watch:
-        print(render(_look(args, exact=args.exact), most_shards=args.shards))
-        return 0
-    from audioset_batch.status.watch import watch
+    if args.json and args.watch:
+        raise UsageError("--json and --watch exclude each other")
+    collector = _collector(args, exact=args.exact)
+    if args.watch:
+        from audioset_batch.status.watch import watch
 
-    def look(lines: int) -> str:
-        overview = _look(args, exact=args.exact)
-        taken = len(render(overview, most_shards=0).splitlines()) + 3
-        return render(overview, most_shards=min(args.shards, max(1, (lines - taken) // 2)))
+        watch(collector.look, args.every, most_shards=args.shards)
+    elif args.json:
+        print(json.dumps(to_json(collector.look()), ensure_ascii=False, indent=2))
+    elif sys.stdout.isatty():
+        from rich.console import Console
 
-    watch(look, args.every)
+        from audioset_batch.status.colour import coloured
+
+        Console(highlight=False).print(coloured(render(collector.look(), most_shards=args.shards)), soft_wrap=True)
+    else:
+        print(render(collector.look(), most_shards=args.shards))
     return 0
 
 
@@ -125,7 +128,7 @@ def run_logs(args: argparse.Namespace) -> int:
     from audioset_batch.layout import DataDir
     from audioset_batch.status.logs import find_logs
 
-    overview = _look(args, exact=False)
+    overview = _collector(args, exact=False).look()
     folders = [folder.expanduser() for folder in args.folder or [Path()]]
     tails = find_logs(DataDir(_root(args)), overview, folders, args.lines)
     if not tails:

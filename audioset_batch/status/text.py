@@ -1,58 +1,27 @@
-"""The overview as text for a terminal of 80 columns or more, and as JSON."""
+"""The overview as text for a terminal of 80 columns or more."""
 
 from __future__ import annotations
 
-import dataclasses
-import datetime
+import re
+import textwrap
 import time
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from audioset_batch.egress import EgressStatus
 from audioset_batch.layout import shard_suffix
 from audioset_batch.reasons import TRANSIENT_REASONS
 from audioset_batch.status.collect import Overview, ShardLine, SubsetLine
-from audioset_batch.status.shards import STATUSES
 from audioset_batch.words import duration
 
+GLYPHS: Final = {"ok": "#", "unavailable": "=", "failed": "!", "pending": "."}
+"""What stands for a status in the bar."""
 _ORDER: Final = {"running": 0, "lost": 1, "stopped": 2, "queued": 3, "open": 4, "done": 5}
-
-
-def to_json(overview: Overview) -> dict[str, Any]:
-    """Everything, under stable names; times in UTC, ISO 8601."""
-    return {
-        "data_dir": overview.data_dir,
-        "at": _iso(overview.at),
-        "totals": _subset_json(overview.total),
-        "subsets": {line.name: _subset_json(line) for line in overview.subsets},
-        "segments_per_hour": overview.pace,
-        "videos_per_hour_allowed": overview.budget,
-        "left": overview.left,
-        "seconds_left_at_pace": overview.seconds_at_pace,
-        "seconds_left_at_budget": overview.seconds_at_budget,
-        "slurm": overview.slurm,
-        "egresses": [_egress_json(one) for one in overview.egresses],
-        "shards": [
-            {
-                **dataclasses.asdict(line),
-                "shard": line.shard.number,
-                "subset": line.shard.subset,
-                "active_at": None if line.active_at is None else _iso(line.active_at),
-            }
-            for line in overview.shards
-        ],
-    }
-
-
-def _subset_json(line: SubsetLine) -> dict[str, Any]:
-    return {"shards": line.shards, "planned": line.planned, **line.counts, "reasons": dict(line.reasons)}
-
-
-def _egress_json(one: EgressStatus) -> dict[str, Any]:
-    values = dataclasses.asdict(one)
-    values["pauses"] = len(one.pauses)
-    for key in ("since", "until"):
-        values[key] = None if values[key] is None else _iso(values[key])
-    return values
+_WIDTH: Final = 80
+_BAR: Final = 56
+_HOST: Final = 10
+_FIGURES: Final = ("settled", "failed", "pauses", "restarts")
+"""Columns that are flush right."""
 
 
 def render(overview: Overview, *, most_shards: int = 20) -> str:
@@ -62,21 +31,63 @@ def render(overview: Overview, *, most_shards: int = 20) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+def fitting(overview: Overview, *, most_shards: int, lines: int) -> str:
+    """The same in at most so many lines: without blank ones, with fewer shards, and then what comes first."""
+    text = render(overview, most_shards=most_shards)
+    if _height(text) <= lines:
+        return text
+    most = min(most_shards, lines)
+    while (excess := _height(text := _dense(overview, most)) - lines) > 0 and most:
+        most = max(0, most - (excess + 1) // 2)  # a shard takes two lines at most
+    if excess <= 0:
+        return text
+    return "\n".join([*text.splitlines()[: lines - 1], "... more does not fit into this window"])
+
+
+def _dense(overview: Overview, most_shards: int) -> str:
+    return "\n".join(line for line in render(overview, most_shards=most_shards).splitlines() if line)
+
+
+def _height(text: str) -> int:
+    return text.count("\n") + 1
+
+
 def _subsets(overview: Overview) -> str:
-    width = max(len(line.name) for line in (*overview.subsets, overview.total))
+    named = [(line.name.removesuffix("_segments"), line) for line in (*overview.subsets, overview.total)]
+    width = max(len(name) for name, _ in named)
     lines = [f"{overview.data_dir}   {_clock(overview.at)} UTC", ""]
-    lines.append(" " * width + _figures("planned", *STATUSES))
-    for line in (*overview.subsets, overview.total):
-        counts = (f"{count:,}" for count in (line.planned, *(line.counts[word] for word in STATUSES)))
-        lines.append(f"{line.name:<{width}}" + _figures(*counts))
-    behind = sum(not line.exact for line in overview.shards)
+    lines.append(" " * width + _figures("planned", *(f"{glyph} {word}" for word, glyph in GLYPHS.items())))
+    for name, line in named:
+        counts = (f"{count:,}" for count in (line.planned, *(line.counts[word] for word in GLYPHS)))
+        lines.append(f"{name:<{width}}" + _figures(*counts))
+    lines.append(_bar(overview.total))
+    behind = [line for line in overview.shards if not line.exact]
     if behind:
-        lines.append(f"{behind} shards have rows that are not counted here yet; --exact counts them")
+        shards = "1 shard has" if len(behind) == 1 else f"{len(behind):,} shards have"
+        since = min(line.counted_at for line in behind)
+        of_old = f": counts as of {_clock(since)}" if since else ""
+        lines.append(f"{shards} rows that are NOT COUNTED here{of_old}; --exact counts them")
     return "\n".join(lines)
 
 
 def _figures(planned: str, ok: str, unavailable: str, failed: str, pending: str) -> str:
-    return f"{planned:>11}{ok:>11}{unavailable:>13}{failed:>9}{pending:>11}"
+    return f"{planned:>11}{ok:>11}{unavailable:>15}{failed:>10}{pending:>12}"
+
+
+def _bar(total: SubsetLine) -> str:
+    """`[####==!..]`, each status by its share; what is there at all is at least one character wide."""
+    planned = max(1, total.planned)
+    settled = total.counts["ok"] + total.counts["unavailable"]
+    wide = {word: max(1, round(_BAR * n / planned)) if (n := total.counts[word]) else 0 for word in GLYPHS}
+    widest = max(wide, key=lambda word: wide[word])
+    wide[widest] += _BAR - sum(wide.values()) if total.planned else 0
+    drawn = "".join(glyph * wide[word] for word, glyph in GLYPHS.items())
+    return f"[{drawn:<{_BAR}}] {_percent(settled, planned)} settled"
+
+
+def _percent(part: int, whole: int) -> str:
+    """`99.9%` as long as anything is missing."""
+    return f"{min(100 * part / whole, 100.0 if part == whole else 99.9):.1f}%"
 
 
 def _reasons(total: SubsetLine) -> str:
@@ -86,7 +97,7 @@ def _reasons(total: SubsetLine) -> str:
             f"{reason} {n:,}" for reason, n in total.reasons.items() if (reason not in TRANSIENT_REASONS) == wanted
         ]
         if found:
-            lines.append(f"{title}: {', '.join(found)}")
+            lines.append(textwrap.fill(f"{title}: {', '.join(found)}", _WIDTH, subsequent_indent="  "))
     return "\n".join(lines)
 
 
@@ -99,24 +110,38 @@ def _pace(overview: Overview) -> str:
         if overview.budget is None
         else f"at the budget of {overview.budget:,.0f} an hour: {duration(overview.seconds_at_budget or 0.0)}"
     )
-    pace = f"last hour: {overview.pace:,.0f} segments an hour" if overview.pace else "nobody works on it now"
+    if overview.pace:
+        pace = f"last hour: {overview.pace:,.0f} segments an hour"
+    elif any(line.activity == "running" for line in overview.shards):
+        pace = "nothing finished lately, as far as is known"
+    else:
+        pace = "nobody works on it now"
     return f"{pace}; {overview.left:,} left\ntime left{at_pace + ';' if at_pace else ''} {at_budget}"
 
 
 def _egresses(overview: Overview) -> str:
-    width = max(len("egress"), *(len(one.name) for one in overview.egresses))
-    lines = [f"{'egress':<{width}}  {'state':<9} {'left of the budget':<24} pauses"]
+    rows = [("egress", "state", "left of the budget", "pauses")]
+    notes = [""]
     for one in overview.egresses:
-        budget = "no budget"
-        if one.budget is not None and one.left is not None:
-            hours = one.window_seconds / 3600
-            window = "an hour" if hours == 1 else f"{duration(one.window_seconds)}"
-            budget = f"{one.left:,.0f} of {one.budget:,.0f} in {window}"
-        line = f"{one.name:<{width}}  {one.state:<9} {budget:<24} {len(one.pauses)}"
-        if one.state != "open" and one.until is not None:
-            line += f"   {'until ' + _clock(one.until) if one.state == 'paused' else 'a probe decides'}: {one.kind}"
-        lines.append(line)
-    return "\n".join(lines)
+        rows.append((one.name, one.state, _budget(one), f"{len(one.pauses):,}"))
+        notes.append(_pause(one, overview.at))
+    return _table(rows, notes)
+
+
+def _budget(one: EgressStatus) -> str:
+    if one.budget is None or one.left is None:
+        return "no budget"
+    window = "an hour" if one.window_seconds == 3600 else duration(one.window_seconds)
+    return f"{one.left:,.0f} of {one.budget:,.0f} in {window}"
+
+
+def _pause(one: EgressStatus, now: float) -> str:
+    if one.state == "open" or one.until is None:
+        return ""
+    why = one.detail or one.kind or "no reason given"
+    if one.state == "probing":
+        return f"its pause is over, a probe decides; {why}"
+    return f"until {_clock(one.until)}, in {duration(max(0.0, one.until - now))}; {why}"
 
 
 def _shards(overview: Overview, most: int) -> str:
@@ -124,46 +149,63 @@ def _shards(overview: Overview, most: int) -> str:
     head = ", ".join(f"{count:,} {word}" for word, count in by_activity.items() if count)
     lines = [f"{len(overview.shards):,} shards: {head}"]
     if overview.slurm == "silent":
-        lines.append(f"SLURM does not answer, so this is from the files alone: {_first_line(overview.slurm_says)}")
+        said = f"SLURM does not answer, so this is from the files alone: {_brief(overview.slurm_says)}"
+        lines.append(textwrap.fill(said, _WIDTH, max_lines=2))
     listed = sorted(
         (line for line in overview.shards if line.activity not in ("done", "open") or line.counts["failed"]),
-        key=lambda line: (_ORDER[line.activity], -(line.active_at or 0), str(line.shard)),
+        key=lambda line: (_ORDER[line.activity], line.shard.number, line.shard.subset),
     )
     if not listed or not most:
         return "\n".join(lines)
-    width = max(len(_name(line)) for line in listed[:most])
-    lines += ["", f"{'shard':<{width}}  {'state':<8}{'done':>12}  {'host':<10} {'job':<12} {'active':<13}restarts"]
-    for line in listed[:most]:
-        lines.append(_shard(line, width, overview.at))
+    shown = listed[:most]
+    rows: list[tuple[str, ...]] = [("shard", "state", "settled", "failed", "host", "job", "seen", "restarts")]
+    rows += [_shard(line, overview.at) for line in shown]
+    lines += ["", _table(rows, ["", *(_note(line) for line in shown)])]
     if len(listed) > most:
         lines.append(f"... and {len(listed) - most:,} more; --shards N shows more of them")
     return "\n".join(lines)
 
 
-def _first_line(text: str) -> str:
-    return next(iter(text.partition("`: ")[2].splitlines()), text)
+def _brief(said: str) -> str:
+    """Without the options of the command that was called, and the first line only."""
+    return re.sub(r"`(\S+)[^`]*`", r"\1", said).partition("\n")[0]
 
 
-def _shard(line: ShardLine, width: int, now: float) -> str:
-    done = f"{line.planned - line.counts['failed'] - line.counts['pending']:,}/{line.planned:,}"
-    active = "never" if line.active_at is None else f"{duration(max(0.0, now - line.active_at))} ago"
-    text = (
-        f"{_name(line):<{width}}  {line.activity:<8}{done:>12}  {line.host[:10] or '-':<10} {line.job_id or '-':<12} "
-        f"{active:<13}{line.restarts}"
+def _shard(line: ShardLine, now: float) -> tuple[str, ...]:
+    settled = line.counts["ok"] + line.counts["unavailable"]
+    return (
+        f"{line.shard.subset.removesuffix('_segments').removesuffix('_train')}.{shard_suffix(line.shard.number)}",
+        line.activity,
+        f"{settled:,}/{line.planned:,}",
+        f"{line.counts['failed']:,}" if line.counts["failed"] else "",
+        line.host.partition(".")[0][:_HOST],
+        line.job_id,
+        "never" if line.active_at is None else duration(max(0.0, now - line.active_at)),
+        f"{line.restarts}" if line.restarts else "",
     )
-    notes = [line.note] if line.note else []
-    if line.counts["failed"]:
-        notes.append(f"{line.counts['failed']:,} failed")
-    return text + (f"\n{'':<{width}}  {'; '.join(notes)}" if notes else "")
 
 
-def _name(line: ShardLine) -> str:
-    return f"{line.shard.subset.removesuffix('_segments')}.{shard_suffix(line.shard.number)}"
+def _note(line: ShardLine) -> str:
+    behind = "" if line.exact else f"counts as of {_clock(line.counted_at)}" if line.counted_at else "rows not counted"
+    return "; ".join(filter(None, (line.note, behind)))
+
+
+def _table(rows: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
+    """Columns as wide as they must be; one that is empty but for its head is left out. A note goes below its row."""
+    columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
+    widths = [max(map(len, column)) for column in columns]
+    lines = []
+    for cells, note in zip(zip(*columns, strict=True), notes, strict=True):
+        padded = (
+            f"{cell:>{width}}" if column[0] in _FIGURES else f"{cell:<{width}}"
+            for cell, width, column in zip(cells, widths, columns, strict=True)
+        )
+        lines.append("  ".join(padded).rstrip())
+        if note:
+            indent = " " * (widths[0] + 2)
+            lines += textwrap.wrap(note, _WIDTH, initial_indent=indent, subsequent_indent=indent, max_lines=1)
+    return "\n".join(lines)
 
 
 def _clock(moment: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.gmtime(moment))
-
-
-def _iso(moment: float) -> str:
-    return datetime.datetime.fromtimestamp(moment, datetime.UTC).isoformat(timespec="seconds")

@@ -39,8 +39,8 @@ def test_from_untouched_to_done(make_project: MakeProject) -> None:
         worker.wait_rows(4)
         seen = until(lambda: (now := status(project))["totals"]["ok"] > 1 and now, "a count")
         line = seen["shards"][0]
-        assert line["activity"] == "running" and line["exact"] and line["pace"] > 0
-        assert seen["segments_per_hour"] == line["pace"] and seen["seconds_left_at_pace"] > 0
+        assert line["activity"] == "running" and line["exact"] and line["segments_per_hour"] > 0
+        assert seen["segments_per_hour"] == line["segments_per_hour"] and seen["seconds_left_at_pace"] > 0
         assert seen["seconds_left_at_budget"] is None, "this egress has no budget"
         assert [one["name"] for one in seen["egresses"]] == ["loopback"], "as the workers noted, without --config"
         shown = project.run("status", str(project.data)).stdout

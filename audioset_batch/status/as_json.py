@@ -1,0 +1,77 @@
+"""The overview as JSON; the keys are documented in docs/status.md, and scripts rely on them."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+from audioset_batch.egress import EgressStatus
+from audioset_batch.status.collect import Overview, ShardLine, SubsetLine
+
+
+def to_json(overview: Overview) -> dict[str, Any]:
+    """Everything, every shard included; times in UTC, ISO 8601, durations in seconds."""
+    return {
+        "data_dir": overview.data_dir,
+        "at": _iso(overview.at),
+        "totals": _subset(overview.total),
+        "subsets": {line.name: _subset(line) for line in overview.subsets},
+        "segments_per_hour": overview.pace,
+        "videos_per_hour_allowed": overview.budget,
+        "left": overview.left,
+        "seconds_left_at_pace": overview.seconds_at_pace,
+        "seconds_left_at_budget": overview.seconds_at_budget,
+        "slurm": overview.slurm,
+        "slurm_says": overview.slurm_says,
+        "egresses": [_egress(one) for one in overview.egresses],
+        "shards": [_shard(line) for line in overview.shards],
+    }
+
+
+def _subset(line: SubsetLine) -> dict[str, Any]:
+    return {"shards": line.shards, "planned": line.planned, **line.counts, "reasons": dict(line.reasons)}
+
+
+def _egress(one: EgressStatus) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "proxy": one.proxy,
+        "state": one.state,
+        "budget": one.budget,
+        "window_seconds": one.window_seconds,
+        "used": one.used,
+        "left": one.left,
+        "since": _moment(one.since),
+        "until": _moment(one.until),
+        "kind": one.kind,
+        "detail": one.detail,
+        "prober": one.prober,
+        "pauses": len(one.pauses),
+    }
+
+
+def _shard(line: ShardLine) -> dict[str, Any]:
+    return {
+        "subset": line.shard.subset,
+        "shard": line.shard.number,
+        "planned": line.planned,
+        "counts": dict(line.counts),
+        "reasons": dict(line.reasons),
+        "activity": line.activity,
+        "note": line.note,
+        "host": line.host,
+        "job_id": line.job_id,
+        "restarts": line.restarts,
+        "segments_per_hour": line.pace,
+        "active_at": _moment(line.active_at),
+        "counted_at": _moment(line.counted_at),
+        "exact": line.exact,
+    }
+
+
+def _moment(time: float | None) -> str | None:
+    return None if time is None else _iso(time)
+
+
+def _iso(moment: float) -> str:
+    return datetime.datetime.fromtimestamp(moment, datetime.UTC).isoformat(timespec="seconds")
