@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from audioset_batch.cli.common import shield_ids
 from audioset_batch.errors import AudiosetBatchError, StopRun
 
 COMMAND_MODULES = (
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> int:
     parser = build_parser()
-    args = parser.parse_args(argv)
+    args = parser.parse_args(shield_ids(sys.argv[1:] if argv is None else argv))
     if args.version:
         from audioset_batch.versions import version_lines
 

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from audioset_batch.errors import UsageError
 
 if TYPE_CHECKING:
     from audioset_batch.config import Config
+
+
+_LIKE_OPTIONS: Final = re.compile(r"-[A-Za-z0-9_-]{10}(_\d+(_\d+(\.\w+)?)?)?\Z")
+
+
+def shield_ids(argv: Sequence[str]) -> list[str]:
+    """The arguments of `clip` with an id such as `-0RWZT-miFs` behind `--`, so that it is not taken for options."""
+    ids = [argument for argument in argv[1:] if _LIKE_OPTIONS.match(argument)]
+    if argv[:1] != ["clip"] or "--" in argv or not ids:
+        return list(argv)
+    return [*(argument for argument in argv if argument not in ids), "--", *ids]
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:

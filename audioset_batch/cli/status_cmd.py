@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from audioset_batch.cli.common import add_config_options, config_from
 from audioset_batch.errors import UsageError
+from audioset_batch.reasons import TRANSIENT_REASONS
 
 if TYPE_CHECKING:
     from audioset_batch.status.collect import Collector
-    from audioset_batch.status.segment import SegmentFacts
+    from audioset_batch.status.logs import LogTail
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -38,6 +39,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     _add_common(parser)
     parser.add_argument("--lines", type=_count, default=15, metavar="N", help="lines of each log (default: 15)")
+    parser.add_argument(
+        "--tasks", type=_count, default=10, metavar="N", help="of the N tasks that were active last (default: 10)"
+    )
     parser.add_argument("--folder", type=Path, action="append", metavar="DIR", help="where else logs lie (repeatable)")
     parser.set_defaults(run=run_logs)
 
@@ -46,11 +50,14 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="all that is known about the segments of one video",
         description="Show the segments of one video: labels, shard, what counts, every row in order, and whether the "
         "files are there. Exit status 1 if no shard and no row names it.",
-        epilog="An id that starts with - goes behind --: audioset-batch clip DATADIR -- -0RWZT-miFs",
+        epilog='In scripts put -- in front of the id: audioset-batch clip DATADIR -- "$YTID"',
     )
     parser.add_argument("data_dir", type=Path, metavar="DATADIR")
     parser.add_argument(
-        "ytid", metavar="YTID", help="the 11 characters of the YouTube id, or the name of a clip's file"
+        "segment",
+        metavar="YTID[_START]",
+        help="the 11 characters of the YouTube id, with _START (milliseconds) for one segment; or the name of a clip's "
+        "file. It may start with -",
     )
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.set_defaults(run=run_clip)
@@ -130,84 +137,71 @@ def run_logs(args: argparse.Namespace) -> int:
 
     overview = _collector(args, exact=False).look()
     folders = [folder.expanduser() for folder in args.folder or [Path()]]
-    tails = find_logs(DataDir(_root(args)), overview, folders, args.lines)
-    if not tails:
+    found = find_logs(DataDir(_root(args)), overview, folders, most_lines=args.lines, most_tasks=args.tasks)
+    if not found.tails and not found.omitted:
         print("no task stopped, died or left failed segments")
-    for tail in tails:
-        about = ", ".join(
-            f"{line.shard} {line.activity}" + (f" ({line.note})" if line.note else "")
-            + (f", {line.counts['failed']:,} failed" if line.counts["failed"] else "")
-            for line in tail.shards
-        )  # fmt: skip
-        print(f"== {f'job {tail.job_id}' if tail.job_id else 'without SLURM'}: {about}")
+    for tail in found.tails:
+        print(_heading(tail))
         if tail.path is None:
             places = ", ".join(str(folder.resolve()) for folder in folders)
-            print(f"   no log found in {overview.data_dir}/logs, {places}; --folder DIR says where else to look")
+            print(f"   no log found in {overview.data_dir}/logs, {places}; --folder DIR says where else to look\n")
             continue
         print(f"   {tail.path}")
-        for line in tail.lines:
-            print(f"   | {line}")
+        print("\n".join([*(f"   | {line}" for line in tail.lines), ""]))
+    if found.omitted:
+        print(f"{found.omitted:,} tasks that were active earlier are not shown; --tasks N shows more")
     return 0
+
+
+def _heading(tail: LogTail) -> str:
+    about = f"job {tail.job_id}" if tail.job_id else "without SLURM"
+    about += f", host {tail.host}" if tail.host else ""
+    about += f", restarts {tail.restarts}" if tail.restarts else ""
+    lines = [f"== {about}"]
+    for line in tail.shards:
+        failed = [f"{reason} {line.reasons[reason]:,}" for reason in line.reasons if reason in TRANSIENT_REASONS]
+        parts = [f"   {line.shard} {line.activity}", line.note]
+        parts.append(f"{line.counts['failed']:,} failed: {', '.join(failed)}" if line.counts["failed"] else "")
+        lines.append("; ".join(filter(None, parts)))
+    return "\n".join(lines)
 
 
 def run_clip(args: argparse.Namespace) -> int:
     """Print what is known."""
-    import dataclasses
     import json
     import sys
 
     from audioset_batch.layout import DataDir
-    from audioset_batch.model import YTID_PATTERN
     from audioset_batch.status.segment import find_segment
+    from audioset_batch.status.segment_text import describe, to_json
 
     data = DataDir(_root(args))
-    ytid = Path(args.ytid).name[:11]
-    if not YTID_PATTERN.match(ytid):
-        raise UsageError(f"{args.ytid!r} is not a YouTube id: expected 11 characters of A-Z a-z 0-9 - _")
-    found = find_segment(data, ytid)
-    if args.json:
-        values = [
-            {
-                **dataclasses.asdict(one),
-                "key": one.key._asdict(),
-                "shard": one.shard.number,
-                "labels": [{"mid": mid, "name": name} for mid, name in one.labels],
-            }
-            for one in found
-        ]
-        print(json.dumps(values, ensure_ascii=False, indent=2))
-    elif found:
-        print("\n\n".join(_describe(one) for one in found))
-    if not found:
+    ytid, start = _which(args.segment)
+    every = find_segment(data, ytid)
+    if not every:
         print(f"{ytid} stands in no shard of {data.root} and no manifest has a row of it", file=sys.stderr)
         return 1
+    found = [one for one in every if start is None or one.key.start_ms == start]
+    if not found:
+        starts = ", ".join(f"{ytid}_{one.key.start_ms}" for one in every)
+        print(f"{ytid} has no segment that starts at {start} ms; there is {starts}", file=sys.stderr)
+        return 1
+    if args.json:
+        print(json.dumps([to_json(one) for one in found], ensure_ascii=False, indent=2))
+    else:
+        print("\n\n".join(describe(one) for one in found))
     return 0
 
 
-def _describe(one: SegmentFacts) -> str:
-    start, end = one.key.start_ms / 1000, one.key.end_ms / 1000
-    lines = [
-        f"{one.key.ytid}  {start:g} to {end:g} s  https://www.youtube.com/watch?v={one.key.ytid}&t={int(start)}",
-        f"  shard    {one.shard}" + ("" if one.planned else "  (not in the plan any more)"),
-        f"  labels   {', '.join(f'{name} ({mid})' if name else mid for mid, name in one.labels) or 'none'}",
-        f"  status   {one.status}{f': {one.reason}' if one.reason else ''}",
-    ]
-    for file in one.files:
-        there = "MISSING" if file.found is None else f"{file.found:,} bytes"
-        if file.found is not None and file.promised is not None and file.found != file.promised:
-            there += f", but the row says {file.promised:,}"
-        lines.append(f"  file     {file.path}  {there}")
-    if not one.rows:
-        lines.append("  rows     none yet")
-    for number, row in enumerate(one.rows, 1):
-        shown = {key: value for key, value in row.items() if value not in ("", None, 0, 0.0) and key not in _SAID}
-        lines.append(
-            f"  row {number:<4} {row.get('finished_at', '')}  {row.get('status')} {row.get('reason') or ''}".rstrip()
-        )
-        lines += [f"           {key}: {value}" for key, value in shown.items()]
-    return "\n".join(lines)
+def _which(text: str) -> tuple[str, int | None]:
+    """The id and, if given, the start in milliseconds: from `ID`, `ID_START` or the name of a clip's file."""
+    from audioset_batch.model import YTID_PATTERN
 
-
-_SAID = frozenset(
-    {"subset", "shard", "ytid", "start_seconds", "end_seconds", "labels", "status", "reason", "finished_at"}
-)
+    name = Path(text).name
+    start, _, _ = name[12:].partition("_")
+    if YTID_PATTERN.match(name[:11]) and (len(name) == 11 or (name[11] == "_" and start.isdecimal())):
+        return name[:11], int(start) if start else None
+    raise UsageError(
+        f"{text!r} is not a YouTube id: expected 11 characters of A-Z a-z 0-9 - _, alone or with _<start in ms> behind "
+        "them as in the name of a clip's file"
+    )

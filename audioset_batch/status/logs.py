@@ -13,6 +13,8 @@ from audioset_batch.layout import DataDir
 from audioset_batch.status.collect import Overview, ShardLine
 
 _TAIL_BYTES: Final = 256 * 1024
+_LOCAL: Final = "local_"
+"""`submit --cluster local` names its logs so, with the shard's number behind it."""
 _ENDINGS: Final = ("log", "out", "err")
 
 
@@ -21,7 +23,8 @@ class LogTail:
     """The end of one task's log.
 
     Attributes:
-        shards: Those of the task that are not finished.
+        job_id: Of the task; "" without SLURM.
+        shards: Those of the task that stopped, were lost, or have failed segments.
         path: The log; None if none was found.
         lines: Its last lines.
     """
@@ -31,13 +34,32 @@ class LogTail:
     path: Path | None
     lines: Sequence[str]
 
+    @property
+    def host(self) -> str:
+        """Where it worked last."""
+        return self.shards[0].host
 
-def find_logs(data: DataDir, overview: Overview, folders: Iterable[Path], most: int) -> list[LogTail]:
+    @property
+    def restarts(self) -> int:
+        """How often SLURM began it again."""
+        return max(line.restarts for line in self.shards)
+
+
+@dataclass(frozen=True, slots=True)
+class Tails:
+    """Tails of the tasks that were active last, the latest at the end; `omitted`: how many more tasks there are."""
+
+    tails: Sequence[LogTail]
+    omitted: int
+
+
+def find_logs(data: DataDir, overview: Overview, folders: Iterable[Path], *, most_lines: int, most_tasks: int) -> Tails:
     """A tail for each task whose shards stopped, were lost, or have failed segments.
 
     Args:
         folders: Where logs of plain sbatch scripts lie; `DATADIR/logs`, where `submit` puts them, is looked at anyway.
-        most: Lines of each.
+        most_lines: Of each log.
+        most_tasks: The tasks that were active last.
 
     Raises:
         StorageUnusable: a log cannot be read.
@@ -45,22 +67,23 @@ def find_logs(data: DataDir, overview: Overview, folders: Iterable[Path], most: 
     troubled: dict[str, list[ShardLine]] = {}
     for line in overview.shards:
         if line.activity in ("stopped", "lost") or (line.counts["failed"] and line.activity != "running"):
-            troubled.setdefault(line.job_id, []).append(line)
+            troubled.setdefault(line.job_id or f"{_LOCAL}{line.shard.number}", []).append(line)
+    by_time = sorted(troubled.items(), key=lambda item: max(line.active_at or 0.0 for line in item[1]))
+    chosen = by_time[max(0, len(by_time) - most_tasks) :]
     places = [data.logs, *folders]
     tails = []
-    for job, shards in sorted(troubled.items()):
-        path = _log_of(job, shards[0].shard.number, places)
+    for stem, shards in chosen:
+        path = _log_of(stem, places)
         lines: Sequence[str] = ()
         if path is not None:
             with storage(path.parent):
-                lines = _tail(path, most)
-        tails.append(LogTail(job, shards, path, lines))
-    return tails
+                lines = _tail(path, most_lines)
+        tails.append(LogTail(shards[0].job_id, shards, path, lines))
+    return Tails(tails, len(by_time) - len(chosen))
 
 
-def _log_of(job: str, shard: int, folders: Sequence[Path]) -> Path | None:
+def _log_of(stem: str, folders: Sequence[Path]) -> Path | None:
     """The newest of the files that end with the task's id, as `%A_%a` and `submit` name them."""
-    stem = job or f"local_{shard}"
     found = [
         path
         for folder in folders

@@ -1,24 +1,39 @@
-"""All that is known about one video: its segments in the plan, and every row about it in order."""
+"""All that is known about one video: its segments in the plan, every row about it in order, its files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
+from audioset_batch.adapters.lease import read_lease
 from audioset_batch.adapters.publish import storage
 from audioset_batch.layout import DataDir, ShardId
-from audioset_batch.model import SegmentKey
+from audioset_batch.model import Segment, SegmentKey
 from audioset_batch.plan.labels import load_class_names
 from audioset_batch.plan.segments_csv import read_shard
 from audioset_batch.record.manifest import read_rows, replay, warn_of_problem
 
+OPEN: Final = ".open"
+"""Behind the name of a tar that is not finished yet, see `record.tars`."""
+_AUDIO: Final = ("flac", "wav", "ogg", "mp3")
+_VIDEO: Final = ("mp4",)
+
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """A file that a row names. `found` is its size in bytes, None if it is not there."""
+    """A file of a segment.
+
+    Attributes:
+        path: Relative to DATADIR.
+        named: False if no row says that it is there.
+        promised: Its size in bytes by the row, if the row says.
+        found: Its size on the disk; None if it is not there.
+    """
 
     path: str
+    named: bool
     promised: int | None
     found: int | None
 
@@ -31,8 +46,9 @@ class SegmentFacts:
         planned: False if it stands in no shard's CSV; what is known then comes from the rows alone.
         labels: (MID, display name).
         status, reason: What counts after all rows.
+        holder: Who works on its shard just now, "" if nobody does.
         rows: All of them, oldest first.
-        files: Of the row that counts.
+        files: Of the last row with files; without one, what lies where its files would be.
     """
 
     key: SegmentKey
@@ -41,6 +57,7 @@ class SegmentFacts:
     labels: Sequence[tuple[str, str]]
     status: str
     reason: str
+    holder: str
     rows: Sequence[dict[str, Any]]
     files: Sequence[FileFacts]
 
@@ -66,6 +83,8 @@ def find_segment(data: DataDir, ytid: str) -> list[SegmentFacts]:
                     if row["ytid"] == ytid:
                         rows.setdefault(_key(shard.subset, row), []).append(row)
                 outcomes = {key: one for key, one in replay(data.manifest(shard)).items() if key.ytid == ytid}
+            lease = read_lease(data.lease(shard))
+            holder = str(lease) if lease is not None and lease.alive else ""
             for key, about in rows.items():
                 labels = planned.get(key) or tuple(str(about[-1].get("labels", "")).split(",") if about else ())
                 outcome = outcomes.get(key)
@@ -77,8 +96,9 @@ def find_segment(data: DataDir, ytid: str) -> list[SegmentFacts]:
                         labels=[(mid, names.get(mid, "")) for mid in labels],
                         status="pending" if outcome is None else outcome.status,
                         reason="" if outcome is None else outcome.reason,
+                        holder=holder,
                         rows=about,
-                        files=list(_files(data, about)),
+                        files=list(_files(data, key, about)),
                     )
                 )
     return sorted(found, key=lambda one: (one.key, one.shard.number))
@@ -102,16 +122,31 @@ def _shards_naming(data: DataDir, ytid: str) -> Iterator[ShardId]:
                 continue
 
 
-def _files(data: DataDir, rows: Sequence[dict[str, Any]]) -> Iterator[FileFacts]:
+def _files(data: DataDir, key: SegmentKey, rows: Sequence[dict[str, Any]]) -> Iterator[FileFacts]:
     last = next((row for row in reversed(rows) if row.get("status") == "ok"), None)
     if last is None:
+        yield from _unnamed(data, Segment(key.subset, key.ytid, key.start_ms, key.end_ms, ()))
         return
-    columns = (("audio_path", "audio_bytes"), ("video_path", "video_bytes"), ("tar", ""))
-    for name, size in columns:
+    for name, size in (("audio_path", "audio_bytes"), ("video_path", "video_bytes"), ("tar", "")):
         if last.get(name):
-            path = data.root / last[name]
-            try:
-                found = path.stat().st_size
-            except FileNotFoundError:
-                found = None
-            yield FileFacts(last[name], last.get(size) if size else None, found)
+            path, found = last[name], _size(data.root / last[name])
+            if name == "tar" and found is None:  # a worker still adds to it
+                found = _size(data.root / f"{path}{OPEN}")
+                path += OPEN if found is not None else ""
+            yield FileFacts(path, True, last.get(size) if size else None, found)
+
+
+def _unnamed(data: DataDir, segment: Segment) -> Iterator[FileFacts]:
+    """Files that a worker published and had no time to record; its next run replaces them."""
+    candidates = [data.audio(segment, extension) for extension in _AUDIO]
+    for path in [*candidates, *(data.video(segment, extension) for extension in _VIDEO)]:
+        found = _size(path)
+        if found is not None:
+            yield FileFacts(data.relative(path), False, None, found)
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
