@@ -116,6 +116,10 @@ class DataDir:
     def state(self, shard: ShardId) -> Path:
         return self.states / f"{shard}.json"
 
+    def label_counts(self, subset: str) -> Path:
+        """Segments of the whole plan by label, for workers that begin with the rare ones."""
+        return self.states / f"{subset}.labels.json"
+
     @property
     def settings(self) -> Path:
         """One file per config and set of versions that workers ran with, without secrets."""

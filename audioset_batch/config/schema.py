@@ -115,7 +115,9 @@ class Worker(Section):
         20.0, description="Seconds to finish what is in flight when asked to stop; the rest stays pending."
     )
     order: Literal["csv", "rare-first", "random"] = Field(
-        "csv", description="Order of the queue; `rare-first` puts the rarest labels first."
+        "csv",
+        description="Order of the queue. `rare-first`: by the rarest label of a segment, counted over the whole plan. "
+        "In each, segments that failed before come last, and behind them videos that `screen` takes for gone.",
     )
     max_clip_bytes: Annotated[int, Field(ge=65536)] = Field(
         200_000_000, description="Most bytes ever fetched for one stream of one clip."

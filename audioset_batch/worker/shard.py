@@ -12,6 +12,7 @@ import itertools
 import logging
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,12 +22,13 @@ from audioset_batch.config import Config
 from audioset_batch.egress import EgressPool, Grant, Verdict, Wait
 from audioset_batch.errors import EgressExhausted, Interrupted, StopEarly, StorageUnusable, UsageError
 from audioset_batch.layout import DataDir, ShardId
-from audioset_batch.model import Segment
+from audioset_batch.model import Segment, SegmentKey
+from audioset_batch.plan.label_counts import label_counts
 from audioset_batch.plan.segments_csv import read_shard
 from audioset_batch.plan.swap import ensure_settled
 from audioset_batch.reasons import Reason, Status
 from audioset_batch.record.hints import read_hints
-from audioset_batch.record.manifest import ManifestWriter, replay
+from audioset_batch.record.manifest import ManifestWriter, Outcome, replay
 from audioset_batch.record.standing import Standing
 from audioset_batch.record.state import StateWriter
 from audioset_batch.worker.messages import Attempt, Job, Kind
@@ -36,7 +38,7 @@ from audioset_batch.worker.rows import Recorder
 from audioset_batch.worker.sink import open_sink
 from audioset_batch.worker.stop import StopRequest
 from audioset_batch.worker.temporary import temporary_folders
-from audioset_batch.worker.todo import Entry, Todo, backoff, in_order
+from audioset_batch.worker.todo import Entry, Ordering, Todo, backoff
 
 _TICK: Final = 0.5
 _SHORTEST_NAP: Final = 0.01
@@ -139,7 +141,7 @@ class ShardRun:
                 else:
                     left.append(segment)
             self._standing = Standing([segment.key for segment in segments], known)
-            self._todo = Todo(in_order(left, self._config.worker.order, read_hints(self._data.hints(self._shard))))
+            self._todo = Todo(self._ordering(known).apply(left))
             self._manifest = stack.enter_context(ManifestWriter(self._data.manifest(self._shard)))
             self._progress = stack.enter_context(RunProgress(str(self._shard), len(segments), settled))
             self._state = stack.enter_context(
@@ -160,6 +162,16 @@ class ShardRun:
             counts = Counter(self._progress.counts)
             counts[Status.PENDING] = len(segments) - counts.total()
             return ShardResult(counts, self.recorded)
+
+    def _ordering(self, known: Mapping[SegmentKey, Outcome]) -> Ordering:
+        order = self._config.worker.order
+        return Ordering(
+            order,
+            seed=str(self._shard),
+            counts=label_counts(self._data, self._shard.subset) if order == "rare-first" else {},
+            failed={key for key, outcome in known.items() if outcome.status == Status.FAILED},
+            hints=read_hints(self._data.hints(self._shard)),
+        )
 
     # The loop
 

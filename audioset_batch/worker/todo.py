@@ -5,11 +5,11 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
-from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from audioset_batch.model import Segment
+from audioset_batch.model import Segment, SegmentKey
 
 
 @dataclass(slots=True)
@@ -62,24 +62,33 @@ class Todo:
         return self._later[0][0] if self._later else None
 
 
-def in_order(segments: Sequence[Segment], order: str, hints: Mapping[str, bool] | None = None) -> list[Segment]:
-    """`csv`: as given. `rare-first`: by the rarest label of each segment, counted in `segments`. `random`.
+@dataclass(frozen=True, slots=True)
+class Ordering:
+    """What decides the order of a shard's queue.
 
-    Videos that `hints` take for gone come last, in the same order among themselves.
+    Attributes:
+        order: `csv`: as given; `rare-first`: by the rarest label of each segment; `random`: the same in every run.
+        seed: Of `random`, e.g. the name of the shard.
+        counts: Label -> segments in the whole plan, for `rare-first`.
+        failed: What an earlier run has tried in vain: behind what was never tried.
+        hints: Video -> False if it is probably gone: behind everything else.
     """
-    ordered = _by_order(segments, order)
-    return sorted(ordered, key=lambda segment: not hints.get(segment.ytid, True)) if hints else ordered
 
+    order: str
+    seed: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    failed: Collection[SegmentKey] = frozenset()
+    hints: Mapping[str, bool] = field(default_factory=dict)
 
-def _by_order(segments: Sequence[Segment], order: str) -> list[Segment]:
-    if order == "random":
-        shuffled = list(segments)
-        random.shuffle(shuffled)
-        return shuffled
-    if order == "rare-first":
-        counts = Counter(label for segment in segments for label in segment.labels)
-        return sorted(segments, key=lambda s: min((counts[label] for label in s.labels), default=0))
-    return list(segments)
+    def apply(self, segments: Sequence[Segment]) -> list[Segment]:
+        """`segments` in this order."""
+        ordered = list(segments)
+        if self.order == "random":
+            random.Random(self.seed).shuffle(ordered)
+        elif self.order == "rare-first":
+            ordered.sort(key=lambda segment: min((self.counts.get(label, 0) for label in segment.labels), default=0))
+        ordered.sort(key=lambda segment: (not self.hints.get(segment.ytid, True), segment.key in self.failed))
+        return ordered
 
 
 def backoff(attempt: int, first: float, longest: float) -> float:

@@ -14,7 +14,6 @@ from slurm_cluster import PrivateSlurm
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.record.hints import HintWriter, read_hints
 from audioset_batch.standin import Catalog, Fault, Outcome, Standin, Trouble, Where
-from audioset_batch.worker.todo import in_order
 
 SHARD = ShardId("eval_segments", 1)
 
@@ -100,7 +99,10 @@ def test_the_rate_holds(project: Project) -> None:
     screen(project, "--per-second", "10")
     assert time.monotonic() - began > 19 * 0.8 / 10
     times = sorted(event["time"] for event in project.youtube.events("thumbnail"))
-    assert all(later - sooner > 0.07 for sooner, later in itertools.pairwise(times))
+    ten_later = itertools.islice(times, 10, None)
+    assert all(later - sooner > 0.6 for sooner, later in zip(times, ten_later, strict=False)), (
+        "of which 0.8 by the pace"
+    )
 
 
 def test_a_torn_line_harms_no_other(tmp_path: Path) -> None:
@@ -110,13 +112,3 @@ def test_a_torn_line_harms_no_other(tmp_path: Path) -> None:
         writer.append("c", picture=True)
     assert read_hints(path) == {"a": False, "c": True}
     assert read_hints(tmp_path / "none") == {}
-
-
-def test_order_with_hints(project: Project) -> None:
-    from audioset_batch.plan.segments_csv import read_shard
-
-    segments = read_shard(DataDir(project.data).shard_csv(SHARD), SHARD.subset)
-    dead = {segments[0].ytid: False, segments[1].ytid: True}
-    for order in ("csv", "rare-first", "random"):
-        ordered = in_order(segments, order, dead)
-        assert ordered[-1] == segments[0] and sorted(ordered, key=segments.index) == segments
