@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.plan.segments_csv import read_shard
-from audioset_batch.record.manifest import RETRY, LineProblem, read_rows
+from audioset_batch.reasons import Status
+from audioset_batch.record.manifest import RETRY, TIME_LIMIT, LineProblem, read_rows
 from audioset_batch.record.schema import MANIFEST_SCHEMA
 
 Key = tuple[str, int, int]
@@ -56,10 +58,20 @@ def read_manifest(path: Path, on_problem: Callable[[LineProblem], None]) -> pa.T
         except pa.ArrowInvalid:
             pass
         else:
-            if not any(table.column(name).null_count for name in ("ytid", "status", "start_seconds", "end_seconds")):
+            if _all_are_rows(table):
                 return table
     rows = [_typed(row) for row in read_rows(path, on_problem)]
     return pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
+
+
+def _all_are_rows(table: pa.Table) -> bool:
+    """What `decode_row` asks of a line, of all lines at once."""
+    if any(table.column(name).null_count for name in ("subset", "ytid", "status", "start_seconds", "end_seconds")):
+        return False
+    if not set(pc.unique(table.column("status")).to_pylist()) <= set(Status):
+        return False
+    times = [pc.less(pc.abs(table.column(name)), TIME_LIMIT) for name in ("start_seconds", "end_seconds")]
+    return all(pc.all(column).as_py() for column in times)
 
 
 def _typed(row: dict[str, object]) -> dict[str, object]:

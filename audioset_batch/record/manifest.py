@@ -27,6 +27,9 @@ from audioset_batch.reasons import Status
 RETRY: Final = "retry"
 """The reason of a `pending` row that resets what was known of its segment."""
 
+TIME_LIMIT: Final = 1e9
+"""Seconds. No video is as long; a row that says so is damaged."""
+
 _log = logging.getLogger(__name__)
 _STATUSES: Final = frozenset(str(status) for status in Status)
 _TAIL_BLOCK: Final = 1 << 16
@@ -98,17 +101,19 @@ def decode_row(line: bytes) -> dict[str, Any]:
     """
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError("not JSON" if line.strip(b"\0 \r\n") else "blank or zero bytes") from error
     if not isinstance(row, dict):
         raise ValueError("not a JSON object")
     missing = [k for k in ("subset", "ytid", "start_seconds", "end_seconds", "status") if k not in row]
     if missing:
         raise ValueError(f"without {', '.join(missing)}")
+    if not all(isinstance(row[k], str) for k in ("subset", "ytid", "status")):
+        raise ValueError("subset, ytid or status that is not text")
     if row["status"] not in _STATUSES:
         raise ValueError(f"unknown status {row['status']!r}")
-    if not all(isinstance(row[k], int | float) and math.isfinite(row[k]) for k in ("start_seconds", "end_seconds")):
-        raise ValueError("times that are not numbers")
+    if not all(isinstance(row[k], int | float) and abs(row[k]) < TIME_LIMIT for k in ("start_seconds", "end_seconds")):
+        raise ValueError("times that are not numbers, or not of a video")
     return row
 
 
