@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from chaos.cluster_run import ShardJobs
-from slurm_cluster import PrivateSlurm, Task
+from slurm_cluster import PrivateSlurm, SlurmError, Task
 
 from audioset_batch.standin import Block, Fault, Standin, Trouble, Where
 
@@ -189,7 +189,10 @@ class Storms:
         task = self._victim()
         if task is None:
             return None
-        self._slurm.end_in(task.name, 60)
+        try:
+            self._slurm.end_in(task.name, 60)
+        except SlurmError:
+            return None  # it ended since we looked
         return f"time limit of task {task.name} set to 60 s from now"
 
     def make_flaky(self) -> str | None:
