@@ -113,7 +113,7 @@ def _gone(file: Path, report: KnownReport) -> dict[_Key, dict[str, Any]]:
         last[key] = row
     gone = {}
     for key, row in last.items():
-        if row.get("status") == Status.UNAVAILABLE and row.get("reason") in _HOLDS_ELSEWHERE:
+        if row.get("status") == Status.UNAVAILABLE and str(row.get("reason")) in _HOLDS_ELSEWHERE:
             gone[key] = {"detail": "", "finished_at": "", **row}
         else:
             word = row.get("reason") if row.get("status") == Status.UNAVAILABLE else row.get("status")
@@ -145,7 +145,7 @@ def _json_lines(file: Path) -> Iterator[dict[str, Any]]:
                 continue
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise InputRefused(f"{file}:{number}: expected a manifest row as JSON: {error}") from error
             if not isinstance(row, dict):
                 raise InputRefused(f"{file}:{number}: expected a manifest row, an object; got {type(row).__name__}")
