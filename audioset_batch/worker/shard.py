@@ -233,6 +233,11 @@ class ShardRun:
                 return error
             if isinstance(grant, Wait):
                 return None
+            try:
+                self._lease.check()  # the slot may come long after the last look: whoever has the shard now gets it
+            except StopEarly:
+                grant.release()
+                raise
             self._submit(self._todo.pop(), grant)
 
     def _submit(self, entry: Entry | None, grant: Grant) -> None:

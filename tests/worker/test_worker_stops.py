@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from chaos.verdicts import leftovers
+from chaos.verdicts import check_not_asked_again, leftovers
 from loopback import Project
 from running import Worker, descendants_of
 
@@ -127,4 +127,24 @@ def test_a_sleeper_whose_shard_was_taken_records_nothing(make_project: MakeProje
         assert "lost to another worker" in sleeper.log
     assert next((project.data / "manifests").glob("*.jsonl")).read_bytes() == manifest
     assert {p: p.stat().st_ino for p in (project.data / "data").rglob("*.flac")} == files
+    finish_and_check(project)
+
+
+def test_a_sleeper_that_waited_for_its_budget_asks_for_nothing_again(make_project: MakeProject) -> None:
+    """Nothing of it was in flight, so no answer makes it look at its lease: a free slot must."""
+    project = make_project(14, delay=0, lease_seconds=2)
+    project.settings["egress"][0] |= {"videos_per_hour": 10, "window_seconds": 10}
+    project.write_config()
+    with Worker(project) as sleeper:
+        sleeper.wait_rows(2)
+        sleeper.send(signal.SIGSTOP)
+        before = len(sleeper.rows())
+        time.sleep(2.5)
+        with Worker(project) as heir:
+            heir.wait_rows(before + 3)
+            sleeper.send(signal.SIGCONT)
+            assert sleeper.end() == STOPPED
+            assert "lost to another worker" in sleeper.log
+            assert heir.end() == 0
+        check_not_asked_again(heir.rows(), project.youtube.events())
     finish_and_check(project)
