@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from audioset_batch.adapters.publish import storage
 from audioset_batch.adapters.streams import Resolved, Stream
 from audioset_batch.adapters.ytdlp import YtDlpClient
 from audioset_batch.config import Config
-from audioset_batch.errors import SegmentUnavailable
+from audioset_batch.errors import SegmentTransient, SegmentUnavailable
 from audioset_batch.model import Clip, Segment
 from audioset_batch.reasons import Reason
 
@@ -54,7 +56,8 @@ def make_clip(segment: Segment, client: YtDlpClient, config: Config, stem: Path,
     elif resolved.video is not None and config.video.cut == "copy":
         # The sound beside copied pictures begins earlier than the segment: it includes the segment's.
         pictures = _cut_pictures(segment, resolved, client.open(resolved.video, deadline), source, None, config)
-    cut = cut_audio(source, segment.start_ms, segment.end_ms, hint=_hint(resolved, resolved.audio), max_bytes=limit)
+    with _as_announced(resolved.audio, source):
+        cut = cut_audio(source, segment.start_ms, segment.end_ms, hint=_hint(resolved, resolved.audio), max_bytes=limit)
     if resolved.video is not None and pictures is None:
         pictures = _cut_pictures(segment, resolved, client.open(resolved.video, deadline), source, cut, config)
     clip = convert_audio(cut, config.audio)
@@ -83,17 +86,38 @@ def _cut_pictures(
     config: Config,
 ) -> VideoClip:
     assert resolved.audio is not None and resolved.video is not None
-    return cut_video(
-        source,
-        segment.start_ms,
-        segment.end_ms,
-        config.video,
-        hint=_hint(resolved, resolved.video),
-        sound=sound,
-        sound_source=sound_source,
-        sound_hint=_hint(resolved, resolved.audio),
-        max_bytes=config.worker.max_clip_bytes,
-    )
+    with _as_announced(resolved.video, source):
+        return cut_video(
+            source,
+            segment.start_ms,
+            segment.end_ms,
+            config.video,
+            hint=_hint(resolved, resolved.video),
+            sound=sound,
+            sound_source=sound_source,
+            sound_hint=_hint(resolved, resolved.audio),
+            max_bytes=config.worker.max_clip_bytes,
+        )
+
+
+@contextmanager
+def _as_announced(stream: Stream, source: ByteSource) -> Iterator[None]:
+    """Let a file settle the fate of a segment only if it is the file that YouTube announced.
+
+    Sizes may be estimates of yt-dlp's, hence a tenth of tolerance.
+    """
+    try:
+        yield
+    except SegmentUnavailable as error:
+        other_kind = error.reason in (Reason.NO_AUDIO, Reason.NO_VIDEO)  # the stream was chosen for having it
+        came, announced = source.size, stream.size
+        other_size = came is not None and announced is not None and not 0.9 < came / announced < 1.1
+        if not (other_kind or other_size):
+            raise
+        raise SegmentTransient(
+            Reason.DECODE_ERROR,
+            f"expected format {stream.format_id} of {announced} bytes, another file of {came} came: {error.detail}",
+        ) from error
 
 
 def _write_pictures(pictures: VideoClip, path: Path, resolved: Resolved) -> dict[str, Any]:

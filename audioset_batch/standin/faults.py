@@ -57,6 +57,10 @@ class Trouble(StrEnum):
     """Headers that claim eight gigabytes; then the right bytes and silence."""
     HUGE_HEADER = "huge_header"
     """A container whose first element claims three gigabytes."""
+    NO_SOUND = "no_sound"
+    """Pictures alone, as another format of the video has them."""
+    SHORTER_VIDEO = "shorter_video"
+    """The same format of a video that lasts five seconds."""
 
 
 class Where(StrEnum):

@@ -6,12 +6,13 @@ import base64
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from audioset_batch.standin import pages
 from audioset_batch.standin.catalog import Catalog, Video
 from audioset_batch.standin.delivery import Outlet, Span, Text, deliver
-from audioset_batch.standin.faults import Asked, Block, FaultBoard, Where
+from audioset_batch.standin.faults import Asked, Block, Fault, FaultBoard, Trouble, Where
 from audioset_batch.standin.journal import Journal
 from audioset_batch.standin.library import Library
 from audioset_batch.standin.outcomes import BLOCK_SAYINGS
@@ -178,7 +179,7 @@ class Site:
             elif void or itag not in video.playable_itags:
                 out.whole(403, "text/plain", b"")
             else:
-                body = self._library.get(video, itag)
+                body = self._library.get(*_file_sent(video, itag, fault))
                 location = f"https://{host}{request.target}"
                 deliver(out, body, span, fault=fault, location=location, status=200, sleep=self._sleep)
         finally:
@@ -201,3 +202,12 @@ class Site:
     ) -> None:
         out.whole(404 if body is None else 200, content_type, body or b"")
         self._journal.add("other", egress, host=host, path=request.path, status=out.status)
+
+
+def _file_sent(video: Video, itag: int, fault: Fault | None) -> tuple[Video, int]:
+    """Whose file, and in which format, goes out for a request of this one."""
+    if fault is not None and fault.trouble is Trouble.NO_SOUND:
+        return video, 134
+    if fault is not None and fault.trouble is Trouble.SHORTER_VIDEO:
+        return replace(video, seconds=5.0), itag
+    return video, itag

@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ from worker.running import Worker, descendants_of
 
 from audioset_batch.standin import Catalog, Fault, Standin, Trouble, Video, Where
 
-TIMEOUT = 8
-SOCKET_TIMEOUT = 3
+TIMEOUT = 12
+SOCKET_TIMEOUT = 5
 MEMORY = 700 << 20
 
 MEDIA = {
@@ -30,6 +30,8 @@ MEDIA = {
     Trouble.REDIRECT_LOOP: "http_error",
     Trouble.ENDLESS: "decode_error",
     Trouble.HUGE_HEADER: "decode_error",
+    Trouble.NO_SOUND: "decode_error",
+    Trouble.SHORTER_VIDEO: "decode_error",
     Trouble.WRONG_LENGTH: "ok",
     Trouble.IGNORE_RANGE: "ok",
     Trouble.HUGE_LENGTH: "ok",
@@ -107,7 +109,10 @@ def resident(pid: int) -> int:
 
 @pytest.fixture(scope="module")
 def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
-    rows = make_rows(len(MEDIA) + len(PLAYER) + len(RECOVERS) + 10, seed=7)
+    rows = [
+        replace(row, start_ms=row.start_ms % 40_000 + 6000, end_ms=row.start_ms % 40_000 + 16_000)
+        for row in make_rows(len(MEDIA) + len(PLAYER) + len(RECOVERS) + 10, seed=7)
+    ]
     ids = [row.ytid for row in rows]
     catalog = Catalog.of(*(Video(row.ytid, seconds=60, itags=(140, 251)) for row in rows))
     folder = tmp_path_factory.mktemp("hostile")
