@@ -21,6 +21,7 @@ from audioset_batch.plan.swap import ensure_settled
 from audioset_batch.plan.verify_files import Found, Verdict, verify
 from audioset_batch.reasons import Status
 from audioset_batch.record.manifest import ManifestWriter, replay
+from audioset_batch.record.standing import note_standing
 from audioset_batch.record.tars import settle_left_open
 
 AUDIO_ENDINGS: Final = ("flac", "wav", "ogg", "mp3")
@@ -127,7 +128,8 @@ def _adopt_shard(
     report: AdoptReport,
 ) -> None:
     """Take this shard's segments out of `found` and record those that are whole."""
-    segments = [s for s in read_shard(data.shard_csv(shard), shard.subset) if s.key in found]
+    planned = read_shard(data.shard_csv(shard), shard.subset)
+    segments = [s for s in planned if s.key in found]
     if not segments:
         return
     with Lease.acquire(data.lease(shard), Holder.current(), _LEASE_SECONDS) as lease:
@@ -156,6 +158,7 @@ def _adopt_shard(
                 lease.check()
                 manifest.append(_row(data, shard, segment, files, verdict))
                 report.adopted += 1
+        note_standing(data, shard, (s.key for s in planned))
 
 
 def _verdicts(

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from audioset_batch.adapters.lease import Holder, Lease
-from audioset_batch.errors import InputRefused
+from audioset_batch.errors import InputRefused, ShardHeld
 from audioset_batch.layout import DataDir
 from audioset_batch.model import ManifestRow
 from audioset_batch.plan.segments_csv import read_shard
 from audioset_batch.plan.swap import ensure_settled
 from audioset_batch.reasons import Reason, Status
 from audioset_batch.record.manifest import ManifestWriter, replay
+from audioset_batch.record.standing import note_standing
+from audioset_batch.record.tars import settle_left_open
 
 _LEASE_SECONDS: Final = 120.0
 _COLUMNS: Final = ("ytid", "start_seconds", "end_seconds", "status", "reason", "detail", "finished_at")
@@ -67,7 +69,8 @@ def take_over(root: Path, file: Path) -> KnownReport:
     gone = _gone(file, report)
     seen: set[_Key] = set()
     for shard in shards:
-        segments = [s for s in read_shard(data.shard_csv(shard), shard.subset) if _key(s) in gone]
+        planned = read_shard(data.shard_csv(shard), shard.subset)
+        segments = [s for s in planned if _key(s) in gone]
         seen.update(map(_key, segments))
         known = replay(data.manifest(shard)) if segments else {}
         new = [s for s in segments if s.key not in known]
@@ -75,7 +78,10 @@ def take_over(root: Path, file: Path) -> KnownReport:
         if not new:
             continue
         with Lease.acquire(data.lease(shard), Holder.current(), _LEASE_SECONDS) as lease:
-            ensure_settled(data)
+            if ensure_settled(data):
+                raise ShardHeld(f"{data.root}: an unfinished split was ended just now. Run this again")
+            if lease.predecessor_may_live:  # the next worker will not learn that from our lease
+                settle_left_open(data, shard, fence=True)
             known = replay(data.manifest(shard))
             with ManifestWriter(data.manifest(shard)) as manifest:
                 for segment in (s for s in new if s.key not in known):
@@ -92,6 +98,7 @@ def take_over(root: Path, file: Path) -> KnownReport:
                         )
                     )
                     report.taken[row["reason"]] += 1
+            note_standing(data, shard, (s.key for s in planned))
     report.unplanned = len(gone.keys() - seen)
     return report
 

@@ -13,6 +13,7 @@ from audioset_batch.plan.segments_csv import read_shard
 from audioset_batch.plan.swap import ensure_settled
 from audioset_batch.reasons import Status
 from audioset_batch.record.manifest import RETRY, ManifestWriter, Outcome, replay
+from audioset_batch.record.standing import note_standing
 from audioset_batch.record.tars import settle_left_open
 
 _LEASE_SECONDS = 120.0
@@ -69,6 +70,7 @@ def reset(data: DataDir, choice: Choice, holder: Holder) -> Counter[tuple[str, s
                     lease.check()
                     manifest.append(_reset_row(shard, segment, outcome))
                     done[outcome.status, outcome.reason] += 1
+            note_standing(data, shard, (s.key for s in read_shard(data.shard_csv(shard), shard.subset)))
     return done
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import SegmentKey
-from audioset_batch.record.manifest import Outcome
+from audioset_batch.record.manifest import Outcome, replay
+from audioset_batch.record.state import renew_counts
 
 _Fate = tuple[str, str]
 _NOT_YET: _Fate = ("pending", "")
@@ -50,3 +52,16 @@ class Standing:
             if status in ("unavailable", "failed") and count:
                 reasons[reason] += count
         return dict(reasons.most_common())
+
+
+def note_standing(data: DataDir, shard: ShardId, planned: Iterable[SegmentKey]) -> None:
+    """Let the state file of a shard say what its manifest says now: `status` and `plan` read the one, not the other.
+
+    The caller holds the lease of the shard.
+
+    Raises:
+        StorageUnusable: the manifest cannot be read, or the state file not written.
+    """
+    keys = list(planned)
+    standing = Standing(keys, replay(data.manifest(shard)))
+    renew_counts(data.state(shard), len(keys), standing.counts(), standing.reasons())

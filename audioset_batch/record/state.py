@@ -75,6 +75,17 @@ def read_state(path: Path) -> ShardState | None:
         return None
 
 
+def renew_counts(path: Path, planned: int, counts: Mapping[str, int], reasons: Mapping[str, int]) -> None:
+    """Put other counts into a state file, for who changes rows without being a worker. Whoever worked last stays in it.
+
+    Raises:
+        StorageUnusable: the file cannot be written.
+    """
+    state = read_state(path) or ShardState(planned=planned, finished=True)
+    state = dataclasses.replace(state, planned=planned, counts=dict(counts), reasons=dict(reasons))
+    atomic_write_json(path, dataclasses.asdict(state))
+
+
 class StateWriter:
     """Writes the state file of a shard that this process holds: at once, then at most every `every` seconds.
 

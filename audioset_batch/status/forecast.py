@@ -26,6 +26,7 @@ class Forecast:
         seconds_times_ten: With ten times as many such addresses.
         requests, fetched_bytes, clips, disk_bytes: Expected for what is left.
         free_bytes: On the filesystem of the data directory.
+        uncounted_shards: Shards with rows that are not counted, so that less is left than this says.
     """
 
     left: Mapping[str, int]
@@ -39,6 +40,7 @@ class Forecast:
     clips: float
     disk_bytes: float
     free_bytes: int
+    uncounted_shards: int
     expectation: Expectation
 
 
@@ -66,6 +68,7 @@ def forecast(data: DataDir, config: Config, overview: Overview) -> Forecast:
         clips=total * each.available,
         disk_bytes=total * each.available * each.clip_bytes,
         free_bytes=facts.f_bavail * facts.f_frsize,
+        uncounted_shards=sum(not line.exact for line in overview.shards),
         expectation=each,
     )
 
@@ -75,6 +78,9 @@ def render(plan: Forecast) -> str:
     width = max(len(name) for name in plan.left)
     lines = [f"{'':<{width}}{'left':>12}"]
     lines += [f"{name:<{width}}{count:>12,}" for name, count in plan.left.items()]
+    if plan.uncounted_shards:
+        shards = "1 shard has" if plan.uncounted_shards == 1 else f"{plan.uncounted_shards:,} shards have"
+        lines += ["", f"{shards} rows that are NOT COUNTED here: less is left; --exact counts them"]
     lines += ["", _time(plan)]
     if not plan.total:
         return "\n".join(lines)

@@ -13,9 +13,11 @@ from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.merge import merge
 from audioset_batch.model import ManifestRow
 from audioset_batch.plan.known import take_over
+from audioset_batch.plan.retry import Choice, reset
 from audioset_batch.plan.segments_csv import read_shard
 from audioset_batch.reasons import Reason, Status
 from audioset_batch.record.manifest import ManifestWriter, read_rows, replay, warn_of_problem
+from audioset_batch.record.state import read_state
 
 SUBSET = "eval_segments"
 FATES = [
@@ -117,3 +119,14 @@ def test_the_commands(theirs: DataDir, tmp_path: Path, capsys: pytest.CaptureFix
     assert not (tmp_path / "new").exists()
     frame = pd.read_parquet(theirs.root / "manifest.parquet")
     assert len(frame) == 6
+
+
+def test_what_was_taken_over_is_counted_without_reading_rows(theirs: DataDir, tmp_path: Path) -> None:
+    ours = tree(tmp_path / "ours", [f"-video____{n}" for n in range(5)], 1)
+    take_over(ours.root, theirs.root / "gone.jsonl")
+    state = read_state(ours.state(ShardId(SUBSET, 1)))
+    assert state is not None and state.finished and not state.note
+    assert (state.planned, state.counts, state.reasons) == (5, {"unavailable": 2}, {"removed": 1, "private": 1})
+    reset(ours, Choice(reasons=("private",)), Holder.current())
+    state = read_state(ours.state(ShardId(SUBSET, 1)))
+    assert state is not None and state.counts == {"unavailable": 1}

@@ -68,3 +68,14 @@ def test_the_command(data: DataDir, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["seconds"] == pytest.approx(3600 * 2_041_789 / 600)
     assert main(["plan", str(data.root / "none")]) == 2
     assert main(["plan", str(data.root), "--set", "egress=[]"]) == 2
+
+
+def test_rows_that_it_did_not_count_are_told(data: DataDir) -> None:
+    assert "NOT COUNTED" not in render(planned(data))
+    manifest = data.manifest(ShardId("unbalanced_train_segments", 1))
+    manifest.parent.mkdir()
+    with manifest.open("wb") as file:
+        file.truncate(9 << 20)  # more than one look reads
+    plan = planned(data)
+    assert plan.uncounted_shards == 1
+    assert "1 shard has rows that are NOT COUNTED here: less is left; --exact counts them" in render(plan)
