@@ -74,7 +74,6 @@ def run_shards(config: Config, data: DataDir, shards: Sequence[ShardId]) -> RunR
         StopEarly: a signal, a blocked egress or an unusable filesystem ended the run.
     """
     job = JobIdentity.from_environment()
-    note_settings(config, data)
     with_cookies = [egress.name for egress in config.egress if egress.cookies is not None]
     if with_cookies:
         _log.warning(
@@ -82,6 +81,7 @@ def run_shards(config: Config, data: DataDir, shards: Sequence[ShardId]) -> RunR
             ", ".join(with_cookies),
         )
     with stop_on_signals() as stop:
+        note_settings(config, data)
         runs: list[ShardRun] = []
         try:
             with _resources(config, data, job) as (pool, egress):

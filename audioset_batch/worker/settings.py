@@ -8,15 +8,18 @@ import json
 import logging
 import os
 import platform
+import time
 from importlib.metadata import version
+from typing import Final
 
 from audioset_batch import __version__
-from audioset_batch.adapters.publish import atomic_write_json, storage
+from audioset_batch.adapters.publish import atomic_write_json, remove_quietly, storage
 from audioset_batch.config import Config
 from audioset_batch.egress import redact_values
 from audioset_batch.errors import StorageUnusable
 from audioset_batch.layout import DataDir
 
+_STALE_SECONDS: Final = 600.0
 _log = logging.getLogger(__name__)
 
 
@@ -39,6 +42,9 @@ def note_settings(config: Config, data: DataDir) -> None:
     try:
         with storage(data.root):
             path.parent.mkdir(parents=True, exist_ok=True)
+            for stale in path.parent.glob(".*.tmp"):
+                if time.time() - stale.stat().st_mtime > _STALE_SECONDS:  # of a worker that was killed here
+                    remove_quietly(stale)
             if path.exists():
                 os.utime(path)
             else:

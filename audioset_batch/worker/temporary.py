@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from audioset_batch.adapters.publish import storage
+from audioset_batch.adapters.publish import remove_quietly, storage
 from audioset_batch.errors import UsageError
 from audioset_batch.layout import DataDir, ShardId
 
@@ -30,7 +30,7 @@ class Folders:
 
 @contextlib.contextmanager
 def temporary_folders(data: DataDir, shard: ShardId, temp_dir: str) -> Iterator[Folders]:
-    """Make the folders of one run; the shard's folder in DATADIR/.tmp is cleared first, and both at the end.
+    """Make the folders of one run, and clear what killed ones left; all is cleared again at the end.
 
     A copy of this worker on a node that was cut off may still write: it must meet no name that we use.
 
@@ -48,6 +48,8 @@ def temporary_folders(data: DataDir, shard: ShardId, temp_dir: str) -> Iterator[
         shutil.rmtree(shared, ignore_errors=True)
         shared.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(dir=shared))
+        for stale in data.states.glob(f".{data.state(shard).name}.*.tmp"):
+            remove_quietly(stale)  # of a worker that was killed as it replaced its state file
     work = staging
     try:
         if temp_dir != "shared":

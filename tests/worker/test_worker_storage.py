@@ -1,7 +1,9 @@
 """Filesystems that fill up, turn read-only or vanish under a worker."""
 
+import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +11,8 @@ import pytest
 from chaos.verdicts import leftovers
 from loopback import Project
 from running import Worker
+
+from audioset_batch.layout import DataDir, ShardId
 
 MakeProject = Callable[..., Project]
 STOPPED = 75
@@ -92,4 +96,18 @@ def test_data_directory_vanishes(make_project: MakeProject) -> None:
     recorded_is_there(project, worker)
     project.worker(1)
     project.check(project.merge(), project.youtube.catalog)
+    assert leftovers(project.data) == []
+
+
+def test_what_a_killed_worker_left_is_cleared(make_project: MakeProject) -> None:
+    """Killed between making a temporary file and renaming it, whatever the file is."""
+    project = make_project(4)
+    data = DataDir(project.data)
+    settings = data.settings / ".abc.json.0123.tmp"
+    left = [data.states / ".eval_segments.01.json.0123.tmp", data.tmp(ShardId("eval_segments", 1)) / "x.flac", settings]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half")
+    os.utime(settings, (time.time() - 3600,) * 2)
+    project.worker(1)
     assert leftovers(project.data) == []
