@@ -7,8 +7,11 @@ Exit status 0 if everything that must hold did.
 
 import argparse
 import dataclasses
+import os
 import random
 import shutil
+import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -16,6 +19,7 @@ import traceback
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -25,6 +29,7 @@ from chaos.storms import SmallDisk, Storms
 from chaos.verdicts import (
     all_rows,
     check_budget,
+    check_hashes,
     check_no_ban_recorded,
     check_not_asked_again,
     leftovers,
@@ -55,6 +60,7 @@ SHORT = Size(segments=80, rounds=1, budget=60, window=20.0, disk_mb=150, seconds
 LONG = Size(segments=400, rounds=3, budget=120, window=20.0, disk_mb=600, seconds=1500)
 SHARDS = 4
 STALLED_SECONDS = 20.0
+OWN_MOUNTS = "CHAOS_OWN_MOUNTS"
 
 
 def main() -> int:
@@ -67,17 +73,39 @@ def main() -> int:
     if missing := missing_programs():
         print(f"no SLURM here: {', '.join(missing)} missing (apt-get install slurm-wlm munge)", file=sys.stderr)
         return 1
+    begin_in_own_mounts()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, tidy_up_and_end)
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     disk = SmallDisk(folder / "data", (SHORT if args.short else LONG).disk_mb)
     try:
         survived = run(SHORT if args.short else LONG, args.seed, folder, disk)
     finally:
+        disk.close(keep=args.keep)
         if args.keep:
             print(f"kept: {folder}")
         else:
-            disk.close()
             shutil.rmtree(folder, ignore_errors=True)
     return 0 if survived else 1
+
+
+def begin_in_own_mounts() -> None:
+    """Go on in a mount namespace of our own, where we may: whatever ends us, even KILL, nothing stays mounted."""
+    if OWN_MOUNTS in os.environ:
+        return
+    unshare = ["unshare", "--mount", "--propagation=private"]
+    try:
+        if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode == 0:
+            os.execvpe("unshare", [*unshare, sys.executable, *sys.argv], os.environ | {OWN_MOUNTS: "1"})
+    except FileNotFoundError:
+        return
+
+
+def tidy_up_and_end(number: int, _frame: FrameType | None) -> None:
+    """End as after Ctrl-C, tidying up on the way; a second signal must not disturb that."""
+    for late in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(late, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 def run(size: Size, seed: int, folder: Path, disk: SmallDisk) -> bool:
@@ -186,6 +214,7 @@ def check_all(project: Project, youtube: Standin, size: Size) -> bool:
     resolves = sum(event["kind"] == "resolve" for event in events)
     checks = {
         "every segment once, every file whole, exact and with a row": lambda: project.check(table, youtube.catalog),
+        "every file has the size and SHA-256 of its row": lambda: check_hashes(table, project.data),
         "no temporary file": lambda: _none(leftovers(project.data)),
         "no traceback in any log": lambda: _none(tracebacks(project.folder)),
         "nothing asked for again after it was recorded": lambda: check_not_asked_again(rows, events),

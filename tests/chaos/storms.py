@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -51,10 +52,17 @@ class SmallDisk:
         """Give the room back."""
         self._ballast.unlink(missing_ok=True)
 
-    def close(self) -> None:
-        """Unmount."""
-        if self.mounted:
-            subprocess.run(["umount", "-l", self.folder], check=False)
+    def close(self, *, keep: bool = False) -> None:
+        """Unmount; `keep` leaves a copy of what was there in its place."""
+        if not self.mounted:
+            return
+        copy = self.folder.with_name("kept")
+        if keep:
+            shutil.copytree(self.folder, copy, symlinks=True)
+        subprocess.run(["umount", "-l", self.folder], check=False)
+        if keep:
+            self.folder.rmdir()
+            copy.rename(self.folder)
 
 
 class Storms:

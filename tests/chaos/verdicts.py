@@ -1,5 +1,6 @@
 """What must hold after a run, from the tables, the files and the server's log."""
 
+import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -7,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from loopback import EXPECTED_REASON, Project
 from loopback.project import GOOD_VIDEO
 
@@ -42,6 +44,16 @@ def check_budget(events: Sequence[dict[str, Any]], budget: int, window: float) -
     most = max((most_in_a_window(times, window) for times in by_egress.values()), default=0)
     assert most <= budget, f"{most} resolves within {window} s, budget {budget}"
     return most
+
+
+def check_hashes(table: pd.DataFrame, data: Path) -> None:
+    """Every file is the very one that its row describes: size and SHA-256."""
+    good = table[table.status == "ok"]
+    assert len(good), "not one clip"
+    for path, size, expected in zip(good.audio_path, good.audio_bytes, good.audio_sha256, strict=True):
+        content = (data / path).read_bytes()
+        found = hashlib.sha256(content).hexdigest()
+        assert (len(content), found) == (size, expected), f"{path}: {len(content)} bytes, {found}; the row: {expected}"
 
 
 def check_not_asked_again(rows: Sequence[dict[str, Any]], events: Sequence[dict[str, Any]]) -> None:

@@ -1,0 +1,77 @@
+"""The chaos test's own parts: its verdicts find what they look for, and it leaves nothing behind however it ends."""
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from chaos.verdicts import check_budget, check_hashes, check_not_asked_again, leftovers
+from slurm_cluster import missing_programs
+from slurm_cluster.processes import with_environment
+from worker.running import until
+
+RUN = Path(__file__).with_name("run.py")
+
+
+def resolves(*times: float, ytid: str = "aaaaaaaaaaa", egress: str = "one") -> list[dict[str, object]]:
+    return [{"kind": "resolve", "time": time, "ytid": ytid, "egress": egress} for time in times]
+
+
+def test_a_budget_is_exceeded_in_any_window_of_one_egress() -> None:
+    assert check_budget(resolves(0, 5, 9.9, 10, 15), 3, 10) == 3
+    assert check_budget(resolves(0, 1) + resolves(0, 1, egress="two"), 2, 10) == 2
+    with pytest.raises(AssertionError, match="4 resolves"):
+        check_budget(resolves(0, 7, 8, 9, 16.9), 3, 10)
+
+
+def test_asking_again_after_a_row_is_found() -> None:
+    row = {"ytid": "aaaaaaaaaaa", "status": "ok", "finished_at": "1970-01-01T00:00:50+00:00"}
+    check_not_asked_again([row], resolves(10, 49))
+    check_not_asked_again([row | {"status": "failed"}], resolves(51))
+    with pytest.raises(AssertionError, match="asked for again"):
+        check_not_asked_again([row], resolves(10, 51))
+
+
+def test_a_file_that_is_not_the_one_of_its_row_is_found(tmp_path: Path) -> None:
+    (tmp_path / "a.flac").write_bytes(b"abc")
+    sha = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    row = {"status": "ok", "audio_path": "a.flac", "audio_bytes": 3, "audio_sha256": sha}
+    check_hashes(pd.DataFrame([row]), tmp_path)
+    for other in ({"audio_bytes": 4}, {"audio_sha256": sha[::-1]}):
+        with pytest.raises(AssertionError, match="bytes, "):
+            check_hashes(pd.DataFrame([row | other]), tmp_path)
+
+
+def test_temporary_files_are_found_by_name_and_by_place(tmp_path: Path) -> None:
+    for name in ("data/clip.flac", "state/x.json.tmp", ".tmp/shard.01/clip.flac"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert sorted(leftovers(tmp_path)) == [".tmp/shard.01/clip.flac", "state/x.json.tmp"]
+
+
+@pytest.mark.slow
+@pytest.mark.slurm
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_ended_by_a_signal_it_leaves_nothing_running_and_nothing_mounted(tmp_path: Path, number: int) -> None:
+    if missing := missing_programs():
+        pytest.skip(f"NO SLURM HERE, NOT TESTED: {', '.join(missing)} missing")
+    mark = f"chaos-{secrets.token_hex(8)}"
+    env = os.environ | {"CHAOS_TEST": mark, "TMPDIR": str(tmp_path)}
+    with (tmp_path / "run.log").open("wb") as log:
+        run = subprocess.Popen([sys.executable, RUN, "--short"], env=env, stdout=log, stderr=log)
+    try:
+        until(lambda: b"recorded" in (tmp_path / "run.log").read_bytes() or run.poll() is not None, "a fault", 120)
+        assert run.poll() is None, (tmp_path / "run.log").read_text()
+        run.send_signal(number)
+        assert run.wait(60) == (128 + number if number == signal.SIGTERM else -number)
+        until(lambda: not list(with_environment(f"CHAOS_TEST={mark}")), "the end of all processes", 60)
+    finally:
+        for process in with_environment(f"CHAOS_TEST={mark}"):
+            process.signal(signal.SIGKILL)
+    assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
+    if number == signal.SIGTERM:
+        assert not list(tmp_path.glob("chaos-*"))
