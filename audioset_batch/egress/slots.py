@@ -155,12 +155,13 @@ def prune(folder: Path, grid: Grid, number: int, names: list[str], now: float) -
         path.unlink(missing_ok=True)
 
 
-def used_share(grid: Grid, taken: set[int], now: float) -> float:
-    """Share of the slots of the last window (or of the last 400) that were claimed, 0 to 1."""
+def used(grid: Grid, taken: set[int], now: float) -> float:
+    """How many slots of the last window were claimed; of more than 400, the last 400 stand for all."""
     last = grid.at(now)
-    first = max(0, grid.at(now - grid.window) + 1, last - _KEPT + 1)
-    count = last - first + 1
-    return sum(first <= slot <= last for slot in taken) / count if count > 0 else 0.0
+    first = max(0, grid.at(now - grid.window) + 1)
+    first_kept = max(first, last - _KEPT + 1)
+    kept = last - first_kept + 1
+    return sum(first_kept <= slot <= last for slot in taken) * (last - first + 1) / kept if kept > 0 else 0.0
 
 
 def _path(folder: Path, number: int, slot: int) -> Path:

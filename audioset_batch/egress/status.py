@@ -67,7 +67,7 @@ def _status(folder: Path, egress: Egress) -> EgressStatus:
         if state.grid is not None:
             budget, window = state.grid.budget, state.grid.window
             taken = slots.claimed(shared.names, state.grid_number)
-            used = round(slots.used_share(state.grid, taken, now) * window / state.grid.interval, 1)
+            used = round(slots.used(state.grid, taken, now), 1)
     word: Literal["open", "paused", "probing"] = "open"
     if state.paused:
         word = "paused" if now < state.until else "probing"

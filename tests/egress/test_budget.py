@@ -170,6 +170,14 @@ def test_status_counts_what_is_used(tmp_path: Path) -> None:
         assert path.is_dir() or b"secret" not in path.read_bytes()
 
 
+def test_what_is_used_is_a_count_from_the_first_minute_on(tmp_path: Path) -> None:
+    config = egress(videos_per_hour=36_000)
+    spend(tmp_path / "egress", tmp_path / "log", 1.5, config)
+    granted = len((tmp_path / "log").read_text().splitlines())
+    status = read_egress_status(tmp_path / "egress", [config])[0]
+    assert status.used is not None and 0 < status.used <= granted + 1
+
+
 def test_a_grant_says_until_when_it_is_good(tmp_path: Path) -> None:
     with EgressPool([egress(videos_per_hour=10, window_seconds=2.0)], probe(), tmp_path) as pool:
         assert pool.nap(5) == 5
