@@ -150,7 +150,7 @@ def _shards(overview: Overview, most: int) -> str:
     lines = [f"{len(overview.shards):,} shards: {head}"]
     if overview.slurm == "silent":
         said = f"SLURM does not answer, so this is from the files alone: {_brief(overview.slurm_says)}"
-        lines.append(textwrap.fill(said, _WIDTH, max_lines=2))
+        lines.append(textwrap.fill(said, _WIDTH, max_lines=2, placeholder=" ..."))
     listed = sorted(
         (line for line in overview.shards if line.activity not in ("done", "open") or line.counts["failed"]),
         key=lambda line: (_ORDER[line.activity], line.shard.number, line.shard.subset),
@@ -203,7 +203,9 @@ def _table(rows: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
         lines.append("  ".join(padded).rstrip())
         if note:
             indent = " " * (widths[0] + 2)
-            lines += textwrap.wrap(note, _WIDTH, initial_indent=indent, subsequent_indent=indent, max_lines=1)
+            lines += textwrap.wrap(
+                note, _WIDTH, initial_indent=indent, subsequent_indent=indent, max_lines=1, placeholder=" ..."
+            )
     return "\n".join(lines)
 
 

@@ -68,7 +68,7 @@ def test_stopped_and_why(make_project: MakeProject) -> None:
     assert line["counts"]["ok"] + line["counts"]["unavailable"] == len(worker.rows())
     assert "stopped by signal SIGTERM" in project.run("status", str(project.data)).stdout
     logs = project.run("logs", str(project.data), "--folder", str(project.folder)).stdout
-    assert "without SLURM: eval_segments.01 stopped" in logs and "no log found" in logs
+    assert "   eval_segments.01 stopped; stopped by signal SIGTERM" in logs and "no log found" in logs
 
 
 def test_killed_with_a_state_file_that_is_behind(make_project: MakeProject) -> None:
