@@ -17,6 +17,8 @@ _PLAYER_PATH: Final = f"/s/player/{PLAYER_ID}/player_ias.vflset/en_US/base.js"
 _SIGNATURE_TIMESTAMP: Final = 20_500
 _VISITOR: Final = "CgtzdGFuZGluMDAwMSiAgICABg%3D%3D"
 _CLIENT_VERSION: Final = "2.20260708.00.00"
+_HOSTILE: Final = '; touch x "$(touch y)" `touch z` ../../../%(id)s\n\x00</script>\u202e'
+"""Part of every title: whoever lets a title near a shell, a path or a format string finds out."""
 MEDIA_HOST: Final = "rr1---sn-standin.googlevideo.com"
 
 _MIME: Final = {
@@ -125,7 +127,7 @@ def _config(client: str) -> dict[str, Any]:
 def _details(video: Video) -> dict[str, Any]:
     return {
         "videoId": video.ytid,
-        "title": f"Stand-in {video.ytid}",
+        "title": f"Stand-in {video.ytid}{_HOSTILE}",
         "lengthSeconds": str(round(_announced(video))),
         "channelId": "UCstandinstandinstandinst",
         "shortDescription": "",

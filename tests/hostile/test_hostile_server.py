@@ -194,6 +194,15 @@ def test_memory_stays_bounded(case: Case) -> None:
     assert case.peak < MEMORY, f"{case.peak / 1e6:.0f} MB"
 
 
+def test_no_title_reaches_a_shell_a_path_or_a_row(case: Case) -> None:
+    """Every title of the stand-in is made of `$(touch y)`, `../` and worse."""
+    assert "touch" not in case.worker.log
+    assert not any("touch" in str(row) for row in case.rows.values())
+    found = {path.name for path in case.project.folder.rglob("*")}
+    assert not {"x", "y", "z"} & found
+    assert not [name for name in found if "touch" in name or "Stand-in" in name]
+
+
 def test_what_is_there_is_exact_and_the_rest_comes_later(case: Case) -> None:
     case.project.youtube.clear_faults()
     case.project.worker(1)
