@@ -1,6 +1,7 @@
 """The overview made from files alone: sums, words, JSON, SLURM's notation."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,18 @@ def test_rows_newer_than_the_state_file_are_counted_or_told(data: DataDir) -> No
 )
 def test_squeues_notation(name: str, tasks: list[str]) -> None:
     assert expand(name) == tasks
+
+
+def test_the_keys_of_json_are_those_of_the_page(data: DataDir, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", str(data.root), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    page = (Path(__file__).parents[2] / "docs" / "status.md").read_text().partition("## status --json")[2]
+    rows = dict(line.strip("| ").split(" | ", 1) for line in page.splitlines() if line.startswith("| `"))
+    assert set(found) == {key for names in rows for key in words(names)}
+    assert set(found["totals"]) == set(found["subsets"][SUBSET]) == set(words(rows["`totals`"]))
+    assert set(found["shards"][0]) == set(words(rows["`shards`"]))
+    assert set(found["egresses"][0]) == set(words(rows["`egresses`"]))
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"`(\w+)`", text)
