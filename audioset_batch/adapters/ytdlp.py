@@ -166,6 +166,7 @@ class YtDlpClient:
         self._ydl.add_info_extractor(extractor)
         # The lean clients take no cookies.
         self._clients = PlayerClients(self._ydl.params, extractor, lean=options.lean and options.cookies is None)
+        self._placeholder_bytes: str | None = None
         self._selectors: dict[str, Callable[[dict[str, Any]], Any]] = {}
 
     def _params(self) -> dict[str, Any]:
@@ -226,6 +227,9 @@ class YtDlpClient:
     def has_thumbnail(self, ytid: str, deadline: float = math.inf) -> bool:
         """Whether the thumbnail host still has a picture of the video: a hint at its fate, never more.
 
+        With status 404 it sends a placeholder. For some that are gone it sends the same with status 200, which is known
+        by its length once there was a 404.
+
         Raises:
             EgressBlocked: the host has had enough (403, 429).
             SegmentTransient: it could not be asked, or answered with something else than 200 and 404.
@@ -233,11 +237,13 @@ class YtDlpClient:
         self._ydl.deadline, self._ydl.most = deadline, _PAGE_LIMIT
         request = Request(f"https://i.ytimg.com/vi/{ytid}/default.jpg", method="HEAD")
         try:
-            with contextlib.closing(self._ydl.urlopen(request)):
-                return True
+            with contextlib.closing(self._ydl.urlopen(request)) as response:
+                length = response.headers.get("Content-Length")
+                return length is None or length != self._placeholder_bytes
         except HTTPError as error:
             with contextlib.closing(error):
                 if error.status == 404:
+                    self._placeholder_bytes = error.response.headers.get("Content-Length")
                     return False
                 if error.status in (403, 429):
                     raise EgressBlocked(f"HTTP {error.status} from the thumbnail host") from error

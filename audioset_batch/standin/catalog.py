@@ -83,6 +83,7 @@ class Video:
         silent: Digital silence instead of the time code.
         edit_list: False: its MP4 files do not declare the encoder's priming.
         bit_rate: Of its audio, bit/s.
+        placeholder: The thumbnail host says 200, not 404, when it sends the placeholder of a picture that is gone.
         sound: A sound of `sounds.py` instead of the time code, e.g. `siren+tick.7`.
     """
 
@@ -95,6 +96,7 @@ class Video:
     silent: bool = False
     edit_list: bool = True
     bit_rate: int = 128_000
+    placeholder: bool = False
     sound: str = ""
 
     @property

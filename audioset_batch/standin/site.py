@@ -30,6 +30,9 @@ _JPEG: Final = base64.b64decode(
     "AwEiAAIRAAMRAP/aAAwDAQACEQMRAD8AAA//2Q=="
 )
 """16 x 16 pixels of grey, for thumbnails."""
+_SIZE: Final = _JPEG.index(b"\xff\xc0") + 5
+_PLACEHOLDER: Final = _JPEG[:_SIZE] + b"\0\x5a\0\x78" + _JPEG[_SIZE + 4 : -5] + bytes(72) + b"\xff\xd9"
+"""120 x 90 pixels of grey, 48 blocks of 12 zero bits: what is sent instead of a thumbnail that is gone."""
 
 
 class Site:
@@ -148,14 +151,15 @@ class Site:
         parts = request.path.split("/")
         ytid = parts[2] if len(parts) > 2 and parts[1] in ("vi", "vi_webp") else ""
         fault = self._board.strike(Asked(Where.THUMBNAIL, egress, ytid))
-        found = self._catalog.get(ytid).has_thumbnail
+        video = self._catalog.get(ytid)
+        picture = _JPEG if video.has_thumbnail else _PLACEHOLDER
+        status = 200 if video.has_thumbnail or video.placeholder else 404
         try:
             if request.method == "HEAD" and fault is None:
-                out.head(200 if found else 404, {"Content-Type": "image/jpeg", "Content-Length": len(_JPEG)})
+                out.head(status, {"Content-Type": "image/jpeg", "Content-Length": len(picture)})
                 out.flush()
             else:
-                body = Text(_JPEG, "image/jpeg")
-                status = 200 if found else 404
+                body = Text(picture, "image/jpeg")
                 deliver(out, body, None, fault=fault, location=request.target, status=status, sleep=self._sleep)
         finally:
             self._journal.add("thumbnail", egress, ytid=ytid, status=out.status)

@@ -13,7 +13,7 @@ from slurm_cluster import PrivateSlurm
 
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.record.hints import HintWriter, read_hints
-from audioset_batch.standin import Catalog, Fault, Outcome, Standin, Trouble, Where
+from audioset_batch.standin import Catalog, Fault, Outcome, Standin, Trouble, Video, Where
 
 SHARD = ShardId("eval_segments", 1)
 
@@ -62,6 +62,22 @@ def test_the_likely_dead_come_last_and_are_asked_all_the_same(project: Project) 
     assert set(order[-len(gone) :]) == gone, "the budget goes to the others first"
     assert order[: -len(gone)] == [ytid for ytid in ids if ytid not in gone], "the order of the CSV among these"
     project.check(project.merge(), project.youtube.catalog)
+
+
+def test_placeholders_with_status_200_are_known_once_there_was_a_404(project: Project) -> None:
+    ids = [row.ytid for row in project.subsets["eval_segments"]]
+    gone = [ytid for ytid in ids if not project.youtube.catalog.get(ytid).has_thumbnail]
+    early = ids[0]
+    assert early not in gone and len(gone) > 1
+    for ytid in (early, gone[-1]):
+        project.youtube.put_video(Video(ytid, outcome=Outcome.REMOVED, placeholder=True))
+    told = screen(project)
+    hints = read_hints(DataDir(project.data).hints(SHARD))
+    assert hints[early] and not hints[gone[-1]]
+    assert f"probably gone {sum(not one for one in hints.values())}" in told
+    project.worker(1)
+    row = project.merge().set_index("ytid").loc[early]
+    assert (row.status, row.reason) == ("unavailable", "removed"), "a wrong hint costs a slot, and decides nothing"
 
 
 def test_it_goes_on_where_it_was_also_after_splitting_again(project: Project) -> None:

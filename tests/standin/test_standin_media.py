@@ -17,7 +17,7 @@ import pytest
 import yt_dlp
 from yt_dlp.networking import Request
 
-from audioset_batch.standin import Block, Fault, Standin, Trouble, Where
+from audioset_batch.standin import Block, Fault, Outcome, Standin, Trouble, Video, Where
 from audioset_batch.standin.measure import locate_audio
 from audioset_batch.standin.synth import SourceSpec, synthesise
 
@@ -299,6 +299,14 @@ def test_thumbnails(youtube: Standin, browse: Browse) -> None:
         assert body.startswith(b"\xff\xd8") and body.endswith(b"\xff\xd9")
         response, _ = browser.ask(f"https://i.ytimg.com/vi/{ytid}/hqdefault.jpg", method="HEAD")
         assert (response.status, response.read()) == (status, b"")
+    youtube.put_video(Video("ghost______", outcome=Outcome.REMOVED, placeholder=True))
+    sizes = {}
+    for ytid in (ALIVE, "removed____", "ghost______"):
+        response, _ = browser.ask(f"https://i.ytimg.com/vi/{ytid}/hqdefault.jpg")
+        with av.open(io.BytesIO(response.read()), format="jpeg_pipe") as picture:
+            [frame] = picture.decode(video=0)
+        sizes[ytid] = (response.status, (frame.width, frame.height))
+    assert sizes == {ALIVE: (200, (16, 16)), "removed____": (404, (120, 90)), "ghost______": (200, (120, 90))}
     youtube.add_fault(Fault(Trouble.TOO_MANY, Where.THUMBNAIL))
     assert browser.ask(f"https://i.ytimg.com/vi/{ALIVE}/hqdefault.jpg")[0].status == 429
 
