@@ -50,6 +50,20 @@ def test_what_is_wrong_is_named_with_what_to_do_and_without_secrets(project: Pro
     assert "secret" not in done.stdout + done.stderr
 
 
+def test_cookies_are_warned_of(project: Project) -> None:
+    cookies = project.folder / "cookies.txt"
+    asking = ("--set", f"egress.0.cookies={cookies}")
+    assert "cannot be read" in check(project, *asking, status=1)["cookies loopback"]["text"]
+    cookies.write_text("# Netscape HTTP Cookie File\n.youtube.com\tTRUE\t/\tTRUE\t2000000000\tSID\tf00dcafe\n")
+    for mode, words in ((0o600, "may close an account"), (0o640, "others can use")):
+        cookies.chmod(mode)
+        found = check(project, *asking)
+        assert found["cookies loopback"]["level"] == "warning"
+        assert words in found["cookies loopback"]["text"]
+        assert found["probe loopback"]["level"] == "ok"
+        assert "f00dcafe" not in json.dumps(found)
+
+
 def test_blocked_egress_is_told_and_paused_for_the_workers_too(project: Project) -> None:
     project.prep(1)
     project.youtube.block(Block.BOT_CHECK)

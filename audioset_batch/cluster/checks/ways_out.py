@@ -7,6 +7,7 @@ import datetime
 import os
 import shutil
 import socket
+import stat
 import tempfile
 import threading
 import time
@@ -40,11 +41,26 @@ def check_ways_out(config: Config, data: DataDir) -> Iterator[Finding]:
     for index, egress in enumerate(config.egress):
         reached = _connect(egress)
         yield reached
-        if egress.cookies is not None and not os.access(egress.cookies, os.R_OK):
-            yield error(f"egress {egress.name}", f"cookie file {egress.cookies} cannot be read", "check its path")
-            continue
+        if egress.cookies is not None:
+            found = _cookies(egress.name, egress.cookies)
+            yield found
+            if found.level == "error":
+                continue
         if reached.level != "error":
             yield _probe(config, data, index)
+
+
+def _cookies(name: str, path: Path) -> Finding:
+    topic = f"cookies {name}"
+    if not os.access(path, os.R_OK):
+        return error(topic, f"cookie file {path} cannot be read", "check its path")
+    if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return warning(topic, f"others can use {path}, and with it the account", f"chmod go= {path}")
+    return warning(
+        topic,
+        "YouTube may close an account that downloads much",
+        "use one that nobody will miss, or none: `cookies: null`",
+    )
 
 
 def _connect(egress: Egress) -> Finding:
