@@ -7,6 +7,7 @@ file is still the same one (`If-Range`). The caller looks at the whole file befo
 from __future__ import annotations
 
 import email.message
+import errno
 import http.client
 import json
 import re
@@ -90,6 +91,8 @@ def fetch(source: str, target: Path, options: FetchOptions) -> Path:
             reason = f"HTTP {error.code} {error.reason}"
         except (OSError, http.client.HTTPException) as error:
             reason = str(getattr(error, "reason", None) or error) or type(error).__name__
+        except UnicodeError as error:
+            raise InputRefused(f"{source}: not a URL: {error}") from error
         failures = 1 if _size(part) > before else failures + 1
         if failures > options.retries:
             raise InputRefused(
@@ -122,6 +125,8 @@ def _copy(source: Path, part: Path) -> Path:
     try:
         shutil.copyfile(source, part)
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise StorageUnusable(f"cannot write {part}: {error.strerror}") from error
         raise InputRefused(f"cannot copy {source} to {part}: {error.strerror or error}") from error
     return part
 
@@ -147,9 +152,9 @@ def _receive(source: str, part: Path, options: FetchOptions) -> None:
             have = 0
             length = response.headers.get("Content-Length")
             total = int(length) if length and length.isdigit() else None
+            _forget(part)  # a kill here must not leave old bytes beside the mark of a new version
             _remember(part, response.headers)
-        with part.open("r+b" if have else "wb") as file:
-            file.seek(have)
+        with _open(part, have) as file:
             while block := response.read1(_BLOCK):
                 _write(file, block, part)
     received = _size(part)
@@ -157,6 +162,15 @@ def _receive(source: str, part: Path, options: FetchOptions) -> None:
         if received > total:
             _forget(part)
         raise http.client.HTTPException(f"expected {total:,} bytes, {received:,} came")
+
+
+def _open(part: Path, have: int) -> BinaryIO:
+    try:
+        file = part.open("r+b" if have else "wb")
+        file.seek(have)
+    except OSError as error:
+        raise StorageUnusable(f"cannot write {part}: {error.strerror}") from error
+    return file
 
 
 def _write(file: BinaryIO, block: bytes, part: Path) -> None:
@@ -175,7 +189,10 @@ def _remember(part: Path, headers: email.message.Message) -> None:
     """Note what identifies this version of the file; a weak ETag cannot be used for ranges (RFC 9110, 13.1.5)."""
     etag = headers.get("ETag", "")
     validator = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified", "")
-    _meta(part).write_text(json.dumps({"if_range": validator}), encoding="utf-8")
+    try:
+        _meta(part).write_text(json.dumps({"if_range": validator}), encoding="utf-8")
+    except OSError as error:
+        raise StorageUnusable(f"cannot write {_meta(part)}: {error.strerror}") from error
 
 
 def _validator(part: Path) -> str:

@@ -16,7 +16,7 @@ from audioset_batch.record.manifest import decode_row, row_key
 _BATCH: Final = 20_000
 _HEAD: Final = re.compile(
     rb'\{"subset":"[a-z_]+","shard":(\d+),"ytid":"([A-Za-z0-9_-]{11})",'
-    rb'"start_seconds":(\d+\.\d+),"end_seconds":(\d+\.\d+),'
+    rb'"start_seconds":(\d{1,9}\.\d{1,9}),"end_seconds":(\d{1,9}\.\d{1,9}),'
 )
 
 

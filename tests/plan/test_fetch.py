@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from flaky_server import Behaviour, FlakyServer
 
-from audioset_batch.errors import InputRefused
+from audioset_batch.errors import InputRefused, StorageUnusable
 from audioset_batch.plan.fetch import FetchOptions, NotThere, fetch, join_source
 
 BODY = bytes(range(256)) * 400
@@ -99,6 +99,40 @@ def test_nobody_listens(server: FlakyServer, tmp_path: Path) -> None:
     server.stop()
     with pytest.raises(InputRefused, match=r"refused.*HTTPS_PROXY"):
         fetch(f"{base}/a.csv", tmp_path / "a.csv", Pauses().options(retries=1))
+
+
+def test_a_host_that_is_no_name_is_refused_at_once(tmp_path: Path) -> None:
+    pauses = Pauses()
+    with pytest.raises(InputRefused, match="not a URL"):
+        fetch("http://a..b/a.csv", tmp_path / "a.csv", pauses.options())
+    assert not pauses.seconds
+
+
+def test_a_disk_that_fails_is_not_taken_for_the_network(server: FlakyServer, tmp_path: Path) -> None:
+    pauses = Pauses()
+    with pytest.raises(StorageUnusable, match="cannot write"):
+        fetch(f"{server.base}/a.csv", tmp_path / "gone" / "a.csv", pauses.options())
+    assert not pauses.seconds and len(server.behaviour.requests) == 1
+
+
+def test_a_new_version_never_continues_the_bytes_of_the_old_one(
+    server: FlakyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill between noting the new version and writing its first byte."""
+    server.behaviour.cut_after = [50_000]
+    with pytest.raises(InputRefused):
+        fetch(f"{server.base}/a.csv", tmp_path / "a.csv", Pauses().options(retries=0))
+    new = bytes(reversed(BODY))
+    server.behaviour.files["a.csv"], server.behaviour.etag = new, '"two"'
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("audioset_batch.plan.fetch._open", killed)
+        with pytest.raises(KeyboardInterrupt):
+            fetch(f"{server.base}/a.csv", tmp_path / "a.csv", Pauses().options())
+    assert fetch(f"{server.base}/a.csv", tmp_path / "a.csv", Pauses().options()).read_bytes() == new
 
 
 def test_proxy_variables_hold(server: FlakyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

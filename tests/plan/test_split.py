@@ -195,6 +195,16 @@ def test_lines_that_are_no_rows_are_kept_aside(tmp_path: Path) -> None:
     assert data.torn(ShardId(SUBSET, 1)).read_bytes() == b"older\ngarbage\n"
 
 
+def test_a_row_with_an_impossible_time_is_kept_aside(tmp_path: Path) -> None:
+    data = DataDir(tmp_path)
+    split(data, [table(range(4))], 1)
+    manifest = data.manifest(ShardId(SUBSET, 1))
+    manifest.parent.mkdir(exist_ok=True)
+    manifest.write_bytes(encode_row(row(3, 1)).replace(b'"start_seconds":0.03', b'"start_seconds":' + b"9" * 30 + b".0"))
+    split(data, [table(range(4))], 2)
+    assert b"9" * 30 in data.torn(ShardId(SUBSET, 1)).read_bytes()
+
+
 def test_rows_of_other_programs_are_renumbered_too(tmp_path: Path) -> None:
     data = DataDir(tmp_path)
     split(data, [table(range(4))], 2)
