@@ -142,3 +142,25 @@ def test_failed_segments_point_to_their_log(make_project: MakeProject) -> None:
     text = project.run("logs", str(project.data), "--lines", "3").stdout
     assert "1 failed" in text and "line 39" in text and "line 36" not in text
     assert status(project)["totals"]["failed"] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.slurm
+def test_accounting_tells_how_a_task_ended(make_slurm: Callable[..., PrivateSlurm], make_project: MakeProject) -> None:
+    project = make_project(4)
+    data = DataDir(project.data)
+    cluster = make_slurm(accounting=True)
+    job = cluster.sbatch("--array=1", "--wrap=exit 7", cwd=project.folder)
+    cluster.wait(job)
+    name = data.shards("eval_segments")[0]
+    data.states.mkdir(exist_ok=True)
+    data.state(name).write_text(json.dumps({"planned": 4, "job_id": f"{job}_1"}))
+    look = project.env | cluster.env
+
+    def line() -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(project.run("status", str(project.data), "--json", env=look).stdout)
+        shown: dict[str, Any] = found["shards"][0]
+        return shown
+
+    ended = until(lambda: (now := line())["activity"] == "stopped" and now, "accounting, which lags")
+    assert ended["note"] == "SLURM: FAILED, exit 7:0"
