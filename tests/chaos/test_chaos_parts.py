@@ -6,13 +6,25 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
-from chaos.verdicts import check_budget, check_hashes, check_not_asked_again, leftovers
+from chaos.verdicts import (
+    check_budget,
+    check_hashes,
+    check_no_ban_recorded,
+    check_not_asked_again,
+    leftovers,
+    tracebacks,
+)
+from loopback import make_rows
 from slurm_cluster import missing_programs
 from slurm_cluster.processes import with_environment
 from worker.running import until
+
+from audioset_batch.standin import Catalog, Outcome, Video
 
 RUN = Path(__file__).with_name("run.py")
 
@@ -44,6 +56,31 @@ def test_a_file_that_is_not_the_one_of_its_row_is_found(tmp_path: Path) -> None:
     for other in ({"audio_bytes": 4}, {"audio_sha256": sha[::-1]}):
         with pytest.raises(AssertionError, match="bytes, "):
             check_hashes(pd.DataFrame([row | other]), tmp_path)
+
+
+def test_a_ban_that_became_a_fate_is_found() -> None:
+    planned = make_rows(2, seed=1)
+    project: Any = SimpleNamespace(rows=lambda: {("eval_segments", row.ytid): row for row in planned})
+    there, gone = (row.ytid for row in planned)
+    catalog = Catalog.of(Video(there, seconds=10_000), Video(gone, outcome=Outcome.REMOVED))
+    row = {"subset": "eval_segments", "ytid": gone, "status": "unavailable", "reason": "removed", "detail": ""}
+    failed = row | {"ytid": there, "status": "failed", "reason": "http_error", "detail": "HTTP Error 503"}
+    check_no_ban_recorded([row, failed], project, catalog)
+    for wrong in (
+        row | {"ytid": there, "reason": "nonexistent"},
+        row | {"reason": "private"},
+        failed | {"detail": "HTTP Error 429"},
+        failed | {"detail": "Sign in to confirm you're not a bot"},
+    ):
+        with pytest.raises(AssertionError, match="recorded"):
+            check_no_ban_recorded([wrong], project, catalog)
+
+
+def test_tracebacks_are_found_in_the_logs_of_tasks(tmp_path: Path) -> None:
+    (tmp_path / "audiosetdl-1_1.log").write_text("all is well\n")
+    assert tracebacks(tmp_path) == []
+    (tmp_path / "audiosetdl-1_2.log").write_text("x\nTraceback (most recent call last):\n")
+    assert tracebacks(tmp_path) == ["audiosetdl-1_2.log"]
 
 
 def test_temporary_files_are_found_by_name_and_by_place(tmp_path: Path) -> None:
