@@ -149,7 +149,7 @@ class Collector:
 
     def _read_queue(self, found: Sequence[Seen]) -> Queue:
         if self._ask_slurm and time.monotonic() - self._asked_at >= _ASK_SLURM_SECONDS:
-            jobs = [seen.state.job_id for seen in found if seen.state is not None]
+            jobs = {seen.state.job_id: seen.shard.number for seen in found if seen.state is not None}
             unfinished = [seen.state.job_id for seen in found if seen.state is not None and seen.left]
             self._queue = read_queue(self._data, jobs, unfinished)
             self._asked_at = time.monotonic()

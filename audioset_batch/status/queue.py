@@ -29,7 +29,7 @@ class Queue:
         waiting: Tasks that wait in the queue, `123_4`.
         running: Tasks that run.
         ended: How tasks that are no longer in the queue ended, where accounting says so and it was not well.
-        shards: Task -> shard number, from the latest submission.
+        shards: Task -> shard number, of the latest submission and of arrays of which a task has begun.
     """
 
     answered: bool = False
@@ -40,11 +40,11 @@ class Queue:
     shards: Mapping[str, int] = field(default_factory=dict)
 
 
-def read_queue(data: DataDir, known: Iterable[str], unfinished: Iterable[str]) -> Queue:
+def read_queue(data: DataDir, known: Mapping[str, int], unfinished: Iterable[str]) -> Queue:
     """Ask squeue about the latest submission and the jobs in `known`, and sacct about those in `unfinished`.
 
     Args:
-        known: Job ids (`123_4`) that state files name.
+        known: Shard numbers by the job ids (`123_4`) that state files name.
         unfinished: Those of them whose shards have work left.
     """
     shards = _submitted(data)
@@ -59,8 +59,24 @@ def read_queue(data: DataDir, known: Iterable[str], unfinished: Iterable[str]) -
             (running if line.state in ("RUNNING", "COMPLETING") else waiting).update(expand(line.name))
     except InputRefused as error:
         return Queue(why_not=str(error), shards=shards)
+    shards = _siblings(known, waiting) | shards
     gone = [task for task in unfinished if task and task not in waiting | running]
     return Queue(True, "", frozenset(waiting), frozenset(running), _ends(gone), shards)
+
+
+def _siblings(known: Mapping[str, int], waiting: Iterable[str]) -> dict[str, int]:
+    """Shards of waiting tasks, by what the tasks of the same arrays that have begun say: index + offset = shard."""
+    offsets = {}
+    for task, shard in known.items():
+        array, _, index = task.partition("_")
+        if index.isdigit():
+            offsets[array] = shard - int(index)
+    found = {}
+    for task in waiting:
+        array, _, index = task.partition("_")
+        if index.isdigit() and array in offsets:
+            found[task] = int(index) + offsets[array]
+    return found
 
 
 def expand(name: str) -> list[str]:

@@ -103,13 +103,14 @@ def test_clip_tells_every_row_and_what_is_missing(make_project: MakeProject) -> 
 @pytest.mark.slurm
 def test_tasks_of_a_real_slurm(slurm: PrivateSlurm, make_project: MakeProject) -> None:
     project = make_project(24)
+    project.prep(2)
     env = project.env | {
         "AUDIOSET_CONFIG": str(project.config),
         "DATADIR": str(project.data),
         "SRCDIR": str(CHECKOUT),
     }
     script = str(CHECKOUT / "audiosetdl-job-array.s")
-    job = slurm.sbatch("--array=1", "--cpus-per-task=1", "--mem=500M", script, cwd=project.folder, env=env)
+    job = slurm.sbatch("--array=1-2%1", "--cpus-per-task=1", "--mem=500M", script, cwd=project.folder, env=env)
     look = env | slurm.env
 
     def seen() -> dict[str, Any]:
@@ -118,7 +119,8 @@ def test_tasks_of_a_real_slurm(slurm: PrivateSlurm, make_project: MakeProject) -
 
     running = until(lambda: (now := seen())["shards"][0]["activity"] == "running" and now, "a running task")
     assert running["slurm"] == "answered" and running["shards"][0]["job_id"] == f"{job}_1"
-    slurm.cancel(f"{job}_1")
+    assert (running["shards"][1]["activity"], running["shards"][1]["job_id"]) == ("queued", f"{job}_2")
+    slurm.cancel(job)
     slurm.wait(job)
     ended = seen()["shards"][0]
     assert ended["activity"] == "stopped", ended
