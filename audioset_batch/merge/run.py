@@ -24,6 +24,7 @@ from audioset_batch.merge.summary import Tally
 from audioset_batch.merge.surroundings import by_version, read_pauses_between
 from audioset_batch.plan.labels import load_class_names
 from audioset_batch.plan.segments_csv import read_shard
+from audioset_batch.plan.swap import ensure_settled
 from audioset_batch.record.manifest import LineProblem
 from audioset_batch.record.schema import MANIFEST_SCHEMA
 from audioset_batch.record.settings import read_settings
@@ -58,9 +59,11 @@ def merge(root: Path, *, write_csv: bool = True) -> MergeResult:
 
     Raises:
         InputRefused: there is no shard, or a shard's CSV cannot be read.
+        ShardHeld: prep is exchanging shards and manifests just now.
         StorageUnusable: the tables cannot be written.
     """
     data = DataDir(root)
+    ensure_settled(data)  # halfway through an exchange the rows are not where their segments are planned
     shards = [shard for subset in data.subsets_present() for shard in data.shards(subset)]
     if not shards:
         raise InputRefused(f"{root}: no shards (*.csv.NN) here; ./download_subset_files.sh DATADIR makes them")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +19,9 @@ from audioset_batch.record.manifest import RETRY, TIME_LIMIT, LineProblem, read_
 from audioset_batch.record.schema import MANIFEST_SCHEMA
 
 Key = tuple[str, int, int]
+
+_BLOCK: Final = 1 << 26
+"""Bytes that Arrow parses at once; it takes no more than 2 GiB, which the manifest of a single shard may exceed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ def read_manifest(path: Path, on_problem: Callable[[LineProblem], None]) -> pa.T
         try:
             table = pj.read_json(
                 pa.BufferReader(data),
-                read_options=pj.ReadOptions(use_threads=False, block_size=max(len(data), 1)),
+                read_options=pj.ReadOptions(use_threads=False, block_size=min(len(data), _BLOCK)),
                 parse_options=options,
             )
         except pa.ArrowInvalid:

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audioset_batch.errors import InputRefused
+from audioset_batch.errors import InputRefused, ShardHeld
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.merge import merge
 from audioset_batch.model import COLUMNS, ManifestRow
+from audioset_batch.plan.swap import Swap, splitting
 from audioset_batch.record.manifest import ManifestWriter, replay
 
 SHARD = ShardId("eval_segments", 1)
@@ -130,6 +131,31 @@ def test_a_segment_planned_twice_is_said(tmp_path: Path) -> None:
     assert len(result.differences) == 1
     assert PLAN[0] in result.differences[0]
     assert list(statuses(tmp_path)) == [PLAN[0]]
+
+
+def test_a_manifest_larger_than_one_block_is_read_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ytids = [f"abcdefgh{n:03}" for n in range(40)]
+    data = write_plan(tmp_path, ytids)
+    write_rows(data, [row(ytid, "failed", "network") for ytid in ytids] + [row(ytid, "ok") for ytid in ytids[:30]])
+    at_once = merge(tmp_path).summary["totals"]
+    monkeypatch.setattr("audioset_batch.merge.shard_table._BLOCK", 2048)
+    assert merge(tmp_path).summary["totals"] == at_once
+    assert (at_once["ok"], at_once["failed"]) == (30, 10)
+
+
+def test_a_split_that_was_cut_short_is_ended_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_plan(tmp_path, ["abcdefghijk"])
+    write_rows(data, [row("abcdefghijk", "ok")])
+    with splitting(data):
+        swap = Swap(data)
+        swap.stage(data.manifest(SHARD), [data.manifest(SHARD).read_bytes()])
+        with monkeypatch.context() as killed:
+            killed.setattr("audioset_batch.plan.swap.finish_or_roll_back", lambda data: False)
+            swap.commit([])
+        data.manifest(SHARD).unlink()
+        with pytest.raises(ShardHeld, match="splitting"):
+            merge(tmp_path)
+    assert merge(tmp_path).summary["totals"]["ok"] == 1
 
 
 def test_csv_and_labels(tmp_path: Path) -> None:

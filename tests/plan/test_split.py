@@ -200,7 +200,8 @@ def test_a_row_with_an_impossible_time_is_kept_aside(tmp_path: Path) -> None:
     split(data, [table(range(4))], 1)
     manifest = data.manifest(ShardId(SUBSET, 1))
     manifest.parent.mkdir(exist_ok=True)
-    manifest.write_bytes(encode_row(row(3, 1)).replace(b'"start_seconds":0.03', b'"start_seconds":' + b"9" * 30 + b".0"))
+    line = encode_row(row(3, 1))
+    manifest.write_bytes(line.replace(b'"start_seconds":0.03', b'"start_seconds":' + b"9" * 30 + b".0"))
     split(data, [table(range(4))], 2)
     assert b"9" * 30 in data.torn(ShardId(SUBSET, 1)).read_bytes()
 
