@@ -16,6 +16,7 @@ Fetch the segment CSVs and class_labels_indices.csv into DATADIR, check them, an
   --limit N          only the first N segments of each subset
   --sample N         only N segments of each subset, chosen at random (--seed S)
   --known FILE       record without a request what another manifest knows to be gone for good
+                     (--known-geo-blocked: geo_blocked as well)
   --base-url URL     folder that holds the CSVs: http(s)://, file:// or a path (default: Google's storage)
   --allow-partial    take what there is of a file that is cut short
   --skip-bad-rows    go on without bad rows; they are kept in DATADIR/SUBSET.rejected.csv

@@ -32,7 +32,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         type=Path,
         metavar="FILE",
         help="instead of files take over what another manifest knows to be gone for good: .jsonl (`export "
-        "--unavailable`), .parquet or .csv; not geo_blocked, which may differ from here",
+        "--unavailable`), .parquet or .csv",
+    )
+    parser.add_argument(
+        "--known-geo-blocked",
+        action="store_true",
+        help="with --known: geo_blocked as well, if the other's addresses are in the same country as yours",
     )
     parser.set_defaults(run=run)
 
@@ -47,10 +52,12 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{root}: no such folder")
     if args.processes is not None and args.processes < 1:
         raise UsageError(f"--processes {args.processes}: expected at least 1")
+    if args.known_geo_blocked and args.known is None:
+        raise UsageError("--known-geo-blocked says something about --known FILE, which is missing")
     if args.known is not None:
         from audioset_batch.plan.known import take_over
 
-        say_known(take_over(root, args.known.expanduser()), args.known)
+        say_known(take_over(root, args.known.expanduser(), geo_blocked=args.known_geo_blocked), args.known)
         return 0
     report = adopt(root, args.processes or len(os.sched_getaffinity(0)))
     left = [
@@ -80,4 +87,4 @@ def say_known(report: KnownReport, file: Path) -> None:
     print(f"  recorded here before {report.recorded:,}, outside the plan {report.unplanned:,}")
     if report.passed_over:
         passed = ", ".join(f"{word} {count:,}" for word, count in report.passed_over.most_common())
-        print(f"  passed over, being no permanent fate that holds everywhere: {passed}")
+        print(f"  passed over, being no fate that is permanent here too: {passed}")

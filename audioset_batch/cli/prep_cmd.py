@@ -58,6 +58,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="record without a request what another manifest knows to be gone for good (`export --unavailable`); "
         "see also adopt --known",
     )
+    choose.add_argument("--known-geo-blocked", action="store_true", help="with --known: geo_blocked as well")
     accept = parser.add_argument_group("files that are not as they should be")
     accept.add_argument("--allow-partial", action="store_true", help="take what there is of a file cut short")
     accept.add_argument(
@@ -94,6 +95,8 @@ def run(args: argparse.Namespace) -> int:
         fetching=FetchOptions(retries=args.retries, say=lambda text: print(text, file=sys.stderr)),
     )
     known = None if args.known is None else args.known.expanduser()
+    if args.known_geo_blocked and known is None:
+        raise UsageError("--known-geo-blocked says something about --known FILE, which is missing")
     if known is not None and not known.is_file():
         raise UsageError(f"--known {known}: no such file")
     _print(prep(request), request.shards)
@@ -101,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
         from audioset_batch.cli.adopt_cmd import say_known
         from audioset_batch.plan.known import take_over
 
-        say_known(take_over(request.root, known), known)
+        say_known(take_over(request.root, known, geo_blocked=args.known_geo_blocked), known)
     return 0
 
 

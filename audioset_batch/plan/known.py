@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -22,10 +22,7 @@ from audioset_batch.record.tars import settle_left_open
 
 _LEASE_SECONDS: Final = 120.0
 _COLUMNS: Final = ("ytid", "start_seconds", "end_seconds", "status", "reason", "detail", "finished_at")
-_HOLDS_ELSEWHERE: Final = frozenset(
-    reason for reason in Reason if reason.permanent and reason is not Reason.GEO_BLOCKED
-)
-"""What is blocked in one country may be had in another."""
+_PERMANENT: Final = frozenset(reason for reason in Reason if reason.permanent)
 
 _Key = tuple[str, int, int]
 
@@ -38,7 +35,7 @@ class KnownReport:
         taken: Segments that got a row, by reason.
         recorded: Segments that have a row of their own already.
         unplanned: Rows about segments outside the plan.
-        passed_over: Other rows, by status or reason: only permanent fates that hold everywhere are taken.
+        passed_over: Other rows, by status or reason.
     """
 
     taken: Counter[str] = field(default_factory=Counter)
@@ -47,7 +44,7 @@ class KnownReport:
     passed_over: Counter[str] = field(default_factory=Counter)
 
 
-def take_over(root: Path, file: Path) -> KnownReport:
+def take_over(root: Path, file: Path, *, geo_blocked: bool = False) -> KnownReport:
     """Write a row for every planned segment without one that `file` knows to be gone for good.
 
     Doing it again is harmless.
@@ -55,6 +52,7 @@ def take_over(root: Path, file: Path) -> KnownReport:
     Args:
         root: The data directory; prep has been there.
         file: `.jsonl` (manifest rows), `.parquet` or `.csv` (merged tables), plain.
+        geo_blocked: Take these as well. What is blocked in one country may be had in another.
 
     Raises:
         InputRefused: the file is none of these, or there are no shards.
@@ -66,7 +64,7 @@ def take_over(root: Path, file: Path) -> KnownReport:
     if not shards:
         raise InputRefused(f"{root}: no shards (*.csv.NN) here; ./download_subset_files.sh DATADIR makes them")
     report = KnownReport()
-    gone = _gone(file, report)
+    gone = _gone(file, _PERMANENT if geo_blocked else _PERMANENT - {Reason.GEO_BLOCKED}, report)
     seen: set[_Key] = set()
     for shard in shards:
         planned = read_shard(data.shard_csv(shard), shard.subset)
@@ -107,7 +105,7 @@ def _key(segment: Any) -> _Key:
     return segment.ytid, segment.start_ms, segment.end_ms
 
 
-def _gone(file: Path, report: KnownReport) -> dict[_Key, dict[str, Any]]:
+def _gone(file: Path, reasons: Collection[str], report: KnownReport) -> dict[_Key, dict[str, Any]]:
     """The last row of each segment, if it is of a kind that is taken over."""
     last: dict[_Key, dict[str, Any]] = {}
     for number, row in enumerate(_rows(file), 1):
@@ -120,7 +118,7 @@ def _gone(file: Path, report: KnownReport) -> dict[_Key, dict[str, Any]]:
         last[key] = row
     gone = {}
     for key, row in last.items():
-        if row.get("status") == Status.UNAVAILABLE and str(row.get("reason")) in _HOLDS_ELSEWHERE:
+        if row.get("status") == Status.UNAVAILABLE and str(row.get("reason")) in reasons:
             gone[key] = {"detail": "", "finished_at": "", **row}
         else:
             word = row.get("reason") if row.get("status") == Status.UNAVAILABLE else row.get("status")

@@ -82,6 +82,14 @@ def test_permanent_rows_are_taken_over_once(theirs: DataDir, tmp_path: Path, nam
     assert merge(ours.root).summary["totals"] == {"planned": 5, "ok": 1, "unavailable": 1, "failed": 0, "pending": 3}
 
 
+def test_geo_blocked_is_taken_when_asked_for(theirs: DataDir, tmp_path: Path) -> None:
+    ours = tree(tmp_path / "ours", ["-video____1"], 1)
+    report = take_over(ours.root, theirs.root / "gone.jsonl", geo_blocked=True)
+    assert dict(report.taken) == {"geo_blocked": 1} and "geo_blocked" not in report.passed_over
+    assert main(["adopt", str(ours.root), "--known-geo-blocked"]) == 2
+    assert main(["prep", str(ours.root), "--known-geo-blocked"]) == 2
+
+
 def test_a_held_shard_is_left_alone(theirs: DataDir, tmp_path: Path) -> None:
     ours = tree(tmp_path / "ours", ["-video____0"], 1)
     ours.manifests.mkdir()
