@@ -167,8 +167,8 @@ def _shards(overview: Overview, most: int) -> str:
 
 
 def _brief(said: str) -> str:
-    """Without the options of the command that was called, and the first line only."""
-    return re.sub(r"`(\S+)[^`]*`", r"\1", said).partition("\n")[0]
+    """Without the options of the command that was called, its name once, and the first line only."""
+    return re.sub(r"`(\S+)[^`]*`(?:: \1)?", r"\1", said).partition("\n")[0]
 
 
 def _shard(line: ShardLine, now: float) -> tuple[str, ...]:
