@@ -23,11 +23,16 @@
 #   AUDIOSET_CONFIG   the YAML file                           default: configs/default.yaml of the checkout
 #   DATADIR           the data directory                      default: data_dir of the config
 #   SRCDIR            the checkout                            default: the folder from which you submit
+#   SHARD_OFFSET      added to the array index, for arrays beyond the cluster's MaxArraySize; default: 0
 
 set -euo pipefail
 
 if [ -z "${SLURM_ARRAY_TASK_ID:-}" ]; then
     echo "screen: this is an array job; submit it so: sbatch --array=1-10%2 jobs/screen.s" >&2
+    exit 2
+fi
+if ! [[ ${SHARD_OFFSET:=0} =~ ^[0-9]+$ ]]; then
+    echo "screen: SHARD_OFFSET is no whole number: $SHARD_OFFSET" >&2
     exit 2
 fi
 SRCDIR=${SRCDIR:-$SLURM_SUBMIT_DIR} # not the folder of $0, which is SLURM's spool copy
@@ -41,4 +46,4 @@ fi
 # exec, so that Python is the batch process and gets the warning (USR1) itself.
 trap '' USR1 # until Python listens for it: by default it would end the job for good
 exec audioset-batch screen ${DATADIR:+"$DATADIR"} --config "${AUDIOSET_CONFIG:-$SRCDIR/configs/default.yaml}" \
-    --task "$SLURM_ARRAY_TASK_ID" "$@"
+    --task $((SLURM_ARRAY_TASK_ID + 10#$SHARD_OFFSET)) "$@"

@@ -160,6 +160,24 @@ def test_merge_follows_a_failed_array(slurm: PrivateSlurm, checkout: Path) -> No
     assert seen(checkout, "none")["argv"] == ["merge", "/data dir", "--allow-pending"]
 
 
+def test_screen_is_an_array_that_hears_the_warning(slurm: PrivateSlurm, checkout: Path) -> None:
+    environment = {"DATADIR": "/data dir", "SHARD_OFFSET": "1000", "RECORDER": "wait"}
+    job = slurm.sbatch("--array=2", "jobs/screen.s", "--per-second", "2", cwd=checkout, env=environment)
+    wait_for(checkout / "seen.2.json")
+    slurm.cancel(f"{job}_2", "--batch", "--signal=USR1")
+    assert slurm.wait(job)[2].state == "COMPLETED"
+    note = seen(checkout, 2)
+    config = f"{checkout}/configs/default.yaml"
+    assert note["argv"] == ["screen", "/data dir", "--config", config, "--task", "1002", "--per-second", "2"]
+    assert (note["seen"], note["helper"]) == (["SIGUSR1"], None)
+
+
+def test_screen_without_an_array_is_named(slurm: PrivateSlurm, checkout: Path) -> None:
+    job = slurm.sbatch("--output=said.txt", "jobs/screen.s", cwd=checkout)
+    assert slurm.wait(job)[0].exit_code == 2
+    assert "submit it so: sbatch --array=1-10%2" in (checkout / "said.txt").read_text()
+
+
 def test_merge_without_data_directory_is_named(slurm: PrivateSlurm, checkout: Path) -> None:
     job = slurm.sbatch("--output=said.txt", "jobs/merge.s", cwd=checkout)
     assert slurm.wait(job)[0].exit_code == 2
