@@ -265,7 +265,7 @@ class ShardRun:
             _log.warning("egress %s is blocked: %s", grant.name, attempt.detail)
             grant.blocked(attempt.detail)
             if entry is not None:
-                self._todo.put_back(entry)
+                self._after_block(entry)
             return
         if attempt.kind is Kind.REFUSED:
             grant.release()
@@ -297,6 +297,14 @@ class ShardRun:
             self._record_unavailable(entry, attempt, grant)
         else:
             self._held.append(_Held(entry, attempt, grant))
+
+    def _after_block(self, entry: Entry) -> None:
+        """Back to the queue; to its end if a probe has passed since the last time: YouTube may say so of this video."""
+        entry.blocks += 1
+        if entry.blocks > 1:
+            self._todo.put_last(entry)
+        else:
+            self._todo.put_back(entry)
 
     def _record_unavailable(self, entry: Entry, attempt: Attempt, grant: Grant) -> None:
         entry.attempts += 1

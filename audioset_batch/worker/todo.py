@@ -17,6 +17,7 @@ class Entry:
     """One segment on its way through this run, with what its tries have cost so far.
 
     Attributes:
+        blocks: How often an answer to it was about the egress.
         suspect: True after it was in a process that died: it runs alone from then on.
     """
 
@@ -25,6 +26,7 @@ class Entry:
     elapsed: float = 0.0
     requests: int = 0
     fetched_bytes: int = 0
+    blocks: int = 0
     suspect: bool = False
 
 
@@ -52,6 +54,10 @@ class Todo:
     def put_back(self, entry: Entry) -> None:
         """To the front: its try did not count."""
         self._ready.appendleft(entry)
+
+    def put_last(self, entry: Entry) -> None:
+        """Behind all others: its try did not count, but may not be what keeps them waiting."""
+        self._ready.append(entry)
 
     def put_later(self, entry: Entry, due: float) -> None:
         """Not before `due`."""

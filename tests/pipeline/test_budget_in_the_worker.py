@@ -9,7 +9,8 @@ import pytest
 from loopback import Project, make_rows
 
 from audioset_batch.egress import read_pauses
-from audioset_batch.standin import Block, Catalog, Outcome, Standin
+from audioset_batch.standin import Block, Catalog, Outcome, Standin, Video
+from audioset_batch.standin.outcomes import BLOCK_SAYINGS, SAYINGS
 
 WINDOW = 3.0
 BUDGET = 12
@@ -88,3 +89,21 @@ def test_all_paused_for_too_long_stops_early_and_continues_later(project: Projec
     time.sleep(5)
     project.worker(1)
     project.check(project.merge(), project.youtube.catalog)
+
+
+def test_a_video_that_is_always_answered_with_a_bot_check_holds_up_no_other(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SAYINGS, Outcome.PURCHASE, BLOCK_SAYINGS[Block.BOT_CHECK])
+    first = project.subsets["eval_segments"][0].ytid
+    project.youtube.put_video(Video(first, outcome=Outcome.PURCHASE))
+    project.settings["worker"].update(threads=1)
+    project.settings["egress"][0].update(
+        pause_seconds=0.5, pause_factor=4, pause_max_seconds=60, max_wait=5, concurrent=1
+    )
+    project.write_config()
+    project.prep(1)
+    project.worker(1, status=75)
+    table = project.merge(status=1).set_index("ytid")
+    assert table.status[first] == "pending"
+    assert set(table.drop(first).status) == {"ok", "unavailable"}
