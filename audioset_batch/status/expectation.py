@@ -1,14 +1,17 @@
-"""What a clip takes, on the disk and on the way: as counted by merge so far, else estimated."""
+"""What a clip takes, on the disk and on the way: as recorded so far, else estimated."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from audioset_batch.config import Config
 from audioset_batch.layout import DataDir
+from audioset_batch.reasons import Status
+from audioset_batch.record.sample import newest_rows
 
 _SECONDS: Final = 10
 _FLAC_SHARE: Final = 0.6
@@ -41,7 +44,11 @@ class Expectation:
 
 
 def expect(data: DataDir, config: Config) -> Expectation:
-    """From `summary.json` where it has counted enough, else from the config."""
+    """From `summary.json` where it has counted enough, else from some of the newest rows, else from the config.
+
+    Raises:
+        StorageUnusable: a manifest cannot be read.
+    """
     clip_bytes, _ = bytes_per_clip(data, config)
     with contextlib.suppress(KeyError, TypeError, ZeroDivisionError):
         by_status = _summary(data)["cost"]["by_status"]
@@ -55,9 +62,32 @@ def expect(data: DataDir, config: Config) -> Expectation:
                 clip_bytes=clip_bytes,
                 counted=rows,
             )
+    sampled = _sampled(data)
+    if sampled is not None:
+        return sampled
     fetched = _FETCHED_AUDIO_BYTES + (0 if config.video.mode == "none" else _VIDEO_BYTES_PER_SECOND * _SECONDS)
     requests = _AVAILABLE_SHARE * _REQUESTS_OF_A_CLIP + (1 - _AVAILABLE_SHARE)
     return Expectation(requests, _AVAILABLE_SHARE * fetched, _AVAILABLE_SHARE, clip_bytes, 0)
+
+
+def _sampled(data: DataDir) -> Expectation | None:
+    """Of the newest rows that a worker wrote after trying; None if there are too few."""
+    rows = [row for row in newest_rows(data) if (row.get("attempts") or 0) > 0]
+    clips = [row for row in rows if row["status"] == Status.OK]
+    settled = len(clips) + sum(row["status"] == Status.UNAVAILABLE for row in rows)
+    if settled < _ENOUGH or not clips:
+        return None
+    return Expectation(
+        requests=_mean(rows, "requests"),
+        fetched_bytes=_mean(rows, "fetched_bytes"),
+        available=len(clips) / settled,
+        clip_bytes=_mean(clips, "audio_bytes") + _mean(clips, "video_bytes"),
+        counted=len(rows),
+    )
+
+
+def _mean(rows: Sequence[Mapping[str, Any]], column: str) -> float:
+    return sum(row.get(column) or 0 for row in rows) / len(rows)
 
 
 def files_per_clip(config: Config) -> int:

@@ -85,7 +85,7 @@ def render(plan: Forecast) -> str:
     if not plan.total:
         return "\n".join(lines)
     each = plan.expectation
-    source = f"the means of {each.counted:,} rows so far" if each.counted else "estimates, until merge has counted"
+    source = f"the means of {each.counted:,} rows so far" if each.counted else "estimates, until 100 rows are there"
     free = "" if plan.disk_bytes <= plan.free_bytes else ", which is NOT ENOUGH"
     lines += [
         "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +23,8 @@ _STALE_SECONDS: Final = 5.0
 """A manifest that was written so long after its state file says more than it."""
 _MOST_BYTES: Final = 8 << 20
 """Of manifests that one look reads: some 10,000 rows, a quarter of a second. With more it would keep people waiting."""
+_BYTES_OF_A_SHARD: Final = 64 << 10
+"""What opening a shard takes, in bytes that could be read meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,27 @@ class _Counted:
     reasons: dict[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """Of one shard, before a row is read.
+
+    Attributes:
+        stated_at: When the state file was written; 0 without one.
+        renewed_soon: True if a living worker is going to write it again.
+    """
+
+    shard: ShardId
+    state: ShardState | None
+    lease: LeaseInfo | None
+    manifest: os.stat_result | None
+    stated_at: float
+    renewed_soon: bool
+
+    @property
+    def behind(self) -> bool:
+        return self.manifest is not None and self.manifest.st_mtime > self.stated_at + _STALE_SECONDS
+
+
 class ShardReader:
     """Looks at all shards, again and again if asked to; reads a manifest only once as long as it does not grow.
 
@@ -75,10 +99,6 @@ class ShardReader:
         self._data = data
         self._exact = exact
         self._counted: dict[ShardId, tuple[tuple[float, int], _Counted]] = {}
-        self._allowance = 0
-        self._manifests: dict[str, os.stat_result] = {}
-        self._states: dict[str, os.stat_result] = {}
-        self._leases: dict[str, os.stat_result] = {}
 
     def read(self) -> list[Seen]:
         """Every planned shard, by subset and number.
@@ -87,43 +107,61 @@ class ShardReader:
             OSError: the filesystem fails.
             StorageUnusable: a state file or lease cannot be read.
         """
-        self._allowance = _MOST_BYTES
-        self._manifests = _files(self._data.manifests, ".jsonl")
-        self._states = _files(self._data.states, ".json")
-        self._leases = _files(self._data.states, ".lease")
-        return [self._read(shard) for subset in self._data.subsets_present() for shard in self._data.shards(subset)]
+        manifests = _files(self._data.manifests, ".jsonl")
+        states = _files(self._data.states, ".json")
+        leases = _files(self._data.states, ".lease")
+        shards = [shard for subset in self._data.subsets_present() for shard in self._data.shards(subset)]
+        facts = [self._facts(shard, manifests, states, leases) for shard in shards]
+        counted = self._count(facts)
+        return [self._seen(one, counted.get(one.shard)) for one in facts]
 
-    def _read(self, shard: ShardId) -> Seen:
+    def _facts(
+        self,
+        shard: ShardId,
+        manifests: Mapping[str, os.stat_result],
+        states: Mapping[str, os.stat_result],
+        leases: Mapping[str, os.stat_result],
+    ) -> _Facts:
         name = str(shard)
-        now = time.time()
-        state = read_state(self._data.state(shard)) if name in self._states else None
-        stated_at = self._states[name].st_mtime if state is not None else 0.0
+        state = read_state(self._data.state(shard)) if name in states else None
+        stated_at = states[name].st_mtime if state is not None else 0.0
         lease = None
-        if name in self._leases and (state is None or not state.finished):
+        if name in leases and (state is None or not state.finished):
             lease = read_lease(self._data.lease(shard))
-        manifest = self._manifests.get(name)
-        behind = manifest is not None and manifest.st_mtime > stated_at + _STALE_SECONDS
-        renewed_soon = lease is not None and lease.alive and now - stated_at < LIVE_SECONDS
-        if behind and manifest is not None and (self._exact or not renewed_soon):
-            counted = self._recount(shard, manifest)
-            if counted is not None:
-                stated_at = manifest.st_mtime
-                behind = False
-            renewed_soon = False
-        else:
-            counted = None
-        if counted is None:
-            counted = self._from_state(shard, state)
+        soon = lease is not None and lease.alive and time.time() - stated_at < LIVE_SECONDS
+        return _Facts(shard, state, lease, manifests.get(name), stated_at, soon)
+
+    def _count(self, facts: Iterable[_Facts]) -> dict[ShardId, _Counted]:
+        """What the rows say where state files say less: of all such shards, or of none if that takes too long."""
+        found: dict[ShardId, _Counted] = {}
+        unread: list[tuple[ShardId, os.stat_result]] = []
+        for one in facts:
+            if one.manifest is None or not one.behind or (one.renewed_soon and not self._exact):
+                continue
+            known = self._counted.get(one.shard)
+            if known is not None and known[0] == _version(one.manifest):
+                found[one.shard] = known[1]
+            elif self._exact or one.manifest.st_size <= _MOST_BYTES:
+                unread.append((one.shard, one.manifest))
+        if self._exact or sum(manifest.st_size + _BYTES_OF_A_SHARD for _, manifest in unread) <= _MOST_BYTES:
+            for shard, manifest in unread:
+                found[shard] = self._recount(shard)
+                self._counted[shard] = (_version(manifest), found[shard])
+        return found
+
+    def _seen(self, facts: _Facts, recounted: _Counted | None) -> Seen:
+        counted = recounted if recounted is not None else self._from_state(facts.shard, facts.state)
+        written = None if facts.manifest is None else facts.manifest.st_mtime
         return Seen(
-            shard=shard,
+            shard=facts.shard,
             planned=counted.planned,
             counts=counted.counts,
             reasons=counted.reasons,
-            state=state,
-            lease=lease,
-            written_at=None if manifest is None else manifest.st_mtime,
-            counted_at=stated_at if manifest is not None else now,
-            exact=not behind or renewed_soon,
+            state=facts.state,
+            lease=facts.lease,
+            written_at=written,
+            counted_at=time.time() if written is None else written if recounted is not None else facts.stated_at,
+            exact=recounted is not None or not facts.behind or facts.renewed_soon,
         )
 
     def _from_state(self, shard: ShardId, state: ShardState | None) -> _Counted:
@@ -136,16 +174,7 @@ class ShardReader:
             planned = len(read_shard(self._data.shard_csv(shard), shard.subset))
         return _Counted(planned, _full(planned, {}), {})
 
-    def _recount(self, shard: ShardId, manifest: os.stat_result) -> _Counted | None:
-        """The rows themselves; None if that takes too long for one look."""
-        version = (manifest.st_mtime, manifest.st_size)
-        known = self._counted.get(shard)
-        if known is not None and known[0] == version:
-            return known[1]
-        if not self._exact:
-            if manifest.st_size > self._allowance:
-                return None
-            self._allowance -= manifest.st_size
+    def _recount(self, shard: ShardId) -> _Counted:
         from audioset_batch.merge.shard_table import shard_table  # Arrow: only where rows are read
 
         table = shard_table(self._data, shard, warn_of_problem).planned
@@ -156,12 +185,14 @@ class ShardReader:
             counts[status] += count
             if status in (Status.UNAVAILABLE, Status.FAILED):
                 reasons[reason] += count
-        counted = _Counted(table.num_rows, _full(table.num_rows, counts), dict(reasons))
-        self._counted[shard] = (version, counted)
-        return counted
+        return _Counted(table.num_rows, _full(table.num_rows, counts), dict(reasons))
 
 
-def _full(planned: int, counts: dict[str, int]) -> dict[str, int]:
+def _version(manifest: os.stat_result) -> tuple[float, int]:
+    return manifest.st_mtime, manifest.st_size
+
+
+def _full(planned: int, counts: Mapping[str, int]) -> dict[str, int]:
     """All four statuses; what has no other one is pending."""
     full = {status: counts.get(status, 0) for status in STATUSES}
     full["pending"] = planned - full["ok"] - full["unavailable"] - full["failed"]

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,9 @@ from audioset_batch.cli import main
 from audioset_batch.config import Config
 from audioset_batch.config.schema import Egress
 from audioset_batch.layout import DataDir, ShardId
+from audioset_batch.model import ManifestRow, Segment
+from audioset_batch.reasons import Reason, Status
+from audioset_batch.record.manifest import ManifestWriter
 from audioset_batch.status.collect import collect
 from audioset_batch.status.forecast import Forecast, forecast, render
 
@@ -68,6 +72,30 @@ def test_the_command(data: DataDir, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["seconds"] == pytest.approx(3600 * 2_041_789 / 600)
     assert main(["plan", str(data.root / "none")]) == 2
     assert main(["plan", str(data.root), "--set", "egress=[]"]) == 2
+
+
+def test_newest_rows_count_before_the_first_merge(data: DataDir) -> None:
+    def row(number: int, status: Status, attempts: int = 1, **values: Any) -> ManifestRow:
+        segment = Segment("unbalanced_train_segments", f"{number:011}", 0, 10_000, ("/m/09x0r",))
+        reason = "" if status is Status.OK else Reason.REMOVED
+        return ManifestRow.of(segment, 1, status, reason=reason, attempts=attempts, **values)
+
+    path = data.manifest(ShardId("unbalanced_train_segments", 1))
+    with ManifestWriter(path) as manifest:
+        for number in range(400):
+            manifest.append(row(number, Status.UNAVAILABLE, 0, detail="known from gone.jsonl"))
+    assert planned(data).expectation.counted == 0, "what nobody tried says nothing about the next ones"
+    with ManifestWriter(path) as manifest:
+        for number in range(60):
+            ok = row(1000 + number, Status.OK, requests=3, fetched_bytes=300_000, audio_bytes=1_000_000)
+            manifest.append(ok)
+            manifest.append(row(2000 + number, Status.UNAVAILABLE, requests=1))
+    with path.open("ab") as file:
+        file.write(b'{"subset": "torn')
+    each = planned(data).expectation
+    assert 100 < each.counted <= 120
+    assert each.requests == pytest.approx(2, abs=0.05) and each.fetched_bytes == pytest.approx(150_000, rel=0.05)
+    assert each.available == pytest.approx(0.5, abs=0.05) and each.clip_bytes == 1_000_000
 
 
 def test_rows_that_it_did_not_count_are_told(data: DataDir) -> None:

@@ -110,6 +110,16 @@ def test_too_much_to_read_is_told(data: DataDir, monkeypatch: pytest.MonkeyPatch
     assert seen(data, exact=True).counts["ok"] == 5
 
 
+def test_many_shards_to_read_are_told_as_well(data: DataDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    for shard in (EVAL, BALANCED):
+        record(data, shard, ok=5)
+    monkeypatch.setattr(shards_module, "_BYTES_OF_A_SHARD", shards_module._MOST_BYTES // 2)
+    found = ShardReader(data).read()
+    assert [(one.exact, one.counts["ok"]) for one in found] == [(False, 0), (False, 0)], "all or none"
+    assert "2 shards have rows that are NOT COUNTED here; --exact" in render(collect(data, Config(data_dir=data.root)))
+    assert [one.counts["ok"] for one in ShardReader(data, exact=True).read()] == [5, 5]
+
+
 def test_rows_are_read_once(data: DataDir, monkeypatch: pytest.MonkeyPatch) -> None:
     record(data, EVAL, ok=5)
     reader = ShardReader(data)
