@@ -11,6 +11,7 @@ import contextlib
 import io
 import math
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -38,6 +39,8 @@ _DIRECT: Final = "[protocol=https]"
 
 _AUDIO_FORMAT: Final = f"bestaudio{_DIRECT}/bestaudio*{_DIRECT}"
 _NOT_YET_A_VIDEO: Final = ("is_live", "is_upcoming", "post_live")
+_PARSING: Final = threading.Lock()
+"""Two threads that exchange stderr at once may leave it exchanged for good."""
 
 
 class _Log:
@@ -66,17 +69,17 @@ def parse_args(args: Sequence[str]) -> dict[str, Any]:
     """
     complaint = io.StringIO()
     try:
-        with contextlib.redirect_stderr(complaint), contextlib.redirect_stdout(complaint):
+        with _PARSING, contextlib.redirect_stderr(complaint), contextlib.redirect_stdout(complaint):
             parsed = yt_dlp.parse_options(["--ignore-config", *args])
     except SystemExit as error:
         text = complaint.getvalue().strip().splitlines()
         raise UsageError(
-            f"youtube.args {list(args)}: yt-dlp does not take them: {text[-1] if text else 'no reason given'}"
+            f"youtube.args: yt-dlp does not take them: {text[-1] if text else 'no reason given'}"
         ) from error
     except Exception as error:
-        raise UsageError(f"youtube.args {list(args)}: yt-dlp does not take them: {error}") from error
+        raise UsageError(f"youtube.args: yt-dlp does not take them: {error}") from error
     if parsed.urls:
-        raise UsageError(f"youtube.args {list(args)}: {parsed.urls[0]!r} is not an option of yt-dlp")
+        raise UsageError(f"youtube.args: {parsed.urls[0]!r} is not an option of yt-dlp")
     options: dict[str, Any] = parsed.ydl_opts
     return options
 

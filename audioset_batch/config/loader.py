@@ -94,8 +94,8 @@ def _walk(node: yaml.Node | None, prefix: KeyPath, above: set[int]) -> Iterator[
 
 
 def _apply(data: Any, override: str, places: dict[KeyPath, str], problems: list[str]) -> None:
-    label = f"--set {override}"
     dotted, separator, text = override.partition("=")
+    label = f"--set {dotted}"  # without the value, which may be a password
     if not separator or not all(dotted.split(".")):
         problems.append(f"{label}: expected SECTION.KEY=VALUE, e.g. --set audio.sample_rate=16000")
         return

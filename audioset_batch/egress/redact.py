@@ -7,6 +7,9 @@ from typing import Any, Final
 
 _CREDENTIALS: Final = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/?#'\"]*@")
 
+_BARE: Final = re.compile(r"(?<![^\s='\"])[^\s/?#'\"@:=]+:[^\s/?#'\"@]+@(?=[\w\[])")
+"""yt-dlp takes a proxy without its scheme, too: `user:secret@host:3128`."""
+
 _ASSIGNED: Final = re.compile(
     r"(?is)([\w-]*(?:password|passwd|secret|token|api[_-]?key|cookie|authorization)[\w-]*[\"']?\s*[=:]\s*).+"
 )
@@ -20,8 +23,8 @@ def redact_proxy(url: str | None) -> str:
 
 
 def redact(text: str) -> str:
-    """`text` with the credentials of every URL in it replaced by `***`."""
-    return _CREDENTIALS.sub(r"\1***@", text)
+    """`text` with the credentials of every URL, and of every host with a user and a password, replaced by `***`."""
+    return _BARE.sub("***@", _CREDENTIALS.sub(r"\1***@", text))
 
 
 def redact_values(value: Any) -> Any:

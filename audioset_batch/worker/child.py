@@ -5,6 +5,7 @@ It decides nothing: it neither publishes nor records, and it may be killed at an
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
@@ -17,6 +18,7 @@ from audioset_batch.adapters.fsclock import boot_time
 from audioset_batch.adapters.streams import ClientOptions
 from audioset_batch.adapters.ytdlp import YtDlpClient
 from audioset_batch.config import Config
+from audioset_batch.egress import redact
 from audioset_batch.errors import (
     EgressBlocked,
     SegmentTransient,
@@ -92,17 +94,26 @@ def _run(job: Job, clients: dict[int, YtDlpClient], config: Config) -> Attempt:
     except Exception as error:  # noqa: BLE001 - one segment's surprise must not end the shard; it is recorded
         kind, reason, detail = Kind.TRANSIENT, Reason.INTERNAL, f"{type(error).__name__}: {error}"[:300]
         clients.pop(job.egress, None)
+    if clip is None and job.segment is not None:
+        _remove_leftovers(job, config)
     traffic = None if client is None else client.traffic.take()
     return Attempt(
         number=job.number,
         kind=kind,
         reason=str(reason),
-        detail=detail,
+        detail=redact(detail),  # messages of HTTP libraries may hold the proxy's URL
         clip=clip,
         elapsed=time.monotonic() - started,
         requests=0 if traffic is None else traffic.requests,
         fetched_bytes=0 if traffic is None else traffic.media_bytes,
     )
+
+
+def _remove_leftovers(job: Job, config: Config) -> None:
+    """What a try in vain has written: a run of weeks would fill the disk with it."""
+    for ending in (config.audio.format, config.video.format):
+        with contextlib.suppress(OSError):
+            (job.tmp_dir / f"{job.number}.{ending}").unlink(missing_ok=True)
 
 
 def client_for(config: Config, index: int) -> YtDlpClient:

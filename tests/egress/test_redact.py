@@ -2,7 +2,7 @@
 
 import pytest
 
-from audioset_batch.egress import redact, redact_proxy
+from audioset_batch.egress import redact, redact_proxy, redact_values
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,8 @@ def test_proxies(url: str | None, shown: str) -> None:
 def test_texts() -> None:
     text = "Unable to connect to proxy 'http://a:b@h:1', then socks5://c:d@i; mail x@y.example"
     assert redact(text) == "Unable to connect to proxy 'http://***@h:1', then socks5://***@i; mail x@y.example"
+
+
+def test_a_proxy_without_scheme_among_the_options_of_ytdlp() -> None:
+    args = ["--proxy", "user:s3cret@host:3128", "--proxy=user:s3cret@[::1]:1", "youtube:player_client=web"]
+    assert redact_values(args) == ["--proxy", "***@host:3128", "--proxy=***@[::1]:1", "youtube:player_client=web"]

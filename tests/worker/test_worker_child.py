@@ -1,0 +1,52 @@
+"""What a try leaves behind and what it tells, without processes."""
+
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audioset_batch.adapters.ytdlp import parse_args
+from audioset_batch.config import Config
+from audioset_batch.errors import SegmentTransient, UsageError
+from audioset_batch.model import Segment
+from audioset_batch.reasons import Reason
+from audioset_batch.worker import child
+from audioset_batch.worker.messages import Job, Kind
+
+SEGMENT = Segment("eval_segments", "abcdefghijk", 0, 10_000, ("/m/09x0r",))
+
+
+def test_a_try_in_vain_leaves_no_file_and_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails_late(segment: Segment, client: Any, config: Config, stem: Path, deadline: float) -> None:
+        for ending in (config.audio.format, config.video.format):
+            stem.with_name(f"{stem.name}.{ending}").write_bytes(b"half")
+        raise SegmentTransient(Reason.INTERNAL, "Failed to parse: https://user:s3cret@host:99999")
+
+    monkeypatch.setattr(child, "make_clip", fails_late)
+    (tmp_path / "8.flac").write_bytes(b"of another job")
+    attempt = child._run(Job(7, SEGMENT, "", 0, tmp_path, 60.0), {}, Config())
+    assert attempt.kind is Kind.TRANSIENT
+    assert attempt.detail == "Failed to parse: https://***@host:99999"
+    assert [path.name for path in tmp_path.iterdir()] == ["8.flac"]
+
+
+def test_options_that_are_refused_are_not_repeated_and_stderr_stays_what_it_was() -> None:
+    before = sys.stderr, sys.stdout
+    told: list[str] = []
+
+    def parse() -> None:
+        for _ in range(3):
+            try:
+                parse_args(["--password", "s3cret", "--no-such-option"])
+            except UsageError as error:
+                told.append(str(error))
+
+    threads = [threading.Thread(target=parse) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (sys.stderr, sys.stdout) == before
+    assert len(told) == 18 and all("no such option" in text and "s3cret" not in text for text in told)
