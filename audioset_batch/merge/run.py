@@ -6,7 +6,7 @@ import contextlib
 import datetime
 import logging
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -72,17 +72,16 @@ def merge(root: Path, *, write_csv: bool = True) -> MergeResult:
     differences: list[str] = []
     planned: dict[str, array[int]] = {}
     with _tables(data, write_csv) as write:
+        batch = _Batch(tally, write)
         for shard in shards:
             table = shard_table(data, shard, problems.append)
-            tally.add(table.planned, table.outside)
+            batch.add(table.planned, table.outside)
             differences += [_twice(data.shard_csv(shard), key) for key in table.repeated]
             planned.setdefault(shard.subset, array("q")).extend(table.key_hashes)
-            write(table.planned)
-            write(table.outside)
-        for orphan in [s for s in data.recorded_shards() if s not in shards]:
-            outside = outside_table(data, orphan, problems.append)
-            tally.outside_plan += outside.num_rows
-            write(outside)
+        planned_shards = set(shards)
+        for orphan in [s for s in data.recorded_shards() if s not in planned_shards]:
+            batch.add(MANIFEST_SCHEMA.empty_table(), outside_table(data, orphan, problems.append))
+        batch.flush()
     for subset, hashes in planned.items():
         differences += _planned_in_two_shards(data, subset, hashes)
     for problem in problems:
@@ -149,21 +148,40 @@ def _tables(data: DataDir, write_csv: bool) -> Iterator[Any]:
             csv_path = stack.enter_context(replacing(data.merged_csv))
             options = pyarrow.csv.WriteOptions(quoting_style="needed")
             csv = stack.enter_context(pyarrow.csv.CSVWriter(csv_path, MANIFEST_SCHEMA, write_options=options))
-        waiting: list[pa.Table] = []
-
-        def flush() -> None:
-            if waiting:
-                table = pa.concat_tables(waiting).combine_chunks()
-                waiting.clear()
-                parquet.write_table(table)
-                if csv is not None:
-                    csv.write_table(table)
 
         def write(table: pa.Table) -> None:
-            if table.num_rows:
-                waiting.append(table)
-            if sum(part.num_rows for part in waiting) >= _ROW_GROUP:
-                flush()
+            parquet.write_table(table)
+            if csv is not None:
+                csv.write_table(table)
 
         yield write
-        flush()
+
+
+class _Batch:
+    """Gathers shards until there are rows enough: counting and writing many small tables would cost most of a merge."""
+
+    def __init__(self, tally: Tally, write: Callable[[pa.Table], None]) -> None:
+        self._tally = tally
+        self._write = write
+        self._planned: list[pa.Table] = []
+        self._outside: list[pa.Table] = []
+        self._rows = 0
+
+    def add(self, planned: pa.Table, outside: pa.Table) -> None:
+        """The rows of one shard."""
+        self._planned.append(planned)
+        self._outside.append(outside)
+        self._rows += planned.num_rows + outside.num_rows
+        if self._rows >= _ROW_GROUP:
+            self.flush()
+
+    def flush(self) -> None:
+        """Count and write what was gathered."""
+        if self._rows:
+            planned = pa.concat_tables(self._planned).combine_chunks()
+            outside = pa.concat_tables(self._outside).combine_chunks()
+            self._tally.add(planned, outside)
+            for table in (planned, outside):
+                if table.num_rows:
+                    self._write(table)
+        self._planned, self._outside, self._rows = [], [], 0
