@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from audioset_batch.adapters.lease import Holder, Lease
+from audioset_batch.adapters.slurm import JobIdentity
 from audioset_batch.adapters.ytdlp import YtDlpClient
 from audioset_batch.errors import EgressBlocked, EgressExhausted, Interrupted, SegmentTransient
 from audioset_batch.layout import DataDir, ShardId
@@ -68,9 +69,10 @@ def screen(
     report = ScreenReport()
     pace = _Pace(per_second)
     elsewhere: dict[str, bool] | None = None
+    job = JobIdentity.from_environment()
+    holder = Holder.current(job.job_id, job.restart_count)  # so that a requeued task succeeds itself
     for shard in shards:
-        data.states.mkdir(parents=True, exist_ok=True)
-        with Lease.acquire(data.screen_lease(shard), Holder.current(), _LEASE_SECONDS):
+        with Lease.acquire(data.screen_lease(shard), holder, _LEASE_SECONDS):
             hints = read_hints(data.hints(shard))
             settled = {key.ytid for key, one in replay(data.manifest(shard)).items() if one.status != "pending"}
             ids = dict.fromkeys(s.ytid for s in read_shard(data.shard_csv(shard), shard.subset))
