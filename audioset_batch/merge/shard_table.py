@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
+from audioset_batch.adapters.publish import storage
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.plan.segments_csv import read_shard
 from audioset_batch.reasons import Status
@@ -46,10 +47,11 @@ def read_manifest(path: Path, on_problem: Callable[[LineProblem], None]) -> pa.T
 
     Arrow's reader takes the usual case; a file that it refuses is read line by line.
     """
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return MANIFEST_SCHEMA.empty_table()
+    with storage(path.parent):
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return MANIFEST_SCHEMA.empty_table()
     whole = data.endswith(b"\n")
     if data and whole:
         options = pj.ParseOptions(explicit_schema=MANIFEST_SCHEMA, unexpected_field_behavior="ignore")

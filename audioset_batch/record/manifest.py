@@ -7,6 +7,7 @@ skipped; its segment then counts by its other rows, at worst as pending: nothing
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -19,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from audioset_batch.adapters.publish import unusable
+from audioset_batch.adapters.publish import storage, unusable
 from audioset_batch.errors import StorageUnusable
 from audioset_batch.model import ManifestRow, SegmentKey
 from audioset_batch.reasons import Status
@@ -128,12 +129,15 @@ def read_rows(path: Path, on_problem: Callable[[LineProblem], None] = warn_of_pr
     Args:
         path: The manifest; may be written to meanwhile.
         on_problem: Called with each line that is not a row; such lines are left out.
+
+    Raises:
+        StorageUnusable: the filesystem fails, or forbids it.
     """
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        return
-    with file:
+    with storage(path.parent), contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(path.open("rb"))
+        except FileNotFoundError:
+            return
         for number, line in enumerate(file, 1):
             try:
                 row = decode_row(line)
@@ -241,6 +245,7 @@ class ManifestWriter:
             try:
                 if self._fsync_seconds is not None:
                     self._sync()
+                self._close_fd()  # NFS may tell only now that the disk is full
             except OSError as error:
                 raise self._unusable(error) from error
             finally:

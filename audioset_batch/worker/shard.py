@@ -142,7 +142,10 @@ class ShardRun:
                     left.append(segment)
             self._standing = Standing([segment.key for segment in segments], known)
             self._todo = Todo(self._ordering(known).apply(left))
-            self._manifest = stack.enter_context(ManifestWriter(self._data.manifest(self._shard)))
+            # Forced to the disk now and then: NFS tells of a full disk or quota only then, and a node may crash.
+            self._manifest = stack.enter_context(
+                ManifestWriter(self._data.manifest(self._shard), fsync_seconds=self._config.worker.state_seconds)
+            )
             self._progress = stack.enter_context(RunProgress(str(self._shard), len(segments), settled))
             self._state = stack.enter_context(
                 StateWriter(

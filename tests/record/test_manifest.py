@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import math
 import os
@@ -214,6 +215,34 @@ def test_full_disk_is_a_stop_and_leaves_whole_rows(tmp_path: Path, monkeypatch: 
     writer.close()
     writer.close()
     assert list(replay(path)) == [key(1), key(3)]
+
+
+def test_a_filesystem_that_fails_while_reading_is_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not an empty manifest: everything would be fetched again."""
+    path = tmp_path / "eval_segments.01.jsonl"
+    path.touch()
+
+    def stale(*_: object, **__: object) -> None:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
+
+    monkeypatch.setattr(Path, "open", stale)
+    with pytest.raises(StorageUnusable, match="mount it again"):
+        replay(path)
+
+
+def test_a_disk_that_tells_only_on_closing_is_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = ManifestWriter(tmp_path / "eval_segments.01.jsonl")
+    real = os.close
+
+    def full(fd: int) -> None:
+        real(fd)
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    monkeypatch.setattr(os, "close", full)
+    with pytest.raises(StorageUnusable, match="quota"):
+        writer.close()
+    monkeypatch.undo()
+    writer.close()
 
 
 def test_a_folder_in_the_way_is_a_stop(tmp_path: Path) -> None:
