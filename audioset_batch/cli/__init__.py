@@ -82,6 +82,11 @@ def _run(argv: Sequence[str] | None) -> int:
     except AudiosetBatchError as error:
         print(f"audioset-batch {args.command}: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        if error.filename is None:  # not about a file that the user could do something about
+            raise
+        print(f"audioset-batch {args.command}: {error.filename2 or error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(f"audioset-batch {args.command}: interrupted", file=sys.stderr)
         return 130

@@ -52,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{root}: no such folder")
     if args.processes is not None and args.processes < 1:
         raise UsageError(f"--processes {args.processes}: expected at least 1")
+    if args.list is not None and not args.list.expanduser().absolute().parent.is_dir():
+        raise UsageError(f"--list {args.list}: there is no such folder")
     if args.known_geo_blocked and args.known is None:
         raise UsageError("--known-geo-blocked says something about --known FILE, which is missing")
     if args.known is not None:
@@ -67,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
         *((path, "video without audio") for path in report.video_only),
     ]
     if args.list is not None:
-        args.list.write_text("".join(f"{path}\t{why}\n" for path, why in left), encoding="utf-8")
+        text = "".join(f"{path}\t{why}\n" for path, why in left)
+        args.list.expanduser().write_text(text, encoding="utf-8", errors="surrogateescape")
     for path, why in left[:_SHOWN]:
         print(f"{path}: {why}", file=sys.stderr)
     if len(left) > _SHOWN:

@@ -57,6 +57,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--task goes with --layout only")
     if args.tar_bytes < 1 or args.file_bytes < 1:
         raise UsageError("--tar-bytes and --file-bytes: expected at least 1")
+    if args.unavailable is not None and args.unavailable.expanduser().is_dir():
+        raise UsageError(f"--unavailable {args.unavailable}: expected a file to write, this is a folder")
     log_to_stderr(False)
     if args.unavailable is not None:
         report = export_unavailable(root, args.unavailable.expanduser(), args.subsets)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -92,13 +93,19 @@ def export_parquet(root: Path, to: Path, *, file_bytes: int, subsets: Sequence[s
         for part in _parts(rows, file_bytes):
             _write_part(data, folder / f"part-{count:05d}.parquet", part, names, report)
             count += 1
-        for stale in folder.glob("part-*.parquet"):
-            if int(stale.stem.removeprefix("part-")) >= count:
+        for number, stale in _numbered(folder):
+            if number >= count:
                 stale.unlink()
         if count:
             found.append(subset)
     atomic_write_text(target / "README.md", _card(found))
     return report
+
+
+def _numbered(folder: Path) -> list[tuple[int, Path]]:
+    """The files of this or an earlier export; others that somebody put there are not ours to remove."""
+    found = ((re.fullmatch(r"part-(\d{5,})\.parquet", path.name), path) for path in folder.iterdir())
+    return [(int(match[1]), path) for match, path in found if match is not None]
 
 
 def _parts(rows: Iterator[dict[str, Any]], file_bytes: int) -> Iterator[list[dict[str, Any]]]:

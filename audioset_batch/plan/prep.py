@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from audioset_batch.config.schema import DEFAULT_BASE_URL
-from audioset_batch.errors import InputRefused, StorageUnusable
+from audioset_batch.errors import InputRefused, StorageUnusable, UsageError
 from audioset_batch.layout import DataDir
 from audioset_batch.model import SUBSETS
 from audioset_batch.plan.fetch import FetchOptions, NotThere, fetch, join_source, publish
@@ -78,13 +78,15 @@ def prep(request: PrepRequest) -> PrepReport:
 
     Raises:
         InputRefused: a list cannot be had, is not whole, or has bad rows.
-        UsageError: a label is not known.
+        UsageError: a label is not known, or the data directory is a file.
         ShardHeld: a worker holds a shard that would change.
         StorageUnusable: the data directory cannot be written.
     """
     data = DataDir(request.root)
     try:
         data.root.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(f"{data.root} cannot be a data directory: there is a file in its place") from error
     except OSError as error:
         raise StorageUnusable(f"cannot make {data.root}: {error.strerror}") from error
     notes: list[str] = []

@@ -118,6 +118,22 @@ def test_wrong_input_is_told_without_a_traceback(
     assert "Traceback" not in done.stderr
 
 
+def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path) -> None:
+    header = "# Segments csv made by hand\n# num_segs=1\n# YTID, start_seconds, end_seconds, positive_labels\n"
+    (tmp_path / "eval_segments.csv.01").write_text(header + 'abcdefghijk, 0.000, 10.000, "/m/09x0r"\n')
+    (tmp_path / "manifests").touch()
+    for argv, status, words in (
+        (("merge", "."), 1, "manifests"),
+        (("retry", "."), 1, "manifests"),
+        (("adopt", ".", "--list", "no/such"), 2, "--list no/such"),
+        (("export", ".", "--unavailable", "."), 2, "this is a folder"),
+        (("prep", "manifests"), 2, "cannot be a data directory"),
+    ):
+        done = run(*argv, cwd=tmp_path)
+        assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
+        assert words in done.stderr
+
+
 def test_ffmpeg_options_of_audiosetdl_are_taken_with_a_warning(tmp_path: Path) -> None:
     done = run("download", "d", "-f", "./bin/ffmpeg", "-fp", "./bin/ffprobe", "--base-url", ".", cwd=tmp_path)
     assert "--ffmpeg is not needed" in done.stderr

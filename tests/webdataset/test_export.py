@@ -148,6 +148,15 @@ def test_datasets_reads_the_parquet(finished: Project, tmp_path: Path) -> None:
         assert hashlib.sha256(record["audio"]["bytes"]).hexdigest() == rows[record["ytid"]]["audio_sha256"]
 
 
+def test_files_of_others_beside_the_parquet_stay(finished: Project, tmp_path: Path) -> None:
+    folder = tmp_path / "parquet" / next(iter(finished.subsets))
+    folder.mkdir(parents=True)
+    for name in ("part-mine.parquet", "part-99999.parquet"):
+        (folder / name).touch()
+    finished.run("export", str(finished.data), "--parquet", "--to", str(tmp_path / "parquet"))
+    assert (folder / "part-mine.parquet").exists() and not (folder / "part-99999.parquet").exists()
+
+
 def test_the_list_of_what_is_gone(finished: Project, tmp_path: Path) -> None:
     export(finished, "--unavailable", str(tmp_path / "gone.jsonl"))
     rows = [json.loads(line) for line in (tmp_path / "gone.jsonl").read_text().splitlines()]
