@@ -4,6 +4,7 @@ import itertools
 import random
 from pathlib import Path
 
+import pytest
 from egress_helpers import most_in_a_window
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -86,8 +87,17 @@ def test_old_slots_go_and_the_folder_stays_small(tmp_path: Path) -> None:
     left = slots.claimed(names, 2)
     assert not slots.claimed(names, 1)
     assert 99 <= len(left) <= 103
-    assert slots.used_share(grid, left, now) == 1.0
+    assert slots.used(grid, left, now) == grid.at(now) - grid.at(now - grid.window) > 90
     assert max(left) == 250
+
+
+def test_the_last_400_slots_stand_for_a_longer_window() -> None:
+    grid = Grid(0, 1000, 1000)
+    now = grid.begin(1500)
+    of_a_window = grid.at(now) - grid.at(now - grid.window)
+    assert slots.used(grid, set(range(1501)), now) == pytest.approx(of_a_window)
+    assert slots.used(grid, set(range(0, 1501, 2)), now) == pytest.approx(of_a_window / 2)
+    assert slots.used(grid, set(), now) == 0
 
 
 def test_next_free_skips_what_is_taken() -> None:
