@@ -5,7 +5,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+from hypothesis import settings
 from slurm_cluster import PrivateSlurm, missing_programs
+
+# A slow machine is no failure: examples may take as long as they do.
+settings.register_profile("any-machine", parent=settings(), deadline=None)
+settings.load_profile("any-machine")
 
 SLURM_FIXTURES = {"slurm", "slurm_three", "make_slurm"}
 
