@@ -25,6 +25,7 @@ FLAKY = (
     Fault(Trouble.SERVER_ERROR, where=Where.PLAYER, probability=0.1),
     Fault(Trouble.RESET, where=Where.PLAYER, probability=0.05),
 )
+_TRIES = 6
 SHORT_BLOCKS = (Block.BOT_CHECK, Block.RATE_LIMIT, Block.PLAYER_429, Block.MEDIA_429)
 
 
@@ -151,7 +152,7 @@ class Storms:
         if task is None:
             return None
         self._slurm.kill_slurmd(task.node)
-        self._after(16, lambda: self._slurm.restart_node(task.node, timeout=60))
+        self._after(16, lambda: self._bring_back(task.node))
         return f"slurmd of {task.node} killed, its tasks run on"
 
     def kill_node(self) -> str | None:
@@ -166,7 +167,17 @@ class Storms:
 
     def _revive(self, node: str) -> None:
         self._slurm.run("scontrol", "update", f"NodeName={node}", "State=RESUME", check=False)  # it may be back already
-        self._slurm.restart_node(node, timeout=60)
+        self._bring_back(node)
+
+    def _bring_back(self, node: str) -> None:
+        """As an admin would: SLURM drains a node on which an old copy of a task still runs ("Duplicate jobid")."""
+        for _ in range(_TRIES):
+            try:
+                self._slurm.restart_node(node, timeout=15)
+                return
+            except SlurmError:
+                self._slurm.run("scontrol", "update", f"NodeName={node}", "State=RESUME", check=False)
+        self._slurm.restart_node(node, timeout=15)
 
     def cancel(self) -> str | None:
         """scancel: the task ends for good; somebody submits it again."""
