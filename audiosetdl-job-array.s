@@ -38,7 +38,7 @@ if ! [[ ${SHARD_OFFSET:=0} =~ ^[0-9]+$ ]]; then
     echo "audiosetdl-job-array: SHARD_OFFSET is no whole number: $SHARD_OFFSET" >&2
     exit 2
 fi
-SRCDIR=${SRCDIR:-$SLURM_SUBMIT_DIR} # not the folder of $0, which is SLURM's spool copy
+SRCDIR=${SRCDIR:-${SLURM_SUBMIT_DIR:-$PWD}} # not the folder of $0, which is SLURM's spool copy
 if [ ! -r "$SRCDIR/jobs/environment.sh" ]; then
     echo "audiosetdl-job-array: $SRCDIR is not the checkout; submit from there, or set SRCDIR" >&2
     exit 2

@@ -37,7 +37,7 @@ if [ "${SLURM_ARRAY_TASK_MIN:-1}" != 1 ]; then
     echo "embed: the array must start at 1, not at $SLURM_ARRAY_TASK_MIN" >&2
     exit 2
 fi
-SRCDIR=${SRCDIR:-$SLURM_SUBMIT_DIR} # not the folder of $0, which is SLURM's spool copy
+SRCDIR=${SRCDIR:-${SLURM_SUBMIT_DIR:-$PWD}} # not the folder of $0, which is SLURM's spool copy
 if [ ! -r "$SRCDIR/jobs/environment.sh" ]; then
     echo "embed: $SRCDIR is not the checkout; submit from there, or set SRCDIR" >&2
     exit 2

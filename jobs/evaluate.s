@@ -23,7 +23,7 @@
 
 set -euo pipefail
 
-SRCDIR=${SRCDIR:-$SLURM_SUBMIT_DIR} # not the folder of $0, which is SLURM's spool copy
+SRCDIR=${SRCDIR:-${SLURM_SUBMIT_DIR:-$PWD}} # not the folder of $0, which is SLURM's spool copy
 if [ ! -r "$SRCDIR/jobs/environment.sh" ]; then
     echo "evaluate: $SRCDIR is not the checkout; submit from there, or set SRCDIR" >&2
     exit 2

@@ -29,7 +29,7 @@ if [ -z "${DATADIR:-}" ]; then
     echo "merge: DATADIR is not set; submit it so: DATADIR=/scratch/audioset sbatch jobs/merge.s" >&2
     exit 2
 fi
-SRCDIR=${SRCDIR:-$SLURM_SUBMIT_DIR} # not the folder of $0, which is SLURM's spool copy
+SRCDIR=${SRCDIR:-${SLURM_SUBMIT_DIR:-$PWD}} # not the folder of $0, which is SLURM's spool copy
 if [ ! -r "$SRCDIR/jobs/environment.sh" ]; then
     echo "merge: $SRCDIR is not the checkout; submit from there, or set SRCDIR" >&2
     exit 2

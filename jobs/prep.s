@@ -28,7 +28,7 @@ if [ -z "${DATADIR:-}" ]; then
     echo "prep: DATADIR is not set; submit it so: DATADIR=/scratch/audioset sbatch jobs/prep.s --split 10" >&2
     exit 2
 fi
-SRCDIR=${SRCDIR:-$SLURM_SUBMIT_DIR} # not the folder of $0, which is SLURM's spool copy
+SRCDIR=${SRCDIR:-${SLURM_SUBMIT_DIR:-$PWD}} # not the folder of $0, which is SLURM's spool copy
 if [ ! -r "$SRCDIR/jobs/environment.sh" ]; then
     echo "prep: $SRCDIR is not the checkout; submit from there, or set SRCDIR" >&2
     exit 2

@@ -35,7 +35,7 @@ if ! [[ ${SHARD_OFFSET:=0} =~ ^[0-9]+$ ]]; then
     echo "screen: SHARD_OFFSET is no whole number: $SHARD_OFFSET" >&2
     exit 2
 fi
-SRCDIR=${SRCDIR:-$SLURM_SUBMIT_DIR} # not the folder of $0, which is SLURM's spool copy
+SRCDIR=${SRCDIR:-${SLURM_SUBMIT_DIR:-$PWD}} # not the folder of $0, which is SLURM's spool copy
 if [ ! -r "$SRCDIR/jobs/environment.sh" ]; then
     echo "screen: $SRCDIR is not the checkout; submit from there, or set SRCDIR" >&2
     exit 2
