@@ -78,7 +78,7 @@ class Storms:
         self._later: list[tuple[float, Callable[[], None]]] = []
 
     def plan(self, rounds: int) -> list[Callable[[], str | None]]:
-        """The faults of one run in random order, the two blocks of the egress once only."""
+        """The faults of one run in random order, each ban of the egress once only."""
         each = [
             self.kill_worker,
             self.kill_child,
@@ -91,7 +91,7 @@ class Storms:
             self.time_limit,
             self.make_flaky,
         ]
-        storms: list[Callable[[], str | None]] = each * rounds + [self.block_short, self.block_long]
+        storms: list[Callable[[], str | None]] = each * rounds + [self.block_short, self.block_long, self.soft_ban]
         storms += [self.kill_worker] * rounds
         if self._disk.mounted:
             storms.append(self.fill_disk)
@@ -228,10 +228,17 @@ class Storms:
         return f"egress blocked ({mode}) for 2 s"
 
     def block_long(self) -> str | None:
-        """A ban that outlasts `max_wait`, half of the time one that looks like dead videos."""
-        mode = self._rng.choice((Block.SOFT_BAN, self._rng.choice(SHORT_BLOCKS)))
+        """A ban that outlasts `max_wait`."""
+        mode = self._rng.choice(SHORT_BLOCKS)
         self._youtube.block(mode, seconds=12)
         return f"egress blocked ({mode}) for 12 s, longer than max_wait"
+
+    def soft_ban(self) -> str | None:
+        """A ban that says nothing of itself: every video is said to be unavailable."""
+        if not self._jobs.running():
+            return None
+        self._youtube.block(Block.SOFT_BAN, seconds=12)
+        return "soft ban for 12 s: every video is said to be unavailable"
 
     def fill_disk(self) -> str | None:
         """No room left on the data directory's filesystem."""
