@@ -40,6 +40,7 @@ from loopback import Project, make_rows
 from loopback.project import NINE_LOSSES
 from slurm_cluster import PrivateSlurm, missing_programs
 
+from audioset_batch.egress import read_pauses
 from audioset_batch.layout import DataDir
 from audioset_batch.standin import Catalog, Standin
 
@@ -235,6 +236,8 @@ def check_all(project: Project, youtube: Standin, size: Size) -> bool:
     print(f"  {counts}; {len(rows)} rows written, among them {failures}")
     print(f"  {resolves} resolves for {size.segments} segments, at most {most} of {size.budget} in a window;", end=" ")
     print(f"restart_count up to {max((row['restart_count'] for row in rows), default=0)}")
+    pauses = Counter(pause.kind for pause in read_pauses(data.egress / "loopback"))
+    print("  pauses of the egress: " + (", ".join(f"{n} x {kind}" for kind, n in pauses.items()) or "none"))
     return held
 
 
