@@ -214,7 +214,7 @@ class Lease:
         """
         lease = cls(path, replace(holder, token=secrets.token_hex(8)), lease_seconds)
         with storage(path.parent):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(exist_ok=True)
             path.mkdir(exist_ok=True)
         with storage(path):
             while not lease._try():

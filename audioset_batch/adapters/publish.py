@@ -147,8 +147,23 @@ def replacing(path: Path) -> Iterator[Path]:
             raise
 
 
-def publish(temporary: Path, final: Path, staging: Path | None = None) -> None:
-    """Move a finished, verified file to its final name, replacing what is there; makes the folders.
+def make_folders(folder: Path, root: Path) -> None:
+    """Make `folder` and what is missing above it, but never `root` itself.
+
+    Where a filesystem is no longer mounted, or a data directory was moved, another one in its place would be filled.
+
+    Raises:
+        StorageUnusable: it cannot be made, or `root` has vanished.
+    """
+    made = root
+    with storage(root):
+        for name in folder.relative_to(root).parts:
+            made /= name
+            made.mkdir(exist_ok=True)
+
+
+def publish(temporary: Path, final: Path, root: Path, staging: Path | None = None) -> None:
+    """Move a finished, verified file to its final name, replacing what is there; makes the folders below `root`.
 
     The bytes are forced to the disk first, so that a row written afterwards never outlives them. From another
     filesystem (a node's own disk) the file is first copied, in one go, into `staging`, a folder on the filesystem of
@@ -161,17 +176,24 @@ def publish(temporary: Path, final: Path, staging: Path | None = None) -> None:
         if staging is None or temporary.stat().st_dev == staging.stat().st_dev:
             _sync(temporary)
     except FileNotFoundError as error:
-        raise StorageUnusable(
-            f"temporary file {temporary} is gone before it could become {final}: something clears that folder"
-        ) from error
+        raise _cleared(temporary, final) from error
     except OSError as error:
         raise unusable(temporary, error) from error
     with storage(final.parent):
         try:
             _replace(temporary, final, staging)
         except FileNotFoundError:
-            final.parent.mkdir(parents=True, exist_ok=True)
-            _replace(temporary, final, staging)
+            make_folders(final.parent, root)
+            try:
+                _replace(temporary, final, staging)
+            except FileNotFoundError as error:
+                raise _cleared(temporary, final) from error
+
+
+def _cleared(temporary: Path, final: Path) -> StorageUnusable:
+    return StorageUnusable(
+        f"temporary file {temporary} is gone before it could become {final}: something clears that folder"
+    )
 
 
 def _sync(path: Path) -> None:

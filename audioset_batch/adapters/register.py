@@ -118,7 +118,7 @@ class Register:
         """
         if not data.endswith(_END) or _END in data[:-1]:
             raise ValueError("a value is one line with its line end")
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(exist_ok=True)
         numbers = self.numbers()
         above = 0 if basis is None else basis.number
         number = above + 1

@@ -185,7 +185,7 @@ class _Export:
             temporary = self._staging / final.name
             with storage(self._target.root):
                 temporary.write_bytes(content)
-            publish(temporary, final, self._staging)
+            publish(temporary, final, self._target.root, self._staging)
             columns["audio_path" if audio else "video_path"] = self._target.relative(final)
         return columns
 

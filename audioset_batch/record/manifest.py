@@ -208,7 +208,7 @@ class ManifestWriter:
         self._damaged = False
         self._fd = -1
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(exist_ok=True)
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
             self._repair()
         except OSError as error:

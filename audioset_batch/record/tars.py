@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from audioset_batch.adapters.publish import storage
+from audioset_batch.adapters.publish import make_folders, storage
 from audioset_batch.layout import DataDir, ShardId, shard_suffix
 from audioset_batch.model import SegmentKey
 from audioset_batch.record.clipbytes import BLOCK, OPEN_SUFFIX, sample_end
@@ -187,8 +187,7 @@ def settle_left_open(data: DataDir, shard: ShardId, *, fence: bool) -> None:
     """
     if open_tars(data, shard):
         staging = data.tmp(shard)
-        with storage(data.root):
-            staging.mkdir(parents=True, exist_ok=True)
+        make_folders(staging, data.root)
         settle(data, shard, replay(data.manifest(shard)), staging, fence=fence)
 
 

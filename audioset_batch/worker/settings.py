@@ -13,7 +13,7 @@ from importlib.metadata import version
 from typing import Final
 
 from audioset_batch import __version__
-from audioset_batch.adapters.publish import atomic_write_json, remove_quietly, storage
+from audioset_batch.adapters.publish import atomic_write_json, make_folders, remove_quietly, storage
 from audioset_batch.config import Config
 from audioset_batch.egress import redact_values
 from audioset_batch.errors import StorageUnusable
@@ -41,7 +41,7 @@ def note_settings(config: Config, data: DataDir) -> None:
     path = data.settings / f"{digest}.json"
     try:
         with storage(data.root):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(path.parent, data.root)
             for stale in path.parent.glob(".*.tmp"):
                 if time.time() - stale.stat().st_mtime > _STALE_SECONDS:  # of a worker that was killed here
                     remove_quietly(stale)

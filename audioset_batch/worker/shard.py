@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from audioset_batch.adapters.lease import Lease
-from audioset_batch.adapters.publish import storage
+from audioset_batch.adapters.publish import make_folders, storage
 from audioset_batch.config import Config
 from audioset_batch.egress import EgressPool, Grant, Verdict, Wait
 from audioset_batch.errors import EgressExhausted, Interrupted, StopEarly, StorageUnusable, UsageError
@@ -117,8 +117,7 @@ class ShardRun:
             InputRefused: the shard's CSV cannot be read.
         """
         with contextlib.ExitStack() as stack:
-            with storage(self._data.root):
-                self._data.states.mkdir(parents=True, exist_ok=True)
+            make_folders(self._data.states, self._data.root)
             self._lease = stack.enter_context(
                 Lease.acquire(self._data.lease(self._shard), self._recorder.holder(), self._config.worker.lease_seconds)
             )

@@ -82,10 +82,10 @@ class FilesSink:
         columns: dict[str, Any] = {}
         if clip.video is not None:
             final = self._data.video(segment, clip.video.suffix.lstrip("."))
-            publish(clip.video, final, self._staging)
+            publish(clip.video, final, self._data.root, self._staging)
             columns["video_path"] = self._data.relative(final)
         final = self._data.audio(segment, clip.audio.suffix.lstrip("."))
-        publish(clip.audio, final, self._staging)
+        publish(clip.audio, final, self._data.root, self._staging)
         columns["audio_path"] = self._data.relative(final)
         return columns
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from audioset_batch.adapters.publish import remove_quietly, storage
+from audioset_batch.adapters.publish import make_folders, remove_quietly
 from audioset_batch.errors import StorageUnusable
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import Clip, Segment, SegmentKey
@@ -93,8 +93,7 @@ class TarSink:
 
     def _begin(self) -> OpenTar:
         folder = self._data.tar_dir(self._shard.subset)
-        with storage(folder.parent):
-            folder.mkdir(parents=True, exist_ok=True)
+        make_folders(folder, self._data.root)
         tar = OpenTar(folder / tar_name(self._shard, self._number))
         self._number += 1
         return tar

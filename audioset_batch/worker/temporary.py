@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from audioset_batch.adapters.publish import remove_quietly, storage
+from audioset_batch.adapters.publish import make_folders, remove_quietly, storage
 from audioset_batch.errors import UsageError
 from audioset_batch.layout import DataDir, ShardId
 
@@ -46,7 +46,7 @@ def temporary_folders(data: DataDir, shard: ShardId, temp_dir: str) -> Iterator[
     shared = data.tmp(shard)
     with storage(data.root):
         shutil.rmtree(shared, ignore_errors=True)
-        shared.mkdir(parents=True, exist_ok=True)
+        make_folders(shared, data.root)
         staging = Path(tempfile.mkdtemp(dir=shared))
         for stale in data.states.glob(f".{data.state(shard).name}.*.tmp"):
             remove_quietly(stale)  # of a worker that was killed as it replaced its state file

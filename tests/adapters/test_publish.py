@@ -107,7 +107,7 @@ def test_publish_makes_folders_and_replaces(tmp_path: Path) -> None:
     for text in ("one", "two"):
         temporary = tmp_path / "tmp.flac"
         temporary.write_text(text)
-        publish(temporary, final)
+        publish(temporary, final, tmp_path)
         assert final.read_text() == text
         assert not temporary.exists()
     assert [p.name for p in final.parent.iterdir()] == ["x.flac"]
@@ -120,7 +120,7 @@ def test_publish_across_filesystems(tmp_path: Path) -> None:
     temporary = other / f"audioset-batch-test-{os.getpid()}"
     temporary.write_bytes(b"clip")
     try:
-        publish(temporary, tmp_path / "a" / "clip")
+        publish(temporary, tmp_path / "a" / "clip", tmp_path)
     finally:
         left = temporary.exists()
         temporary.unlink(missing_ok=True)
@@ -131,4 +131,14 @@ def test_publish_across_filesystems(tmp_path: Path) -> None:
 
 def test_publish_says_when_the_temporary_file_is_gone(tmp_path: Path) -> None:
     with pytest.raises(StorageUnusable, match="is gone before it could become"):
-        publish(tmp_path / "none", tmp_path / "final")
+        publish(tmp_path / "none", tmp_path / "final", tmp_path)
+
+
+def test_publish_makes_no_new_root_where_it_was_moved_or_unmounted(tmp_path: Path) -> None:
+    temporary = tmp_path / "tmp.flac"
+    temporary.write_bytes(b"clip")
+    root = tmp_path / "root"
+    with pytest.raises(StorageUnusable, match="make it available again"):
+        publish(temporary, root / "data" / "eval_segments" / "audio" / "x.flac", root)
+    assert not root.exists()
+    assert temporary.exists()

@@ -88,7 +88,7 @@ def test_data_directory_vanishes(make_project: MakeProject) -> None:
     with Worker(project) as worker:
         worker.wait_rows(3)
         shutil.move(project.data, elsewhere)
-        assert worker.end(20) == STOPPED
+        assert worker.end(20) == STOPPED, worker.log
     assert str(project.data) in worker.log
     assert "lost to another worker" not in worker.log
     assert not project.data.exists(), "nothing is made anew where the data directory was"
