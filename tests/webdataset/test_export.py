@@ -136,7 +136,8 @@ def test_parquet_with_the_audio_in_it(finished: Project, tmp_path: Path) -> None
 
 
 def test_datasets_reads_the_parquet(finished: Project, tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets", reason="NOT TESTED HERE: needs `pip install datasets`")
+    import datasets
+
     export(finished, "--parquet", "--to", str(tmp_path / "parquet"), "--file-bytes", "1500000")
     loaded = datasets.load_dataset(str(tmp_path / "parquet"), cache_dir=str(tmp_path / "cache"))
     assert list(loaded) == ["eval"]

@@ -16,7 +16,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
 def test_a_block_runs(finished: Project, tmp_path: Path, number: int) -> None:
     code = BLOCKS[number]
-    if "from datasets" in code and importlib.util.find_spec("datasets") is None:
+    if "from datasets" in code and importlib.util.find_spec("torchcodec") is None:
         pytest.skip("NOT TESTED HERE: needs `pip install 'datasets[audio]'`")
     if "/scratch/parquet" in code:
         finished.run("export", str(finished.data), "--parquet", "--to", str(tmp_path / "parquet"))

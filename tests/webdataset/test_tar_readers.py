@@ -40,7 +40,9 @@ def test_webdataset_reads_and_decodes(finished: Project) -> None:
 
 
 def test_datasets_of_hugging_face_reads(finished: Project, tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets", reason="NOT TESTED HERE: needs `pip install datasets`")
+    import datasets
+
+    pytest.importorskip("torchcodec", reason="NOT TESTED HERE: needs `pip install 'datasets[audio]'`, with torch 2 GB")
     urls = [str(path) for path in tars_of(finished.data)]
     table = datasets.load_dataset("webdataset", data_files={"train": urls}, split="train", cache_dir=str(tmp_path))
     rows = by_stem(finished)
