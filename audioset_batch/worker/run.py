@@ -57,6 +57,8 @@ def shards_of_task(data: DataDir, config: Config, task: int) -> list[ShardId]:
             f"{data.root} has no shards of {', '.join(subsets) or 'any subset'}: run "
             "./download_subset_files.sh --split N DATADIR first"
         )
+    for subset in (subset for subset, found in existing.items() if not found):
+        _log.warning("%s has no shards of %s; ./download_subset_files.sh makes them", data.root, subset)
     shards = [shard for found in existing.values() for shard in found if shard.number == task]
     if not shards:
         raise UsageError(f"there is no shard {task}: {data.root} has {most}, so use --array=1-{most}")

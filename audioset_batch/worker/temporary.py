@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import tempfile
@@ -56,11 +57,19 @@ def temporary_folders(data: DataDir, shard: ShardId, temp_dir: str) -> Iterator[
             base = local_base(temp_dir)
             with storage(base):
                 base.mkdir(parents=True, exist_ok=True)
-                work = Path(tempfile.mkdtemp(prefix=f"audioset-batch-{shard}-", dir=base))
+                prefix = f"audioset-batch-{_digest(data)}-{shard}-"
+                for left in base.glob(f"{prefix}*"):
+                    shutil.rmtree(left, ignore_errors=True)
+                work = Path(tempfile.mkdtemp(prefix=prefix, dir=base))
         yield Folders(work, staging)
     finally:
         shutil.rmtree(work, ignore_errors=True)
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _digest(data: DataDir) -> str:
+    """Tells data directories apart on a node that works for several."""
+    return hashlib.sha256(os.fsencode(data.root.resolve())).hexdigest()[:12]
 
 
 def local_base(temp_dir: str) -> Path:

@@ -114,6 +114,17 @@ def test_clips_are_made_where_the_config_says(make_project: MakeProject, other_d
     assert list((other_disk / "clips").iterdir()) == []
 
 
+def test_what_a_killed_worker_left_on_the_node_is_cleared(make_project: MakeProject, other_disk: Path) -> None:
+    project = make_project(4, worker={"temp_dir": str(other_disk)}, delay=0.1)
+    with Worker(project) as worker:
+        worker.wait_rows(1)
+    left = list(other_disk.iterdir())
+    assert len(left) == 1, "killed"
+    (other_disk / left[0].name.replace(".01", ".02")).mkdir()
+    project.worker(1)
+    assert [path.name for path in other_disk.iterdir()] == [left[0].name.replace(".01", ".02")], "not another shard's"
+
+
 def test_a_variable_that_is_not_set_is_named(make_project: MakeProject) -> None:
     project = make_project(2, worker={"temp_dir": "$NO_SUCH_VARIABLE/clips"})
     assert "$NO_SUCH_VARIABLE/clips names a variable that is not set" in project.worker(1, status=2).stderr
