@@ -204,7 +204,7 @@ class Lease:
         """Take the lease at `path` (a folder; made if need be) if it is free, expired, or its holder is dead.
 
         Args:
-            path: E.g. `DataDir.lease(shard)`.
+            path: E.g. `DataDir.lease(shard)`; the folder two levels up must exist.
             holder: `Holder.current(...)`; a fresh token is given to it.
             lease_seconds: Without a sign of life for so long, others may take the lease.
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from audioset_batch.adapters.lease import Holder, Lease
+from audioset_batch.adapters.publish import storage
 from audioset_batch.adapters.slurm import JobIdentity
 from audioset_batch.errors import InputRefused, StorageUnusable, UsageError
 from audioset_batch.features.arrays import CLASSES, MAX_FRAMES
@@ -50,6 +51,8 @@ def hold_shard(out: Path, shard: ShardOf) -> Lease:
     """
     job = JobIdentity.from_environment()
     holder = Holder.current(job.job_id, job.restart_count)
+    with storage(out):
+        out.mkdir(parents=True, exist_ok=True)
     return Lease.acquire(out / ".leases" / f"embed.{shard}.lease", holder, _LEASE_SECONDS)
 
 
