@@ -9,7 +9,7 @@ from audioset_batch.adapters.lease import read_lease
 from audioset_batch.config import Config
 from audioset_batch.errors import UsageError
 from audioset_batch.layout import DataDir, ShardId
-from audioset_batch.merge.shard_table import shard_table
+from audioset_batch.merge.shard_table import read_manifest, shard_table
 from audioset_batch.model import SUBSETS
 from audioset_batch.plan.segments_csv import read_shard
 from audioset_batch.plan.split import choice_of
@@ -89,5 +89,9 @@ def segments_left(data: DataDir, shard: ShardId) -> int:
     """Planned segments of one shard that are neither ok nor known to be unavailable."""
     if not data.manifest(shard).exists():
         return len(read_shard(data.shard_csv(shard), shard.subset))
-    statuses = shard_table(data, shard, warn_of_problem).planned.column("status").to_pylist()
+    statuses = (
+        shard_table(data, shard, read_manifest(data.manifest(shard), warn_of_problem))
+        .planned.column("status")
+        .to_pylist()
+    )
     return sum(status not in _SETTLED for status in statuses)

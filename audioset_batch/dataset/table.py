@@ -199,7 +199,7 @@ def _from_shards(data: DataDir, wanted: Selection, columns: list[str]) -> pa.Tab
 
 
 def _shard_tables(data: DataDir, subsets: tuple[str, ...]) -> Iterator[pa.Table]:
-    from audioset_batch.merge.shard_table import outside_table, shard_table
+    from audioset_batch.merge.shard_table import outside_table, read_manifest, shard_table
     from audioset_batch.record.manifest import warn_of_problem
 
     def wanted(shard: ShardId) -> bool:
@@ -207,7 +207,7 @@ def _shard_tables(data: DataDir, subsets: tuple[str, ...]) -> Iterator[pa.Table]
 
     planned = [shard for subset in data.subsets_present() for shard in data.shards(subset) if wanted(shard)]
     for shard in planned:
-        rows = shard_table(data, shard, warn_of_problem)
+        rows = shard_table(data, shard, read_manifest(data.manifest(shard), warn_of_problem))
         yield rows.planned
         yield rows.outside
     for shard in data.recorded_shards():

@@ -6,10 +6,12 @@ import contextlib
 import datetime
 import logging
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self
 
 import numpy as np
 import pyarrow as pa
@@ -18,8 +20,8 @@ import pyarrow.parquet as pq
 
 from audioset_batch.adapters.publish import atomic_write_json, replacing
 from audioset_batch.errors import InputRefused
-from audioset_batch.layout import DataDir
-from audioset_batch.merge.shard_table import outside_table, shard_table
+from audioset_batch.layout import DataDir, ShardId
+from audioset_batch.merge.shard_table import outside_table, read_manifest, shard_table
 from audioset_batch.merge.summary import Tally
 from audioset_batch.merge.surroundings import by_version, read_pauses_between
 from audioset_batch.plan.labels import load_class_names
@@ -71,17 +73,15 @@ def merge(root: Path, *, write_csv: bool = True) -> MergeResult:
     problems: list[LineProblem] = []
     differences: list[str] = []
     planned: dict[str, array[int]] = {}
-    with _tables(data, write_csv) as write:
-        batch = _Batch(tally, write)
-        for shard in shards:
-            table = shard_table(data, shard, problems.append)
+    with _tables(data, write_csv) as write, _Batch(tally, write) as batch:
+        for shard, rows in _read_ahead(data, shards, problems.append):
+            table = shard_table(data, shard, rows)
             batch.add(table.planned, table.outside)
             differences += [_twice(data.shard_csv(shard), key) for key in table.repeated]
             planned.setdefault(shard.subset, array("q")).extend(table.key_hashes)
         planned_shards = set(shards)
         for orphan in [s for s in data.recorded_shards() if s not in planned_shards]:
             batch.add(MANIFEST_SCHEMA.empty_table(), outside_table(data, orphan, problems.append))
-        batch.flush()
     for subset, hashes in planned.items():
         differences += _planned_in_two_shards(data, subset, hashes)
     for problem in problems:
@@ -90,6 +90,19 @@ def merge(root: Path, *, write_csv: bool = True) -> MergeResult:
     summary = _summary(data, tally, len([p for p in problems if not p.torn]))
     atomic_write_json(data.summary_json, summary)
     return MergeResult(summary, tuple(differences), summary["unreadable_lines"])
+
+
+def _read_ahead(
+    data: DataDir, shards: Sequence[ShardId], on_problem: Callable[[LineProblem], None]
+) -> Iterator[tuple[ShardId, pa.Table]]:
+    """Each shard with the rows of its manifest; the next one is read meanwhile."""
+    with ThreadPoolExecutor(1, thread_name_prefix="read") as thread:
+        ahead: Future[pa.Table] | None = None
+        for shard, following in zip(shards, [*shards[1:], None], strict=True):
+            rows = thread.submit(read_manifest, data.manifest(shard), on_problem) if ahead is None else ahead
+            now = rows.result()
+            ahead = None if following is None else thread.submit(read_manifest, data.manifest(following), on_problem)
+            yield shard, now
 
 
 def _twice(path: Path, key: tuple[str, int, int]) -> str:
@@ -158,11 +171,16 @@ def _tables(data: DataDir, write_csv: bool) -> Iterator[Any]:
 
 
 class _Batch:
-    """Gathers shards until there are rows enough: counting and writing many small tables would cost most of a merge."""
+    """Gathers shards until there are rows enough: counting and writing many small tables would cost most of a merge.
+
+    One batch is counted and written, by a thread of its own, while the next is gathered: Arrow needs no lock for it.
+    """
 
     def __init__(self, tally: Tally, write: Callable[[pa.Table], None]) -> None:
         self._tally = tally
         self._write = write
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="merge")
+        self._before: Future[None] | None = None
         self._planned: list[pa.Table] = []
         self._outside: list[pa.Table] = []
         self._rows = 0
@@ -173,15 +191,32 @@ class _Batch:
         self._outside.append(outside)
         self._rows += planned.num_rows + outside.num_rows
         if self._rows >= _ROW_GROUP:
-            self.flush()
+            self._hand_over()
 
-    def flush(self) -> None:
-        """Count and write what was gathered."""
-        if self._rows:
-            planned = pa.concat_tables(self._planned).combine_chunks()
-            outside = pa.concat_tables(self._outside).combine_chunks()
-            self._tally.add(planned, outside)
-            for table in (planned, outside):
-                if table.num_rows:
-                    self._write(table)
+    def _hand_over(self) -> None:
+        if self._before is not None:
+            self._before.result()
+        self._before = self._thread.submit(self._count_and_write, self._planned, self._outside)
         self._planned, self._outside, self._rows = [], [], 0
+
+    def _count_and_write(self, several_planned: list[pa.Table], several_outside: list[pa.Table]) -> None:
+        planned = pa.concat_tables(several_planned).combine_chunks()
+        outside = pa.concat_tables(several_outside).combine_chunks()
+        self._tally.add(planned, outside)
+        for table in (planned, outside):
+            if table.num_rows:
+                self._write(table)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Count and write what is left, unless there was an error; the thread ends in any case."""
+        with self._thread:
+            if kind is None:
+                if self._rows:
+                    self._hand_over()
+                if self._before is not None:
+                    self._before.result()

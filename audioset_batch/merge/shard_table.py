@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from audioset_batch.adapters.publish import storage
 from audioset_batch.layout import DataDir, ShardId
-from audioset_batch.plan.segments_csv import read_shard
+from audioset_batch.plan.segments_csv import read_shard_table
+from audioset_batch.plan.table import SegmentTable
 from audioset_batch.reasons import Status
 from audioset_batch.record.manifest import RETRY, TIME_LIMIT, LineProblem, read_rows
 from audioset_batch.record.schema import MANIFEST_SCHEMA
@@ -93,49 +95,53 @@ def _typed(row: dict[str, object]) -> dict[str, object]:
     return result
 
 
-def shard_table(data: DataDir, shard: ShardId, on_problem: Callable[[LineProblem], None]) -> ShardTable:
-    """Join one shard's plan with its manifest.
+def shard_table(data: DataDir, shard: ShardId, rows: pa.Table) -> ShardTable:
+    """Join one shard's plan with `rows`, those of its manifest.
 
     Raises:
         InputRefused: the shard's CSV cannot be read.
     """
-    rows = read_manifest(data.manifest(shard), on_problem)
     latest = _replay(rows)
-    segments = read_shard(data.shard_csv(shard), shard.subset)
-    keys = [(s.ytid, s.start_ms, s.end_ms) for s in segments]
-    seen: set[Key] = set()
+    plan = read_shard_table(data.shard_csv(shard), shard.subset)
+    seen: dict[Key, int] = {}
     repeated: list[Key] = []
-    indices: list[int | None] = []
-    unseen: list[dict[str, object]] = []
-    for segment, key in zip(segments, keys, strict=True):
-        if key in seen:
+    indices: list[int] = []
+    unseen: list[int] = []
+    keys = zip(plan.ytid.astype("U11").tolist(), plan.start_ms.tolist(), plan.end_ms.tolist(), strict=True)
+    for number, key in enumerate(keys):
+        if seen.setdefault(key, number) != number:
             repeated.append(key)
             continue
-        seen.add(key)
         index = latest.pop(key, None)
         if index is None:
             index = rows.num_rows + len(unseen)
-            unseen.append(
-                {
-                    "subset": segment.subset,
-                    "shard": shard.number,
-                    "ytid": segment.ytid,
-                    "start_seconds": segment.start_ms / 1000,
-                    "end_seconds": segment.end_ms / 1000,
-                    "labels": ",".join(segment.labels),
-                    "status": "pending",
-                    "reason": "",
-                }
-            )
+            unseen.append(number)
         indices.append(index)
     if unseen:
-        rows = pa.concat_tables([rows, pa.Table.from_pylist(unseen, schema=MANIFEST_SCHEMA)])
+        rows = pa.concat_tables([rows, _pending(plan.take(np.array(unseen)), shard)])
     return ShardTable(
         planned=rows.take(pa.array(indices, pa.int64())),
         outside=rows.take(pa.array(sorted(latest.values()), pa.int64())),
         repeated=tuple(repeated),
         key_hashes=tuple(map(hash, seen)),
     )
+
+
+def _pending(plan: SegmentTable, shard: ShardId) -> pa.Table:
+    """Rows of segments without one."""
+    known = {
+        "subset": pa.array([shard.subset] * len(plan)),
+        "shard": pa.array([shard.number] * len(plan)),
+        "ytid": pa.array(plan.ytid.astype("U11").tolist()),
+        "start_seconds": pa.array(plan.start_ms / 1000),
+        "end_seconds": pa.array(plan.end_ms / 1000),
+        "labels": plan.labels,
+        "status": pa.array([str(Status.PENDING)] * len(plan)),
+        "reason": pa.array([""] * len(plan)),
+    }
+    nothing = {field.name: pa.nulls(len(plan), field.type) for field in MANIFEST_SCHEMA}
+    columns = {name: column.cast(MANIFEST_SCHEMA.field(name).type) for name, column in known.items()}
+    return pa.table(nothing | columns, schema=MANIFEST_SCHEMA)
 
 
 def outside_table(data: DataDir, shard: ShardId, on_problem: Callable[[LineProblem], None]) -> pa.Table:
@@ -150,12 +156,12 @@ def _replay(rows: pa.Table) -> dict[Key, int]:
     The same rule as `record.manifest.replay`, on columns.
     """
     ytids = rows.column("ytid").to_pylist()
-    starts = [round(t * 1000) for t in rows.column("start_seconds").to_pylist()]
-    ends = [round(t * 1000) for t in rows.column("end_seconds").to_pylist()]
-    statuses = rows.column("status").to_pylist()
+    starts = _milliseconds(rows.column("start_seconds"))
+    ends = _milliseconds(rows.column("end_seconds"))
     latest: dict[Key, int] = dict(zip(zip(ytids, starts, ends, strict=True), range(len(ytids)), strict=True))
     if len(latest) == len(ytids):
         return latest
+    statuses = rows.column("status").to_pylist()
     reasons = rows.column("reason").to_pylist()
     latest = {}
     for index, key in enumerate(zip(ytids, starts, ends, strict=True)):
@@ -164,3 +170,8 @@ def _replay(rows: pa.Table) -> dict[Key, int]:
         if known is None or statuses[known] != "ok" or statuses[index] == "ok" or reset:
             latest[key] = index
     return latest
+
+
+def _milliseconds(seconds: pa.ChunkedArray) -> list[int]:
+    whole: list[int] = np.rint(seconds.to_numpy() * 1000).astype(np.int64).tolist()
+    return whole

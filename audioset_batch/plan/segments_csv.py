@@ -128,7 +128,7 @@ def read_shard(path: Path, subset: str) -> list[Segment]:
     Raises:
         InputRefused: the shard is missing, torn, or has a row that is not a segment.
     """
-    return _read_strictly(path, subset).segments()
+    return read_shard_table(path, subset).segments()
 
 
 def read_segments_table(path: Path, subset: str) -> pd.DataFrame:
@@ -137,10 +137,15 @@ def read_segments_table(path: Path, subset: str) -> pd.DataFrame:
     Raises:
         InputRefused: as `read_shard`.
     """
-    return _read_strictly(path, subset).to_pandas()
+    return read_shard_table(path, subset).to_pandas()
 
 
-def _read_strictly(path: Path, subset: str) -> SegmentTable:
+def read_shard_table(path: Path, subset: str) -> SegmentTable:
+    """`read_shard` as columns.
+
+    Raises:
+        InputRefused: as `read_shard`.
+    """
     parsed = read_segments_csv(path, subset)
     if parsed.problems:
         raise InputRefused(

@@ -175,9 +175,9 @@ class ShardReader:
         return _Counted(planned, _full(planned, {}), {})
 
     def _recount(self, shard: ShardId) -> _Counted:
-        from audioset_batch.merge.shard_table import shard_table  # Arrow: only where rows are read
+        from audioset_batch.merge.shard_table import read_manifest, shard_table  # Arrow: only where rows are read
 
-        table = shard_table(self._data, shard, warn_of_problem).planned
+        table = shard_table(self._data, shard, read_manifest(self._data.manifest(shard), warn_of_problem)).planned
         fates = Counter(zip(table.column("status").to_pylist(), table.column("reason").to_pylist(), strict=True))
         counts: Counter[str] = Counter()
         reasons: Counter[str] = Counter()
