@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 
+import pytest
 from loopback import Project
 
 ARGV = (sys.executable, "-m", "audioset_batch", "submit", "--cluster", "local")
@@ -32,6 +33,7 @@ def test_whole_chain_then_nothing_left(project: Project) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_stopped_chain_ends_its_workers_and_refuses_a_second_meanwhile(project: Project) -> None:
     project.prep(1)
     project.settings["worker"]["grace_seconds"] = 0

@@ -88,6 +88,7 @@ def test_failed_prep_ends_the_chain_instead_of_blocking_it(slurm: PrivateSlurm, 
     assert set(slurm.states(jobs["array"][0]).values()) == {"CANCELLED"}
 
 
+@pytest.mark.slow
 def test_pieces_of_an_array_for_a_small_cluster(
     make_slurm: Callable[..., PrivateSlurm], project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

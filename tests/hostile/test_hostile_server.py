@@ -17,6 +17,8 @@ TIMEOUT = 12
 SOCKET_TIMEOUT = 5
 MEMORY = 700 << 20
 
+pytestmark = pytest.mark.xdist_group("hostile")  # one run for all
+
 MEDIA = {
     Trouble.SERVER_ERROR: "http_error",
     Trouble.FORBIDDEN: "media_forbidden",

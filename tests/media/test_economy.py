@@ -114,7 +114,10 @@ def test_one_minute(youtube: Callable[..., Path], itag: int, told: bool) -> None
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["announced", "unknown"])
-@pytest.mark.parametrize(("itag", "mode"), [(134, "bestvideo"), (136, "bestvideo"), (18, "bestvideoaudio")])
+@pytest.mark.parametrize(
+    ("itag", "mode"),
+    [(134, "bestvideo"), pytest.param(136, "bestvideo", marks=pytest.mark.slow), (18, "bestvideoaudio")],
+)
 def test_one_minute_of_video(youtube: Callable[..., Path], itag: int, mode: str, told: bool) -> None:
     path = youtube(itag, 60)
     video = Video(mode=mode, cut="copy")

@@ -12,7 +12,8 @@ from audioset_batch.egress import read_pauses
 from audioset_batch.standin import Block, Catalog, Outcome, Standin, Video
 from audioset_batch.standin.outcomes import BLOCK_SAYINGS, SAYINGS
 
-WINDOW = 3.0
+WINDOW = 6.0
+"""Its slack, a twentieth, has to be more than a process on a busy machine takes to begin a request."""
 BUDGET = 12
 
 
@@ -48,7 +49,9 @@ def test_no_window_of_the_server_sees_more_than_the_budget(project: Project) -> 
     assert most_in_a_window(resolve_times(project.youtube), WINDOW) <= BUDGET
 
 
-@pytest.mark.parametrize("block", [Block.BOT_CHECK, Block.PLAYER_429, Block.SOFT_BAN], ids=str)
+@pytest.mark.parametrize(
+    "block", [Block.BOT_CHECK, pytest.param(Block.PLAYER_429, marks=pytest.mark.slow), Block.SOFT_BAN], ids=str
+)
 def test_a_block_pauses_and_is_nobodys_fate(project: Project, block: Block) -> None:
     project.settings["egress"][0].update(pause_seconds=1.0, pause_factor=1.5, pause_max_seconds=3.0, max_wait=60)
     project.settings["probe"].update(recent=6, nonexistent_share=0.5)

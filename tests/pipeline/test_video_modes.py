@@ -27,6 +27,7 @@ def assert_nothing_twice(youtube: Standin, mode: str) -> None:
     assert all(a[0] != b[0] or a[2] < b[1] for a, b in pairwise(ranges))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["bestvideo", "bestvideoaudio", "bestvideowithaudio"])
 def test_copies_fetch_no_byte_twice(mode: str, youtube: Standin, tmp_path: Path) -> None:
     row = Row(ROWS[0].ytid, 23_000, 27_000, ROWS[0].labels)

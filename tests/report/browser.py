@@ -115,7 +115,9 @@ def browse(program: str) -> Iterator[Page]:
                 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
                 with opener.open(f"http://127.0.0.1:{port}/json", timeout=30) as answer:
                     tab = next(t for t in json.load(answer) if t["type"] == "page")
-                with connect(tab["webSocketDebuggerUrl"], max_size=None, proxy=None, open_timeout=30) as connection:
+                # No pings: their thread draws from `random`, which others have seeded.
+                options: dict[str, Any] = {"max_size": None, "proxy": None, "open_timeout": 30, "ping_interval": None}
+                with connect(tab["webSocketDebuggerUrl"], **options) as connection:
                     yield Page(connection)
             finally:
                 one.terminate()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from loopback import Project
 from running import Worker, children_of, stat_fields, until
 from tarchecks import all_rows, check_row, check_tars, ok_rows, samples_in, tars_of
@@ -50,6 +51,7 @@ def test_a_signal_leaves_the_tar_open_and_the_next_run_goes_on(make_project: Mak
     assert ok_rows(all_rows(project.data))[: len(rows)] == rows
 
 
+@pytest.mark.slow
 def test_kills_at_any_instant_lose_and_double_no_sample(make_project: MakeProject, tmp_path: Path) -> None:
     project = make_project(28, delay=0.03)
     rng = random.Random(11)
@@ -75,6 +77,7 @@ def test_kills_at_any_instant_lose_and_double_no_sample(make_project: MakeProjec
     check_tars(project, tmp_path)
 
 
+@pytest.mark.slow
 def test_who_takes_over_from_a_sleeper_goes_on_in_a_copy(make_project: MakeProject, tmp_path: Path) -> None:
     project = make_project(20, delay=0.2, worker={"lease_seconds": 2})
     with Worker(project) as sleeper:
@@ -95,6 +98,7 @@ def test_who_takes_over_from_a_sleeper_goes_on_in_a_copy(make_project: MakeProje
     check_tars(project, tmp_path)
 
 
+@pytest.mark.slow
 def test_splitting_again_closes_open_tars_first(make_project: MakeProject, tmp_path: Path) -> None:
     project = make_project(24, delay=0.1, shards=2)
     for task in (1, 2):
@@ -153,6 +157,7 @@ def test_another_layout_for_the_rest_closes_what_is_open(make_project: MakeProje
     project.merge()
 
 
+@pytest.mark.slow
 def test_damaged_samples_of_the_open_tar_are_made_again(make_project: MakeProject, tmp_path: Path) -> None:
     project = make_project(12, delay=0.1)
     with Worker(project) as worker:

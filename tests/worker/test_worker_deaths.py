@@ -77,6 +77,7 @@ def test_who_dies_alone_is_guilty_and_harms_nobody(make_project: MakeProject) ->
     check_everything(project, worker)
 
 
+@pytest.mark.slow
 def test_a_hang_in_native_code_is_ended(make_project: MakeProject) -> None:
     project = make_project(6, processes=1, threads=2, segment_timeout=2)
     with Worker(project) as worker:
@@ -102,6 +103,7 @@ def test_a_killed_fork_server_is_replaced(make_project: MakeProject) -> None:
     check_everything(project, worker)
 
 
+@pytest.mark.slow
 def test_kills_of_the_coordinator_lose_and_double_nothing(make_project: MakeProject) -> None:
     project = make_project(30, delay=0.1)
     rng = random.Random(5)

@@ -108,6 +108,7 @@ def test_preemption(slurm: PrivateSlurm, make_project: MakeProject) -> None:
     check_finished(array)
 
 
+@pytest.mark.slow
 def test_scancel_is_the_end(slurm: PrivateSlurm, make_project: MakeProject) -> None:
     array = Array(slurm, make_project(24))
     array.wait_rows(3)

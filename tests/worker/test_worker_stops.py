@@ -27,7 +27,15 @@ def finish_and_check(project: Project) -> None:
     assert leftovers(project.data) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        signal.SIGUSR1,
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_lets_what_is_in_flight_finish(make_project: MakeProject, number: int) -> None:
     project = make_project(24)
     with Worker(project) as worker:
@@ -111,6 +119,7 @@ def test_two_workers_on_one_shard(make_project: MakeProject) -> None:
     finish_and_check(project)
 
 
+@pytest.mark.slow
 def test_a_sleeper_whose_shard_was_taken_records_nothing(make_project: MakeProject) -> None:
     project = make_project(14, delay=0.3, lease_seconds=2)
     with Worker(project) as sleeper:
@@ -130,6 +139,7 @@ def test_a_sleeper_whose_shard_was_taken_records_nothing(make_project: MakeProje
     finish_and_check(project)
 
 
+@pytest.mark.slow
 def test_a_sleeper_that_waited_for_its_budget_asks_for_nothing_again(make_project: MakeProject) -> None:
     """Nothing of it was in flight, so no answer makes it look at its lease: a free slot must."""
     project = make_project(14, delay=0, lease_seconds=2)
