@@ -109,7 +109,7 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(path)
+            _take_its_place(temporary, path)
         except BaseException:
             remove_quietly(temporary)
             raise
@@ -129,6 +129,15 @@ def atomic_write_json(path: Path, data: Any) -> None:
     atomic_write_text(path, json.dumps(data, ensure_ascii=False, allow_nan=False, indent=2) + "\n")
 
 
+def _take_its_place(temporary: Path, path: Path) -> None:
+    try:
+        temporary.replace(path)
+    except FileNotFoundError as error:
+        if not path.parent.exists():
+            raise
+        raise _cleared(temporary, path) from error
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`, which takes its place if the block ends well. The folder must exist.
@@ -141,7 +150,7 @@ def replacing(path: Path) -> Iterator[Path]:
         try:
             yield temporary
             _sync(temporary)
-            temporary.replace(path)
+            _take_its_place(temporary, path)
         except BaseException:
             remove_quietly(temporary)
             raise
@@ -159,7 +168,10 @@ def make_folders(folder: Path, root: Path) -> None:
     with storage(root):
         for name in folder.relative_to(root).parts:
             made /= name
-            made.mkdir(exist_ok=True)
+            try:
+                made.mkdir(exist_ok=True)
+            except FileExistsError as error:  # a file, or a link that leads nowhere
+                raise unusable(made, error) from error
 
 
 def publish(temporary: Path, final: Path, root: Path, staging: Path | None = None) -> None:
@@ -207,12 +219,21 @@ def _replace(temporary: Path, final: Path, staging: Path | None) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        copy = _temporary(final if staging is None else staging / final.name)
-        try:
-            shutil.copyfile(temporary, copy)
-            _sync(copy)
-            copy.replace(final)
-        except BaseException:
-            remove_quietly(copy)
-            raise
+        if staging is None or not _copied(temporary, final, staging / final.name):
+            _copied(temporary, final, final)  # the folder of clips may be a link to yet another filesystem
         remove_quietly(temporary)
+
+
+def _copied(temporary: Path, final: Path, beside: Path) -> bool:
+    """Copy the file to a place beside `beside`, and from there to its name; False if that is another filesystem."""
+    copy = _temporary(beside)
+    try:
+        shutil.copyfile(temporary, copy)
+        _sync(copy)
+        copy.replace(final)
+    except BaseException as error:
+        remove_quietly(copy)
+        if isinstance(error, OSError) and error.errno == errno.EXDEV and beside != final:
+            return False
+        raise
+    return True

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -142,3 +143,46 @@ def test_publish_makes_no_new_root_where_it_was_moved_or_unmounted(tmp_path: Pat
         publish(temporary, root / "data" / "eval_segments" / "audio" / "x.flac", root)
     assert not root.exists()
     assert temporary.exists()
+
+
+def test_a_folder_of_clips_on_yet_another_filesystem(tmp_path: Path) -> None:
+    other = Path("/dev/shm")
+    if not other.is_dir() or other.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("no second filesystem here")
+    big = other / f"audioset-batch-test-{os.getpid()}"
+    big.mkdir()
+    try:
+        (tmp_path / "data").symlink_to(big)
+        temporary = tmp_path / "tmp.flac"
+        temporary.write_bytes(b"clip")
+        staging = tmp_path / "staging"
+        staging.mkdir()
+        publish(temporary, tmp_path / "data" / "audio" / "x.flac", tmp_path, staging)
+        assert [path.name for path in (big / "audio").iterdir()] == ["x.flac"]
+        assert (big / "audio" / "x.flac").read_bytes() == b"clip"
+        assert not list(staging.iterdir()) and not temporary.exists()
+    finally:
+        shutil.rmtree(big)
+
+
+def test_a_link_that_leads_nowhere_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data").symlink_to(tmp_path / "none")
+    temporary = tmp_path / "tmp.flac"
+    temporary.write_bytes(b"clip")
+    with pytest.raises(StorageUnusable, match="data: File exists"):
+        publish(temporary, tmp_path / "data" / "x.flac", tmp_path)
+
+
+def test_a_temporary_file_that_somebody_clears_is_a_storage_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As happens to a worker that was stopped in the middle of it, whose successor has tidied up."""
+
+    def cleared_meanwhile(_fd: int) -> None:
+        for left in tmp_path.glob(".*.tmp"):
+            left.unlink()
+
+    monkeypatch.setattr("audioset_batch.adapters.publish.os.fsync", cleared_meanwhile)
+    with pytest.raises(StorageUnusable, match="something clears that folder"):
+        atomic_write_bytes(tmp_path / "file", b"new")
+    assert list(tmp_path.iterdir()) == []
