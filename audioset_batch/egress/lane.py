@@ -245,8 +245,8 @@ class Lane:
         """Ask for a good video at the next chance: answers are held back and no other resolve will follow."""
         self._probe_wanted = True
 
-    def try_probe(self) -> Ticket | None:
-        """Leave for a probe, if one is due and nobody else is to do it.
+    def try_probe(self, *, may_begin: bool = True) -> Ticket | None:
+        """Leave for a probe, if one is due, nobody else is to do it and it `may_begin`; keeps hold of one under way.
 
         Raises:
             StorageUnusable: the shared folder cannot be read or written.
@@ -254,6 +254,8 @@ class Lane:
         state = self._state()
         if self._probing:
             self._stay_prober(state)
+            return None
+        if not may_begin:
             return None
         if not state.paused:
             if not (self._guard.suspicious or self._probe_wanted) or boot_time() < self._probe_not_before:

@@ -172,17 +172,18 @@ class EgressPool:
             closed.until,
         )
 
-    def probe_due(self) -> Grant | None:
+    def probe_due(self, *, may_begin: bool = True) -> Grant | None:
         """Leave to resolve `probe_ytid`, if an egress needs it and this task is the one to do it; never blocks.
 
-        Call it every few seconds at least while a probe is on its way, else another task takes it over.
+        Call it every few seconds at least while a probe is on its way, else another task takes it over; with
+        `may_begin=False` where there is no room for another one.
 
         Raises:
             StorageUnusable: the shared folder cannot be read or written.
         """
         with self.lock:
             for index, lane in enumerate(self._lanes):
-                ticket = lane.try_probe()
+                ticket = lane.try_probe(may_begin=may_begin)
                 if ticket is not None:
                     return Grant(self, index, lane, ticket)
             return None

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from audioset_batch.adapters.fsclock import FsClock
 from audioset_batch.adapters.lease import Holder
-from audioset_batch.adapters.publish import storage
+from audioset_batch.adapters.publish import make_folders, storage
 from audioset_batch.adapters.register import Register, Version
 from audioset_batch.egress.slots import Grid
 
@@ -99,6 +99,8 @@ class SharedEgress:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        # What is there now is never made anew: a data directory that was moved, a filesystem that was unmounted.
+        self._root = next(above for above in folder.absolute().parents[1:] if above.exists())
         self.clock = FsClock(folder)
         self.names: list[str] = []
         self._register = Register(folder, "state", keep=_KEPT_VERSIONS)
@@ -112,7 +114,7 @@ class SharedEgress:
             StorageUnusable: it cannot be made.
         """
         with storage(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folders(self.folder.absolute(), self._root)
 
     def refresh(self) -> EgressState:
         """List the folder (into `names`) and read the value if it is a new one.

@@ -12,7 +12,7 @@ from egress_helpers import FORK, GOOD, egress, most_in_a_window, probe
 from audioset_batch.adapters.lease import Holder
 from audioset_batch.egress import EgressPool, Grant, Verdict, Wait, read_egress_status, read_pauses
 from audioset_batch.egress import lane as lanes
-from audioset_batch.errors import EgressExhausted
+from audioset_batch.errors import EgressExhausted, StorageUnusable
 
 
 def wait_for(what: Callable[[], Any], seconds: float = 10.0) -> Any:
@@ -377,3 +377,26 @@ def test_a_probe_has_a_slot_of_the_budget_like_any_other(tmp_path: Path) -> None
     assert most_in_a_window([at for at, _ in grants], 3.0) <= 6
     assert sum(is_probe for _, is_probe in grants) >= 2
     assert len(grants) >= 6
+
+
+def test_a_probe_under_way_is_kept_and_no_other_begun_where_there_is_no_room(tmp_path: Path) -> None:
+    pool = pool_of(tmp_path, egress(name="a"), egress(name="b"))
+    first = take(pool)
+    first.blocked("bot check")
+    take(pool).blocked("bot check")
+    probing = wait_for(pool.probe_due)
+    time.sleep(0.6)
+    assert pool.probe_due(may_begin=False) is None, "b's pause is over too"
+    other = wait_for(pool.probe_due)
+    assert {probing.name, other.name} == {"a", "b"}
+
+
+def test_a_folder_above_that_was_moved_away_is_not_made_anew(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    pool = pool_of(data / ".egress")
+    grant = take(pool)
+    data.rename(tmp_path / "elsewhere")
+    with pytest.raises(StorageUnusable, match="No such file"):
+        grant.blocked("HTTP 429: too many requests")
+    assert not data.exists()
