@@ -38,7 +38,7 @@ class HintWriter:
         self._path = path
         with storage(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a+b")
+            self._file = path.open("a+b", buffering=0)  # nothing is left for `close` to fail at
             if self._file.tell():
                 self._file.seek(-1, 2)
                 if self._file.read(1) != b"\n":
@@ -52,7 +52,6 @@ class HintWriter:
         """
         with storage(self._path.parent):
             self._file.write(json.dumps({"ytid": ytid, "picture": picture}).encode() + b"\n")
-            self._file.flush()
 
     def __enter__(self) -> Self:
         return self

@@ -21,9 +21,10 @@ from typing import Final
 
 from audioset_batch.adapters.publish import make_folders, storage
 from audioset_batch.layout import DataDir, ShardId, shard_suffix
-from audioset_batch.model import SegmentKey
+from audioset_batch.model import ManifestRow, Segment, SegmentKey
+from audioset_batch.reasons import Status
 from audioset_batch.record.clipbytes import BLOCK, OPEN_SUFFIX, sample_end
-from audioset_batch.record.manifest import Outcome, replay
+from audioset_batch.record.manifest import RETRY, ManifestWriter, Outcome, latest_rows, read_rows, replay
 
 _NAME: Final = re.compile(r"(\d{2,})-(\d{5,})\.tar(\.open)?")
 _END: Final = bytes(2 * BLOCK)
@@ -150,7 +151,7 @@ def resume(
 
     Returns:
         The open tar, None if there is none; and recorded segments whose samples are damaged or gone from it, so that
-        they have to be made again.
+        they have to be made again. Their rows are reset.
 
     Raises:
         StorageUnusable: the tar cannot be read or written.
@@ -163,6 +164,8 @@ def resume(
         name = data.relative(final)
         recorded = [(out.offset, key) for key, out in known.items() if out.ok and out.tar == name]
         size, gone = _good_until(final, recorded)
+        if gone:  # before anything is written over them, or they would count as ok for ever
+            _reset(data, shard, gone, name)
         lost += gone
         if fence:
             _replace_by_copy(final, size, staging)
@@ -172,23 +175,44 @@ def resume(
     return left, lost
 
 
-def settle(data: DataDir, shard: ShardId, known: Mapping[SegmentKey, Outcome], staging: Path, *, fence: bool) -> None:
-    """Publish what earlier runs of this shard left open, cut off behind the last recorded sample. As `resume`."""
-    left, _ = resume(data, shard, known, staging, fence=fence)
+def _reset(data: DataDir, shard: ShardId, lost: Iterable[SegmentKey], tar: str) -> None:
+    rows = latest_rows(read_rows(data.manifest(shard)))
+    with ManifestWriter(data.manifest(shard)) as manifest:
+        for key in lost:
+            labels = tuple(str(rows[key].get("labels") or "").split(","))
+            segment = Segment(key.subset, key.ytid, key.start_ms, key.end_ms, labels)
+            detail = f"its sample in {tar} was damaged"
+            manifest.append(ManifestRow.of(segment, shard.number, Status.PENDING, reason=RETRY, detail=detail))
+
+
+def settle(
+    data: DataDir, shard: ShardId, known: Mapping[SegmentKey, Outcome], staging: Path, *, fence: bool
+) -> list[SegmentKey]:
+    """Publish what earlier runs of this shard left open, cut off behind the last recorded sample. As `resume`.
+
+    Returns:
+        Recorded segments that have to be made again.
+    """
+    left, lost = resume(data, shard, known, staging, fence=fence)
     if left is not None:
         left.publish()
+    return lost
 
 
-def settle_left_open(data: DataDir, shard: ShardId, *, fence: bool) -> None:
+def settle_left_open(data: DataDir, shard: ShardId, *, fence: bool) -> list[SegmentKey]:
     """`settle` for commands that change a shard's manifest but make no clips; cheap where nothing is open.
+
+    Returns:
+        As `settle`.
 
     Raises:
         StorageUnusable: an open tar cannot be published.
     """
-    if open_tars(data, shard):
-        staging = data.tmp(shard)
-        make_folders(staging, data.root)
-        settle(data, shard, replay(data.manifest(shard)), staging, fence=fence)
+    if not open_tars(data, shard):
+        return []
+    staging = data.tmp(shard)
+    make_folders(staging, data.root)
+    return settle(data, shard, replay(data.manifest(shard)), staging, fence=fence)
 
 
 def _good_until(final: Path, recorded: Iterable[tuple[int | None, SegmentKey]]) -> tuple[int, list[SegmentKey]]:

@@ -132,10 +132,12 @@ class ShardRun:
                 self._config, self._data, self._shard, known, folders.staging, fence=self._lease.predecessor_may_live
             )
             stack.callback(self._sink.close)
+            for key in self._sink.lost:
+                del known[key]
             for segment in segments:
                 outcome = known.get(segment.key)
                 settles = outcome is not None and outcome.status in (Status.OK, Status.UNAVAILABLE)
-                if outcome is not None and settles and segment.key not in self._sink.lost:
+                if outcome is not None and settles:
                     settled[Status(outcome.status)] += 1
                 else:
                     left.append(segment)
@@ -156,9 +158,7 @@ class ShardRun:
             )
             if left:
                 _log.info("%s: %d of %d segments to do", self._shard, len(left), len(segments))
-            self._tell_state()
             self._loop()
-            self._tell_state()
             self._lease.check()
             self._sink.finish()
             counts = Counter(self._progress.counts)
@@ -179,7 +179,12 @@ class ShardRun:
 
     def _loop(self) -> None:
         try:
+            self._tell_state()
             self._work()
+            self._tell_state()
+        except StorageUnusable:
+            self._lease.check()  # whoever took the shard over has cleared our files: that is no broken disk
+            raise
         finally:
             # Also on a lost lease or a full disk: what still runs would write into a folder that is being cleared,
             # and answer under numbers that the next shard gives out again.
@@ -222,7 +227,8 @@ class ShardRun:
         while True:
             # Asked for also while our own probe is under way, which keeps other tasks from taking it over.
             probing = any(flying.entry is None for flying in self._flying.values())
-            probe = self._egress.probe_due() if probing or self._pool.can_take() else None
+            room = self._pool.can_take()
+            probe = self._egress.probe_due(may_begin=room) if probing or room else None
             if probe is not None:
                 self._submit(None, probe)
                 continue
@@ -279,7 +285,6 @@ class ShardRun:
             return
         if attempt.kind is Kind.STORAGE:
             grant.release()
-            self._lease.check()  # whoever took the shard over has cleared our folder: that is no broken disk
             raise StorageUnusable(attempt.detail)
         verdict = grant.answered(attempt.reason, attempt.detail)
         if entry is None:

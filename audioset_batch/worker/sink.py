@@ -64,18 +64,17 @@ def open_sink(
     if config.output.layout == "webdataset":
         names = load_class_names(data.class_labels_csv)
         return TarSink(data, shard, known, staging, tar_bytes=config.output.tar_bytes, names=names, fence=fence)
-    settle(data, shard, known, staging, fence=fence)  # of a time when the layout was another
-    return FilesSink(data, staging)
+    lost = settle(data, shard, known, staging, fence=fence)  # of a time when the layout was another
+    return FilesSink(data, staging, frozenset(lost))
 
 
 class FilesSink:
     """`data/<subset>/audio/<ytid>_<start ms>_<end ms>.flac` and the same under `video/`."""
 
-    lost: frozenset[SegmentKey] = frozenset()
-
-    def __init__(self, data: DataDir, staging: Path) -> None:
+    def __init__(self, data: DataDir, staging: Path, lost: frozenset[SegmentKey] = frozenset()) -> None:
         self._data = data
         self._staging = staging
+        self.lost = lost
 
     def put(self, segment: Segment, clip: Clip) -> dict[str, Any]:
         """Video first: what is recorded last is what resume looks at."""

@@ -39,7 +39,7 @@ def write(root: Path, count: int, tar_bytes: int = 400_000) -> None:
         with ManifestWriter(data.manifest(SHARD)) as manifest:
             for number in range(count):
                 one = segment(number)
-                if one.key in known and one.key not in sink.lost:
+                if one.key in known and known[one.key].ok and one.key not in sink.lost:
                     continue
                 audio = content(number)
                 facts = {"audio_sha256": hashlib.sha256(audio).hexdigest(), "audio_bytes": len(audio)}

@@ -1,5 +1,6 @@
 """The open tar itself: killed at any instant, cut off, full disks, rivals."""
 
+import os
 import random
 import resource
 import signal
@@ -21,8 +22,8 @@ from audioset_batch.plan.retry import Choice, reset
 from audioset_batch.plan.segments_csv import read_segments_csv
 from audioset_batch.plan.split import split
 from audioset_batch.record.clipbytes import open_tar, read_clip
-from audioset_batch.record.manifest import read_rows, replay
-from audioset_batch.record.tars import OpenTar, encode_sample, next_number, open_tars, resume
+from audioset_batch.record.manifest import latest_rows, read_rows, replay
+from audioset_batch.record.tars import OpenTar, encode_sample, next_number, open_tars, resume, settle_left_open
 
 SCRIPT = Path(tar_writer.__file__)
 
@@ -214,3 +215,22 @@ def test_retry_passes_on_that_somebody_may_still_write(tmp_path: Path, alive: bo
         assert tar.stat().st_ino != inode, "published as a copy"
     else:
         assert Path(f"{tar}.open").stat().st_ino == inode, "the next worker goes on"
+
+
+def test_a_damaged_sample_is_made_again_whatever_happens_in_between(tmp_path: Path) -> None:
+    """The row that says `ok` is taken back before anything is written over the sample."""
+    tar_writer.write(tmp_path, 3)
+    (tar,) = tars_of(tmp_path)
+    tar.rename(f"{tar}.open")
+    data = DataDir(tmp_path)
+    known = replay(data.manifest(tar_writer.SHARD))
+    last = tar_writer.segment(2).key
+    os.truncate(f"{tar}.open", (known[last].offset or 0) + 700)
+    assert settle_left_open(data, tar_writer.SHARD, fence=False) == [last]
+    known = replay(data.manifest(tar_writer.SHARD))
+    assert known[last].status == "pending"
+    assert [known[tar_writer.segment(number).key].status for number in (0, 1)] == ["ok", "ok"]
+    tar_writer.write(tmp_path, 4)
+    latest = latest_rows(read_rows(data.manifest(tar_writer.SHARD)))
+    for number in range(4):
+        assert read_clip(tmp_path, latest[tar_writer.segment(number).key]) == tar_writer.content(number)

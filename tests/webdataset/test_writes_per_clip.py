@@ -115,9 +115,10 @@ def test_clips_are_made_where_the_config_says(make_project: MakeProject, other_d
 
 
 def test_what_a_killed_worker_left_on_the_node_is_cleared(make_project: MakeProject, other_disk: Path) -> None:
-    project = make_project(4, worker={"temp_dir": str(other_disk)}, delay=0.1)
+    project = make_project(16, worker={"temp_dir": str(other_disk)}, delay=0.5)
     with Worker(project) as worker:
         worker.wait_rows(1)
+    project.youtube.set_delay(0)
     left = list(other_disk.iterdir())
     assert len(left) == 1, "killed"
     (other_disk / left[0].name.replace(".01", ".02")).mkdir()

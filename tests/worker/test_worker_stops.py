@@ -121,10 +121,10 @@ def test_two_workers_on_one_shard(make_project: MakeProject) -> None:
 
 @pytest.mark.slow
 def test_a_sleeper_whose_shard_was_taken_records_nothing(make_project: MakeProject) -> None:
-    project = make_project(14, delay=0.3, lease_seconds=2)
+    project = make_project(14, delay=0.3, lease_seconds=2, state_seconds=0.001)
     with Worker(project) as sleeper:
         sleeper.wait_rows(2)
-        sleeper.send(signal.SIGSTOP)
+        sleeper.send(signal.SIGSTOP)  # maybe as it replaces its state file, which the heir clears
         time.sleep(2.5)
         with Worker(project) as heir:
             assert heir.end() == 0
