@@ -6,6 +6,7 @@
     |   |-- InputRefused       1    a file or tree is not what it claims to be
     |   `-- StopEarly       75      on purpose, run again later (EX_TEMPFAIL)
     |       |-- ShardHeld           another worker holds the shard's lease
+    |       |   `-- PlanChanging    prep is splitting
     |       |-- StorageUnusable     full disk, quota, read-only or vanished filesystem
     |       |-- EgressExhausted     every egress is paused for longer than `max_wait`
     |       `-- Interrupted         a signal asked the worker to stop
@@ -54,6 +55,10 @@ class StopEarly(StopRun):
 
 class ShardHeld(StopEarly):
     """Another worker holds this shard's lease."""
+
+
+class PlanChanging(ShardHeld):
+    """Prep is splitting just now: nobody works on the shards meanwhile, so the work is still there afterwards."""
 
 
 class StorageUnusable(StopEarly):

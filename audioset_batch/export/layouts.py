@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from audioset_batch.adapters.lease import Holder, Lease
-from audioset_batch.adapters.publish import publish, replacing, storage
+from audioset_batch.adapters.publish import make_folders, publish, replacing, storage
 from audioset_batch.errors import InputRefused
 from audioset_batch.export.source import ExportReport, as_row, checked_files, folder_for, planned_rows, shards_of
 from audioset_batch.layout import DataDir, ShardId
@@ -90,7 +90,7 @@ def _staging(target: DataDir, shard: ShardId) -> Any:
     folder = target.tmp(shard)
     with storage(target.root):
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        make_folders(folder, target.root)
         staging = Path(tempfile.mkdtemp(dir=folder))
     try:
         yield staging
@@ -128,12 +128,13 @@ class _Export:
                 names=self._names,
                 fence=fence,
             )
+            lost = sink.lost
         else:
-            settle_left_open(self._target, self._shard, fence=fence)
+            lost = frozenset(settle_left_open(self._target, self._shard, fence=fence))
         try:
             with ManifestWriter(path) as manifest:
                 for segment, row in planned_rows(self._source, self._shard):
-                    if _version(row) in done and not (sink is not None and segment.key in sink.lost):
+                    if _version(row) in done and segment.key not in lost:
                         self._report.present += row["status"] == Status.OK
                     else:
                         self._one(segment, row, known, manifest, sink)

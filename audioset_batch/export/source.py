@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from audioset_batch.errors import InputRefused
+from audioset_batch.adapters.lease import is_held
+from audioset_batch.errors import InputRefused, PlanChanging
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import COLUMNS, ManifestRow, Segment
 from audioset_batch.plan.segments_csv import read_shard
+from audioset_batch.plan.swap import unfinished_split
 from audioset_batch.record.clipbytes import AUDIO_ENDINGS, read_files
 from audioset_batch.record.manifest import latest_rows, read_rows, row_key
 
@@ -38,7 +40,10 @@ def shards_of(data: DataDir, subsets: Sequence[str] | None, task: int | None = N
 
     Raises:
         InputRefused: there is none.
+        PlanChanging: rows are not where their segments are planned.
     """
+    if unfinished_split(data) or is_held(data.split_lease):
+        raise PlanChanging(f"prep is splitting {data.root}, or was killed at it: run this again when it is done")
     found = [
         shard
         for subset in data.subsets_present()

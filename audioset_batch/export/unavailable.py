@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from audioset_batch.adapters.publish import replacing
+from audioset_batch.errors import UsageError
 from audioset_batch.export.source import ExportReport, as_row, planned_rows, shards_of
 from audioset_batch.layout import DataDir
 from audioset_batch.reasons import Status
@@ -19,10 +20,13 @@ def export_unavailable(root: Path, file: Path, subsets: Sequence[str] | None = N
 
     Raises:
         InputRefused: there are no shards.
+        UsageError: the folder of `file` does not exist.
         StorageUnusable: `file` cannot be written.
     """
     data = DataDir(root)
     shards = shards_of(data, subsets)
+    if not file.absolute().parent.is_dir():
+        raise UsageError(f"{file}: there is no folder {file.absolute().parent}")
     report = ExportReport()
     with replacing(file) as temporary, temporary.open("wb") as lines:
         for shard in shards:

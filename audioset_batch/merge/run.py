@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from audioset_batch.adapters.publish import atomic_write_json, replacing
-from audioset_batch.errors import InputRefused
+from audioset_batch.adapters.publish import atomic_write_json, replacing, storage
+from audioset_batch.errors import InputRefused, PlanChanging
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.merge.shard_table import outside_table, read_manifest, shard_table
 from audioset_batch.merge.summary import Tally
@@ -66,6 +66,7 @@ def merge(root: Path, *, write_csv: bool = True) -> MergeResult:
     """
     data = DataDir(root)
     ensure_settled(data)  # halfway through an exchange the rows are not where their segments are planned
+    split_before = _split_mark(data)
     shards = [shard for subset in data.subsets_present() for shard in data.shards(subset)]
     if not shards:
         raise InputRefused(f"{root}: no shards (*.csv.NN) here; ./download_subset_files.sh DATADIR makes them")
@@ -82,6 +83,10 @@ def merge(root: Path, *, write_csv: bool = True) -> MergeResult:
         planned_shards = set(shards)
         for orphan in [s for s in data.recorded_shards() if s not in planned_shards]:
             batch.add(MANIFEST_SCHEMA.empty_table(), outside_table(data, orphan, problems.append))
+        if _split_mark(data) != split_before:
+            raise PlanChanging(
+                f"prep has split {root} meanwhile: run merge again; the tables of before are still there"
+            )
     for subset, hashes in planned.items():
         differences += _planned_in_two_shards(data, subset, hashes)
     for problem in problems:
@@ -90,6 +95,12 @@ def merge(root: Path, *, write_csv: bool = True) -> MergeResult:
     summary = _summary(data, tally, len([p for p in problems if not p.torn]))
     atomic_write_json(data.summary_json, summary)
     return MergeResult(summary, tuple(differences), summary["unreadable_lines"])
+
+
+def _split_mark(data: DataDir) -> int:
+    """Another one after each split: taking and leaving the lease changes its folder."""
+    with storage(data.root):
+        return data.split_lease.stat().st_mtime_ns if data.split_lease.exists() else 0
 
 
 def _read_ahead(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from audioset_batch.adapters.lease import Holder, Lease
-from audioset_batch.errors import InputRefused, ShardHeld
+from audioset_batch.errors import InputRefused, PlanChanging
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import ManifestRow, Segment, SegmentKey
 from audioset_batch.plan.segments_csv import read_shard
@@ -134,7 +134,7 @@ def _adopt_shard(
         return
     with Lease.acquire(data.lease(shard), Holder.current(), _LEASE_SECONDS) as lease:
         if ensure_settled(data):
-            raise ShardHeld(f"{data.root}: an unfinished split was ended just now. Run this again")
+            raise PlanChanging(f"{data.root}: an unfinished split was ended just now. Run this again")
         if lease.predecessor_may_live:  # the next worker will not learn that from our lease
             settle_left_open(data, shard, fence=True)
         known = replay(data.manifest(shard))

@@ -52,9 +52,16 @@ class NotThere(InputRefused):
 def join_source(base: str, name: str) -> str:
     """`base`/`name` for a URL (a query is kept) or a path."""
     if is_url(base):
-        parts = urllib.parse.urlsplit(base)
+        parts = _parts(base)
         return urllib.parse.urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{name}"))
     return str(Path(base).expanduser() / name)
+
+
+def _parts(url: str) -> urllib.parse.SplitResult:
+    try:
+        return urllib.parse.urlsplit(url)
+    except ValueError as error:
+        raise InputRefused(f"{url} is no URL: {error}") from error
 
 
 def is_url(source: str) -> bool:
@@ -115,7 +122,7 @@ def publish(part: Path, target: Path) -> None:
 def _local_path(source: str) -> Path | None:
     if not is_url(source):
         return Path(source)
-    parts = urllib.parse.urlsplit(source)
+    parts = _parts(source)
     return Path(urllib.request.url2pathname(parts.path)) if parts.scheme.lower() == "file" else None
 
 

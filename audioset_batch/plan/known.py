@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from audioset_batch.adapters.lease import Holder, Lease
-from audioset_batch.errors import InputRefused, ShardHeld
+from audioset_batch.errors import InputRefused, PlanChanging
 from audioset_batch.layout import DataDir
 from audioset_batch.model import ManifestRow
 from audioset_batch.plan.segments_csv import read_shard
@@ -63,6 +63,7 @@ def take_over(root: Path, file: Path, *, geo_blocked: bool = False) -> KnownRepo
     shards = [shard for subset in data.subsets_present() for shard in data.shards(subset)]
     if not shards:
         raise InputRefused(f"{root}: no shards (*.csv.NN) here; ./download_subset_files.sh DATADIR makes them")
+    ensure_settled(data)
     report = KnownReport()
     gone = _gone(file, _PERMANENT if geo_blocked else _PERMANENT - {Reason.GEO_BLOCKED}, report)
     seen: set[_Key] = set()
@@ -77,7 +78,7 @@ def take_over(root: Path, file: Path, *, geo_blocked: bool = False) -> KnownRepo
             continue
         with Lease.acquire(data.lease(shard), Holder.current(), _LEASE_SECONDS) as lease:
             if ensure_settled(data):
-                raise ShardHeld(f"{data.root}: an unfinished split was ended just now. Run this again")
+                raise PlanChanging(f"{data.root}: an unfinished split was ended just now. Run this again")
             if lease.predecessor_may_live:  # the next worker will not learn that from our lease
                 settle_left_open(data, shard, fence=True)
             known = replay(data.manifest(shard))

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from audioset_batch.adapters.lease import Holder, Lease
+from audioset_batch.errors import PlanChanging
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import ManifestRow, Segment
 from audioset_batch.plan.segments_csv import read_shard
@@ -44,7 +45,12 @@ class Choice:
 
 
 def count(data: DataDir, choice: Choice) -> Counter[tuple[str, str]]:
-    """How many segments `choice` fits, by (status, reason)."""
+    """How many segments `choice` fits, by (status, reason).
+
+    Raises:
+        PlanChanging: prep is splitting just now.
+    """
+    ensure_settled(data)
     return Counter(
         (outcome.status, outcome.reason) for shard in _shards(data) for _, outcome in _fitting(data, shard, choice)
     )
@@ -58,11 +64,13 @@ def reset(data: DataDir, choice: Choice, holder: Holder) -> Counter[tuple[str, s
         StorageUnusable: a manifest cannot be written.
     """
     done: Counter[tuple[str, str]] = Counter()
+    ensure_settled(data)
     for shard in _shards(data):
         if not any(True for _ in _fitting(data, shard, choice)):
             continue
         with Lease.acquire(data.lease(shard), holder, _LEASE_SECONDS) as lease:
-            ensure_settled(data)
+            if ensure_settled(data):
+                raise PlanChanging(f"{data.root}: an unfinished split was ended just now. Run this again")
             if lease.predecessor_may_live:  # the next worker will not learn that from our lease
                 settle_left_open(data, shard, fence=True)
             with ManifestWriter(data.manifest(shard)) as manifest:

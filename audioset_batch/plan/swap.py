@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from audioset_batch.adapters.lease import Holder, Lease, is_held
-from audioset_batch.errors import InputRefused, ShardHeld, StorageUnusable
+from audioset_batch.errors import InputRefused, PlanChanging, ShardHeld, StorageUnusable
 from audioset_batch.layout import DataDir
 
 _LEASE_SECONDS: Final = 120.0
@@ -84,12 +84,12 @@ def splitting(data: DataDir) -> Lease:
     """The lease that allows exchanging shards and manifests; a context manager.
 
     Raises:
-        ShardHeld: another prep is at it.
+        PlanChanging: another prep is at it.
     """
     try:
         return Lease.acquire(data.split_lease, Holder.current(), _LEASE_SECONDS)
     except ShardHeld as error:
-        raise ShardHeld(f"another prep is splitting {data.root}: {error}. Run this again when it is done") from error
+        raise PlanChanging(f"another prep is splitting {data.root}: {error}. Run this again when it is done") from error
 
 
 def ensure_settled(data: DataDir) -> bool:
@@ -101,14 +101,14 @@ def ensure_settled(data: DataDir) -> bool:
         True if an exchange was finished: the shards may differ from what was read before.
 
     Raises:
-        ShardHeld: a prep is splitting just now.
+        PlanChanging: a prep is splitting just now.
         StorageUnusable: a file cannot be replaced or removed.
     """
     if unfinished_split(data):
         with splitting(data):
             return finish_or_roll_back(data)
     if is_held(data.split_lease):
-        raise ShardHeld(f"prep is splitting {data.root} just now. Run this again when it is done")
+        raise PlanChanging(f"prep is splitting {data.root} just now. Run this again when it is done")
     return False
 
 

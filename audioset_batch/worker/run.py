@@ -15,7 +15,7 @@ from audioset_batch.adapters.lease import Holder
 from audioset_batch.adapters.slurm import JobIdentity, requeue
 from audioset_batch.config import Config
 from audioset_batch.egress import EgressPool
-from audioset_batch.errors import EgressExhausted, ShardHeld, StopEarly, StorageUnusable, UsageError
+from audioset_batch.errors import EgressExhausted, PlanChanging, ShardHeld, StopEarly, StorageUnusable, UsageError
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.reasons import Status
 from audioset_batch.record.manifest import read_rows
@@ -27,6 +27,8 @@ from audioset_batch.worker.stop import ignore_term, stop_on_signals
 
 _STORAGE_PAUSE: Final = 600.0
 """Seconds before a requeued task looks again at a filesystem that was full or gone."""
+_SPLIT_PAUSE: Final = 180.0
+"""The same after a prep that was splitting: longer than the lease of one that was killed."""
 
 _log = logging.getLogger(__name__)
 
@@ -91,8 +93,11 @@ def run_shards(config: Config, data: DataDir, shards: Sequence[ShardId]) -> RunR
                     recorder = Recorder(shard.number, job, version("yt-dlp"))
                     runs.append(ShardRun(config, data, shard, pool, egress, stop, recorder))
                 return _run_all(runs)
-        except ShardHeld:
-            raise  # whoever holds the shard does its work: a duplicate never requeues itself
+        except ShardHeld as error:
+            # Whoever holds a shard does its work: a duplicate never requeues itself. Prep does not.
+            if isinstance(error, PlanChanging):
+                _requeue(config, data, shards, job, error, progress=any(run.recorded for run in runs))
+            raise
         except StopEarly as error:
             _requeue(config, data, shards, job, error, progress=any(run.recorded for run in runs))
             raise
@@ -106,7 +111,7 @@ def _run_all(runs: Sequence[ShardRun]) -> RunResult:
             counts += run.run().counts
         except ShardHeld as error:
             _log.warning("%s", error)
-            held = error
+            held = held if isinstance(held, PlanChanging) else error
     if held is not None:
         raise held
     return RunResult(counts)
@@ -148,6 +153,8 @@ def _requeue(
     delay = 0.0
     if isinstance(error, EgressExhausted) and error.reopens_at is not None:
         delay = max(0.0, error.reopens_at - time.time())
+    elif isinstance(error, PlanChanging):
+        delay = _SPLIT_PAUSE
     elif isinstance(error, StorageUnusable | EgressExhausted):
         delay = _STORAGE_PAUSE
     ignore_term()
@@ -157,7 +164,7 @@ def _requeue(
 def _last_useful_restart(data: DataDir, shards: Sequence[ShardId], job: JobIdentity) -> int:
     """The latest restart of this very job that wrote a row; 0 if none did or nothing can be read."""
     latest = 0
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, StorageUnusable):
         for shard in shards:
             for row in read_rows(data.manifest(shard)):
                 if row.get("job_id") == job.job_id:

@@ -3,15 +3,16 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audioset_batch.errors import InputRefused, ShardHeld
+from audioset_batch.errors import InputRefused, PlanChanging, ShardHeld
 from audioset_batch.layout import DataDir, ShardId
-from audioset_batch.merge import merge
+from audioset_batch.merge import merge, run
 from audioset_batch.model import COLUMNS, ManifestRow
 from audioset_batch.plan.swap import Swap, splitting
 from audioset_batch.record.manifest import ManifestWriter, replay
@@ -180,3 +181,20 @@ def test_csv_and_labels(tmp_path: Path) -> None:
 def test_no_shards(tmp_path: Path) -> None:
     with pytest.raises(InputRefused, match="no shards"):
         merge(tmp_path)
+
+
+def test_a_split_in_the_middle_of_it_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_plan(tmp_path, PLAN)
+    data.manifests.mkdir()
+    merge(tmp_path)
+    before = data.merged_parquet.read_bytes()
+    real = run.shard_table
+
+    def split_meanwhile(*argv: Any) -> Any:
+        with splitting(data):
+            return real(*argv)
+
+    monkeypatch.setattr(run, "shard_table", split_meanwhile)
+    with pytest.raises(PlanChanging, match="run merge again"):
+        merge(tmp_path)
+    assert data.merged_parquet.read_bytes() == before

@@ -1,5 +1,7 @@
-"""A task of `screen` that SLURM starts again elsewhere need not wait for the lease of its own last run."""
+"""What `screen` does around its questions: leases, and a disk that is full."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,3 +31,20 @@ def test_the_same_task_after_a_requeue(
                 screen(data, [SHARD], [], 5.0, lambda: "")
         else:
             assert screen(data, [SHARD], [], 5.0, lambda: "").asked == 0
+
+
+def test_a_full_disk_stops_a_screen_with_its_name(tmp_path: Path) -> None:
+    """A limit on file sizes stands for it."""
+    code = (
+        "import resource, signal, sys; from pathlib import Path; from audioset_batch.record.hints import HintWriter\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+        "from audioset_batch.errors import StorageUnusable\n"
+        "try:\n"
+        "    with HintWriter(Path(sys.argv[1])) as writer:\n"
+        "        for number in range(50): writer.append(f'{number:011d}', picture=True)\n"
+        "except StorageUnusable as error: print(error)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "screen" / "x.jsonl")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "File too large" in done.stdout

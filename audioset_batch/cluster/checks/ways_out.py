@@ -66,7 +66,10 @@ def _cookies(name: str, path: Path) -> Finding:
 def _connect(egress: Egress) -> Finding:
     """Open a TCP connection to the proxy, or to YouTube without one."""
     topic = f"egress {egress.name}"
-    host, port, what = _target(egress)
+    try:
+        host, port, what = _target(egress)
+    except ValueError as problem:
+        return error(topic, f"its proxy is no URL: {problem}", "write it as http://HOST:PORT")
     source = None if egress.source_address is None else (egress.source_address, 0)
     try:
         with socket.create_connection((host, port), timeout=_CONNECT_SECONDS, source_address=source):
