@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from pathlib import Path
 
 from audioset_batch.cli.common import add_config_options, config_from, require_data_dir, subset_list
@@ -10,6 +11,7 @@ from audioset_batch.cli.worker_cmd import positive
 
 _PAUSE = 3600.0
 """Seconds before a requeued task asks a host again that has had enough."""
+_log = logging.getLogger(__name__)
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -50,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
     from audioset_batch.errors import EgressExhausted, InputRefused, ShardHeld, StopEarly, UsageError
     from audioset_batch.layout import DataDir
     from audioset_batch.plan.screen import screen
+    from audioset_batch.record.hints import read_hints
     from audioset_batch.worker.child import client_for
     from audioset_batch.worker.stop import ignore_term, stop_on_signals
 
@@ -66,14 +69,28 @@ def run(args: argparse.Namespace) -> int:
         if not shards:
             raise UsageError(f"there is no shard {args.task}: {data.root} has {most}, so use --array=1-{most}")
     clients = [client_for(config, index) for index in range(len(config.egress))]
+
+    def answers() -> int:
+        return sum(len(read_hints(data.hints(shard))) for shard in shards)
+
+    before = answers()
     with stop_on_signals() as stop:
         try:
             report = screen(data, shards, clients, args.per_second, lambda: stop.why if stop.is_set() else "")
         except ShardHeld:
             raise
         except StopEarly as error:
+            job = JobIdentity.from_environment()
+            if answers() == before and job.job_id and job.restart_count >= config.worker.max_requeues:
+                _log.error(
+                    "not requeued: restart %d of this task, too, ended without an answer (worker.max_requeues: %d). "
+                    "Submit it again when the reason is mended",
+                    job.restart_count,
+                    config.worker.max_requeues,
+                )
+                raise
             ignore_term()
-            requeue(JobIdentity.from_environment(), _PAUSE if isinstance(error, EgressExhausted) else 0.0)
+            requeue(job, _PAUSE if isinstance(error, EgressExhausted) else 0.0)
             raise
     print(f"asked {report.asked:,}, known before {report.known:,}, probably gone {report.gone:,}")
     if report.unanswered:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-import itertools
-import multiprocessing
 import os
 import socket
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -18,7 +14,7 @@ from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import ManifestRow, Segment, SegmentKey
 from audioset_batch.plan.segments_csv import read_shard
 from audioset_batch.plan.swap import ensure_settled
-from audioset_batch.plan.verify_files import Found, Verdict, verify
+from audioset_batch.plan.verify_files import Found, Verdict, Verifier
 from audioset_batch.reasons import Status
 from audioset_batch.record.manifest import ManifestWriter, replay
 from audioset_batch.record.standing import note_standing
@@ -27,7 +23,6 @@ from audioset_batch.record.tars import settle_left_open
 AUDIO_ENDINGS: Final = ("flac", "wav", "ogg", "mp3")
 VIDEO_ENDINGS: Final = ("mp4",)
 _LEASE_SECONDS: Final = 120.0
-_IN_FLIGHT: Final = 512
 
 
 @dataclass(slots=True)
@@ -78,12 +73,11 @@ def adopt(root: Path, processes: int) -> AdoptReport:
     if not subsets:
         raise InputRefused(f"{root}: no shards (*.csv.NN) here; ./download_subset_files.sh DATADIR makes them")
     report = AdoptReport()
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(processes, mp_context=context) as pool:
+    with Verifier(processes) as verifier:
         for subset in subsets:
             found = _find_files(data, subset, report)
             for shard in data.shards(subset) if found else ():
-                _adopt_shard(data, shard, found, pool, report)
+                _adopt_shard(data, shard, found, verifier, report)
             for files in found.values():
                 report.outside += [data.relative(path) for path in (files.audio, files.video) if path is not None]
     report.outside.sort()
@@ -124,7 +118,7 @@ def _adopt_shard(
     data: DataDir,
     shard: ShardId,
     found: dict[SegmentKey, Found],
-    pool: concurrent.futures.ProcessPoolExecutor,
+    verifier: Verifier,
     report: AdoptReport,
 ) -> None:
     """Take this shard's segments out of `found` and record those that are whole."""
@@ -151,7 +145,8 @@ def _adopt_shard(
         if not waiting:
             return
         with ManifestWriter(data.manifest(shard)) as manifest:
-            for segment, files, verdict in _verdicts(pool, waiting):
+            verdicts = verifier.verdicts(files for _, files in waiting)
+            for (segment, files), verdict in zip(waiting, verdicts, strict=True):
                 if verdict.broken:
                     report.broken += [(data.relative(Path(path)), why) for path, why in verdict.broken]
                     continue
@@ -159,18 +154,6 @@ def _adopt_shard(
                 manifest.append(_row(data, shard, segment, files, verdict))
                 report.adopted += 1
         note_standing(data, shard, (s.key for s in planned))
-
-
-def _verdicts(
-    pool: concurrent.futures.ProcessPoolExecutor, waiting: Iterable[tuple[Segment, Found]]
-) -> Iterator[tuple[Segment, Found, Verdict]]:
-    """Verify in parallel, in order, with a bounded number of files in flight."""
-    items = iter(waiting)
-    while batch := list(itertools.islice(items, _IN_FLIGHT)):
-        for (segment, files), verdict in zip(
-            batch, pool.map(verify, [files for _, files in batch], chunksize=8), strict=True
-        ):
-            yield segment, files, verdict
 
 
 def _row(data: DataDir, shard: ShardId, segment: Segment, files: Found, verdict: Verdict) -> ManifestRow:

@@ -5,11 +5,19 @@ Runs in worker processes; what it returns is small and picklable.
 
 from __future__ import annotations
 
+import concurrent.futures
+import itertools
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Final, Self
 
 from audioset_batch.errors import SegmentTransient
+
+_IN_FLIGHT: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +60,57 @@ def _video_columns(path: Path) -> dict[str, Any]:
     from audioset_batch.adapters.media.verify_video import inspect_video
 
     return {"video_bytes": inspect_video(path).bytes}
+
+
+class Verifier:
+    """Processes that verify clips; a context manager.
+
+    Args:
+        processes: How many.
+        check: What they do with each clip.
+    """
+
+    def __init__(self, processes: int, check: Callable[[Found], Verdict] = verify) -> None:
+        self._processes = processes
+        self._check = check
+        self._pool = _pool(processes)
+
+    def verdicts(self, found: Iterable[Found]) -> Iterator[Verdict]:
+        """Verify in parallel, in order, with a bounded number of clips in flight.
+
+        A clip that kills the process that decodes it is broken; it costs no other its verdict.
+        """
+        waiting = iter(found)
+        while batch := list(itertools.islice(waiting, _IN_FLIGHT)):
+            try:
+                verdicts = list(self._pool.map(self._check, batch, chunksize=8))
+            except BrokenProcessPool:
+                self._renew(1)
+                verdicts = [self._alone(one) for one in batch]
+                self._renew(self._processes)
+            yield from verdicts
+
+    def _alone(self, found: Found) -> Verdict:
+        """With no other in flight, so that it is known which clip is to blame."""
+        try:
+            return self._pool.submit(self._check, found).result()
+        except BrokenProcessPool:
+            self._renew(1)
+            files = [str(path) for path in (found.audio, found.video) if path is not None]
+            return Verdict({}, tuple((path, "the decoder died of this clip") for path in files))
+
+    def _renew(self, processes: int) -> None:
+        self._pool.shutdown()
+        self._pool = _pool(processes)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+
+def _pool(processes: int) -> concurrent.futures.ProcessPoolExecutor:
+    return concurrent.futures.ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))

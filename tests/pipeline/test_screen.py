@@ -104,6 +104,20 @@ def test_as_an_array_job(project: Project, slurm: PrivateSlurm) -> None:
     assert "asked 20, known before 0" in log, log
 
 
+@pytest.mark.slurm
+@pytest.mark.slow
+def test_an_array_task_that_gets_no_answer_is_not_requeued_for_ever(project: Project, slurm: PrivateSlurm) -> None:
+    project.youtube.add_fault(Fault(Trouble.TOO_MANY, where=Where.THUMBNAIL))
+    project.settings["worker"].update(max_requeues=0)
+    project.write_config()
+    env = project.env | {"AUDIOSET_CONFIG": str(project.config), "DATADIR": str(project.data), "SRCDIR": str(CHECKOUT)}
+    job = slurm.sbatch("--array=1", "--mem=400M", str(CHECKOUT / "jobs" / "screen.s"), cwd=project.folder, env=env)
+    slurm.wait(job)
+    log = (project.folder / f"audioset-screen-{job}_1.log").read_text()
+    assert "HTTP 429" in log and "not requeued: restart 0 of this task, too, ended without an answer" in log, log
+    assert len(asked(project)) == 1
+
+
 def test_a_host_that_does_not_answer_is_let_be(project: Project) -> None:
     project.youtube.add_fault(Fault(Trouble.SERVER_ERROR, where=Where.THUMBNAIL))
     assert "20 questions in a row without an answer" in screen(project, status=75)
