@@ -113,6 +113,20 @@ def test_other_processes_read_the_same(anyhow: Path, start: str) -> None:
             assert there.ytid == here.ytid
 
 
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_a_data_loader_of_torch_makes_batches(anyhow: Path, start: str) -> None:
+    data = pytest.importorskip("torch.utils.data", reason="NOT TESTED HERE: needs torch (`pip install torch`), 1 GB")
+    clips = AudioSetClips(anyhow, sample_rate=16000, seconds=1.0)
+    loader = data.DataLoader(clips, batch_size=3, num_workers=2, multiprocessing_context=start)
+    batches = list(loader)
+    assert [tuple(batch.waveform.shape) for batch in batches] == [(3, 1, 16000), (1, 1, 16000)]
+    assert [tuple(batch.labels.shape) for batch in batches] == [(3, 4), (1, 4)]
+    there = [(ytid, wave.numpy()) for batch in batches for ytid, wave in zip(batch.ytid, batch.waveform, strict=True)]
+    for clip, (ytid, waveform) in zip(clips, there, strict=True):
+        assert clip.ytid == ytid
+        np.testing.assert_array_equal(waveform, clip.waveform)
+
+
 def test_pickles_are_small(merged: Path) -> None:
     """Clips are not in it, and neither are the columns that nobody needs to read them."""
     assert len(pickle.dumps(AudioSetClips(merged))) < 8000
