@@ -62,6 +62,7 @@ def test_only_shards_with_work_left_and_not_twice_at_a_time(slurm: PrivateSlurm,
     assert project.summary()["totals"]["pending"] > 0
 
 
+@pytest.mark.slow
 def test_failed_task_does_not_hold_merge_back(slurm: PrivateSlurm, on_slurm: Project) -> None:
     project = on_slurm
     project.prep(2)
@@ -105,6 +106,7 @@ def test_pieces_of_an_array_for_a_small_cluster(
     project.check(project.merge(), project.youtube.catalog)
 
 
+@pytest.mark.slow
 def test_warned_task_requeues_itself_and_merge_waits_for_it(slurm: PrivateSlurm, on_slurm: Project) -> None:
     project = on_slurm
     project.settings["worker"]["grace_seconds"] = 0

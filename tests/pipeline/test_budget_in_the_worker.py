@@ -50,7 +50,9 @@ def test_no_window_of_the_server_sees_more_than_the_budget(project: Project) -> 
 
 
 @pytest.mark.parametrize(
-    "block", [Block.BOT_CHECK, pytest.param(Block.PLAYER_429, marks=pytest.mark.slow), Block.SOFT_BAN], ids=str
+    "block",
+    [Block.BOT_CHECK, *(pytest.param(one, marks=pytest.mark.slow) for one in (Block.PLAYER_429, Block.SOFT_BAN))],
+    ids=str,
 )
 def test_a_block_pauses_and_is_nobodys_fate(project: Project, block: Block) -> None:
     project.settings["egress"][0].update(pause_seconds=1.0, pause_factor=1.5, pause_max_seconds=3.0, max_wait=60)
@@ -79,6 +81,7 @@ def test_another_egress_takes_over(project: Project) -> None:
     assert set(table.egress) == {"second"}
 
 
+@pytest.mark.slow
 def test_all_paused_for_too_long_stops_early_and_continues_later(project: Project) -> None:
     project.settings["egress"][0].update(pause_seconds=4, max_wait=1)
     project.write_config()

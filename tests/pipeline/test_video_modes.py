@@ -38,7 +38,14 @@ def test_copies_fetch_no_byte_twice(mode: str, youtube: Standin, tmp_path: Path)
     assert_nothing_twice(youtube, mode)
 
 
-@pytest.mark.parametrize("mode", ["bestvideo", "bestvideoaudio", "bestvideowithaudio"])
+@pytest.mark.parametrize(
+    "mode",
+    [
+        pytest.param("bestvideo", marks=pytest.mark.slow),
+        pytest.param("bestvideoaudio", marks=pytest.mark.slow),
+        "bestvideowithaudio",
+    ],
+)
 def test_mode(mode: str, youtube: Standin, tmp_path: Path) -> None:
     settings = {"video": {"mode": mode, "preset": "ultrafast"}}
     project = Project(tmp_path, {"eval_segments": ROWS}, youtube, settings)

@@ -34,6 +34,7 @@ def test_a_run_leaves_closed_tars_that_the_manifest_indexes(make_project: MakePr
     assert {path: path.stat().st_mtime_ns for path in tars_of(project.data)} == before, "nothing is done twice"
 
 
+@pytest.mark.slow
 def test_a_signal_leaves_the_tar_open_and_the_next_run_goes_on(make_project: MakeProject, tmp_path: Path) -> None:
     project = make_project(20, delay=0.2)
     with Worker(project) as worker:
@@ -140,6 +141,7 @@ def test_a_retried_clip_is_added_again_and_the_row_says_where(make_project: Make
     assert table[table.ytid == old["ytid"]].tar.item() == new["tar"]
 
 
+@pytest.mark.slow
 def test_another_layout_for_the_rest_closes_what_is_open(make_project: MakeProject) -> None:
     project = make_project(14, delay=0.1)
     with Worker(project) as worker:
@@ -183,6 +185,7 @@ def test_video_lies_beside_the_sound(make_project: MakeProject) -> None:
     assert not DataDir(project.data).video_dir("eval_segments").exists()
 
 
+@pytest.mark.slow
 def test_a_full_disk_takes_nothing_with_it(tmp_path: Path, make_project: MakeProject) -> None:
     folder = tmp_path / "data"
     folder.mkdir()

@@ -71,6 +71,7 @@ def test_stopped_and_why(make_project: MakeProject) -> None:
     assert "   eval_segments.01 stopped; stopped by signal SIGTERM" in logs and "no log found" in logs
 
 
+@pytest.mark.slow
 def test_killed_with_a_state_file_that_is_behind(make_project: MakeProject) -> None:
     project = make_project(24, state_seconds=1000)
     with Worker(project) as worker:

@@ -29,7 +29,7 @@ def check_everything(project: Project, worker: Worker) -> None:
     assert leftovers(project.data) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGSEGV, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
 def test_a_process_that_dies_costs_no_segment(make_project: MakeProject, number: int) -> None:
     project = make_project(14)
     with Worker(project) as worker:
@@ -92,6 +92,7 @@ def test_a_hang_in_native_code_is_ended(make_project: MakeProject) -> None:
     check_everything(project, worker)
 
 
+@pytest.mark.slow
 def test_a_killed_fork_server_is_replaced(make_project: MakeProject) -> None:
     project = make_project(10, processes=1)
     with Worker(project) as worker:

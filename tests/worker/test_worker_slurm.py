@@ -122,6 +122,7 @@ def test_scancel_is_the_end(slurm: PrivateSlurm, make_project: MakeProject) -> N
     array.project.check(array.project.merge(), array.project.youtube.catalog)
 
 
+@pytest.mark.slow
 def test_node_dies(slurm_three: PrivateSlurm, make_project: MakeProject) -> None:
     array = Array(slurm_three, make_project(24))
     array.wait_rows(3)

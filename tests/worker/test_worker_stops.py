@@ -49,6 +49,7 @@ def test_a_signal_lets_what_is_in_flight_finish(make_project: MakeProject, numbe
     finish_and_check(project)
 
 
+@pytest.mark.slow
 def test_what_cannot_finish_in_time_stays_pending(make_project: MakeProject) -> None:
     project = make_project(8, grace_seconds=1)
     with Worker(project) as worker:
