@@ -24,7 +24,7 @@ from typing import Final, Self
 
 from audioset_batch.adapters.fsclock import boot_time, read_clock
 from audioset_batch.adapters.publish import storage, unusable
-from audioset_batch.adapters.register import Register, Version
+from audioset_batch.adapters.register import DATA_AT, Register, Version
 from audioset_batch.errors import ShardHeld, StorageUnusable
 
 _NAME: Final = "holder"
@@ -330,7 +330,7 @@ class Lease:
             try:
                 if version is not None:
                     data = _encode(self.holder, self.lease_seconds, released=True, width=len(version.data) - 1)
-                    os.pwrite(self._fd, data, 0)
+                    os.pwrite(self._fd, data, DATA_AT)
             except OSError as error:
                 raise unusable(self.path, error) from error
             finally:

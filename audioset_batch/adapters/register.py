@@ -4,8 +4,9 @@ A register is a folder (it may hold other files) with files `<name>.<version>`, 
 of the highest version. A swap from version b links a complete file to the name b + 1, which only one can. Old
 versions are removed in ascending order, so a name that is free because it was removed is told from one that was
 never made: the version before it is gone as well. Hence a swap counts if, and only if, the link was made and version
-b is still there *afterwards*; however long its process was stopped in between. A swap that came too late leaves a
-low version behind, which nobody looks at and the next swap removes. The highest version is never removed.
+b is still there *afterwards*; however long its process was stopped in between. It is known by a nonce with which each
+file begins: after a swap that came too late the name b may exist again, even with the inode of before. What such a swap
+has made is removed, by itself or by the next one; nobody looks at it. The highest version is never removed.
 
 Without hard links (FAT, some FUSE filesystems) the file is created exclusively and then written; a version that stays
 incomplete for `_TORN_SECONDS` is then passed over.
@@ -28,14 +29,18 @@ _TORN_SECONDS: Final = 2.0
 _LEFTOVER_SECONDS: Final = 3600.0
 _NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _END: Final = b"\n"
+_NONCE_BYTES: Final = 8
+DATA_AT: Final = 2 * _NONCE_BYTES + 1
+"""Where the value begins in a file: behind the nonce, in hexadecimal, and a space."""
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One value: its number, the inode of its file, the bytes (they end with a line end), and the file's mtime."""
+    """One value: its number, its file's inode and nonce, the bytes (they end with a line end), and the file's mtime."""
 
     number: int
     inode: int
+    nonce: bytes
     data: bytes
     mtime: float
 
@@ -102,7 +107,8 @@ class Register:
         try:
             with self.path(number).open("rb") as file:
                 facts = os.fstat(file.fileno())
-                return Version(number, facts.st_ino, file.read(), facts.st_mtime)
+                content = file.read()
+                return Version(number, facts.st_ino, content[:DATA_AT], content[DATA_AT:], facts.st_mtime)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -130,8 +136,10 @@ class Register:
         if basis is None:
             confirmed = not any(n > number for n in self.numbers())
         else:
-            confirmed = self._inode(basis.number) == basis.inode
+            confirmed = self._nonce(basis.number) == basis.nonce
         if not confirmed:
+            with contextlib.suppress(OSError):
+                self.path(number).unlink()
             return None
         self._prune(number, created.mtime)
         return created
@@ -141,25 +149,23 @@ class Register:
         loaded = [self._load(n) for n in numbers if n > above]
         return all(version is not None and not version.data.endswith(_END) for version in loaded)
 
-    def _inode(self, number: int) -> int | None:
+    def _nonce(self, number: int) -> bytes | None:
         try:
-            fd = os.open(self.path(number), os.O_RDONLY | os.O_CLOEXEC)
+            with self.path(number).open("rb") as file:
+                return file.read(DATA_AT)
         except FileNotFoundError:
             return None
         except OSError as error:
             if error.errno == errno.ESTALE:
                 return None
             raise
-        try:
-            return os.fstat(fd).st_ino
-        finally:
-            os.close(fd)
 
     def _create(self, number: int, data: bytes) -> Version | None:
         """Make the file of `number` with `data` in it unless it exists."""
         temporary = self.folder / f".{self._name}.{secrets.token_hex(8)}.tmp"
+        nonce = secrets.token_hex(_NONCE_BYTES).encode("ascii") + b" "
         try:
-            inode, mtime = _write_new(temporary, data)
+            inode, mtime = _write_new(temporary, nonce + data)
             try:
                 os.link(temporary, self.path(number))
             except FileExistsError:
@@ -170,10 +176,10 @@ class Register:
                 if error.errno not in _NO_LINKS:
                     raise
                 try:
-                    inode, mtime = _write_new(self.path(number), data)
+                    inode, mtime = _write_new(self.path(number), nonce + data)
                 except FileExistsError:
                     return None
-            return Version(number, inode, data, mtime)
+            return Version(number, inode, nonce, data, mtime)
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink()

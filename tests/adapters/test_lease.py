@@ -225,7 +225,7 @@ def test_of_many_contenders_for_a_dead_holders_lease_one_wins(tmp_path: Path) ->
 def test_a_torn_or_foreign_lease_file_is_free(tmp_path: Path) -> None:
     path = tmp_path / "x.lease"
     path.mkdir()
-    (path / "holder.3").write_text(json.dumps({"other": 1}) + "\n")
+    (path / "holder.3").write_text(json.dumps({"something": "else altogether"}) + "\n")
     with Lease.acquire(path, Holder.current(), 60) as lease:
         assert lease._version is not None and lease._version.number == 4
 

@@ -1,8 +1,10 @@
 """Compare-and-swap between real processes: no swap is lost, whoever is killed and wherever."""
 
+import dataclasses
 import multiprocessing
 import os
 import random
+import secrets
 import time
 from pathlib import Path
 
@@ -67,6 +69,25 @@ def test_a_swap_from_an_old_value_fails_however_late_it_comes(tmp_path: Path) ->
     assert current is not None and current.data == b"5\n"
     assert register.swap(current, b"6\n") is not None
     assert register.numbers() == [6]
+
+
+def test_a_name_that_exists_again_is_not_the_version_of_before(tmp_path: Path) -> None:
+    """Its file may even have the inode of before, which the filesystem gives out again."""
+    register = Register(tmp_path, "n")
+    first = register.swap(None, b"1\n")
+    second = register.swap(first, b"2\n")
+    third = register.swap(second, b"3\n")
+    assert second is not None and third is not None
+    again = tmp_path / "n.2"  # by a swap from the first, killed before it learned that it came too late
+    again.write_bytes(secrets.token_hex(8).encode() + b" 2\n")
+    stale = dataclasses.replace(second, inode=again.stat().st_ino)
+    (tmp_path / "n.3").rename(tmp_path / "n.4")  # the third was succeeded, too, and its name is free
+    assert register.swap(stale, b"wrong\n") is None
+    assert register.numbers() == [2, 4], "what came too late leaves nothing"
+    value = register.read()
+    assert value is not None and value.data == b"3\n"
+    assert register.swap(value, b"5\n") is not None
+    assert register.numbers() == [5]
 
 
 def test_leftovers_of_a_kill_are_removed_when_they_are_old(tmp_path: Path) -> None:
