@@ -17,6 +17,7 @@ Loss = Callable[[Any, Any], Any]
 def cross_entropy(labels: Any, predictions: Any) -> Any:
     """Summed over classes, epsilon inside both logarithms."""
     ops = keras.ops
+    labels = ops.convert_to_tensor(labels)
     true = labels * ops.log(predictions + CROSS_ENTROPY_EPSILON)
     false = (1.0 - labels) * ops.log(1.0 - predictions + CROSS_ENTROPY_EPSILON)
     return -ops.sum(true + false, axis=-1)
@@ -24,12 +25,15 @@ def cross_entropy(labels: Any, predictions: Any) -> Any:
 
 def hinge(labels: Any, predictions: Any) -> Any:
     """`max(0, 1 - sign * prediction)` summed over classes, sign +1 or -1."""
-    return keras.ops.sum(keras.ops.maximum(0.0, 1.0 - (2.0 * labels - 1.0) * predictions), axis=-1)
+    ops = keras.ops
+    sign = 2.0 * ops.convert_to_tensor(labels) - 1.0
+    return ops.sum(ops.maximum(0.0, 1.0 - sign * predictions), axis=-1)
 
 
 def softmax(labels: Any, predictions: Any) -> Any:
     """Cross entropy between the labels, scaled to sum 1, and the softmax of the predictions."""
     ops = keras.ops
+    labels = ops.convert_to_tensor(labels)
     share = labels / ops.maximum(ops.sum(labels, axis=-1, keepdims=True), _SOFTMAX_EPSILON)
     return -ops.sum(share * ops.log_softmax(predictions, axis=-1), axis=-1)
 
