@@ -153,6 +153,16 @@ def is_held(path: Path) -> bool:
     return info is not None and info.alive
 
 
+def last_term(path: Path) -> int:
+    """Number of the latest term of the lease at `path`, over or not; 0 if there was none. It grows with each holder.
+
+    Raises:
+        StorageUnusable: it cannot be read.
+    """
+    with storage(path.parent):
+        return max(Register(path, _NAME).numbers(), default=0)
+
+
 def _info(path: Path, version: Version) -> LeaseInfo | None:
     try:
         text = json.loads(version.data)

@@ -138,8 +138,9 @@ class Register:
         else:
             confirmed = self._nonce(basis.number) == basis.nonce
         if not confirmed:
-            with contextlib.suppress(OSError):
-                self.path(number).unlink()
+            if basis is not None:  # else it may be a first value that was built upon already
+                with contextlib.suppress(OSError):
+                    self.path(number).unlink()
             return None
         self._prune(number, created.mtime)
         return created

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 from pathlib import Path
 
 from audioset_batch.cli.common import add_config_options, config_from, require_data_dir, subset_list
 from audioset_batch.cli.worker_cmd import positive
+from audioset_batch.errors import EgressExhausted, InputRefused, ShardHeld, StopEarly, StorageUnusable, UsageError
 
-_PAUSE = 3600.0
-"""Seconds before a requeued task asks a host again that has had enough."""
+_PAUSES = {EgressExhausted: 3600.0, StorageUnusable: 600.0}
+"""Seconds before a requeued task begins again: a host that has had enough, a full disk."""
 _log = logging.getLogger(__name__)
 
 
@@ -49,7 +51,6 @@ def run(args: argparse.Namespace) -> int:
     """Ask, and tell the sums."""
     from audioset_batch.adapters.slurm import JobIdentity, requeue
     from audioset_batch.cli.log import log_to_stderr
-    from audioset_batch.errors import EgressExhausted, InputRefused, ShardHeld, StopEarly, UsageError
     from audioset_batch.layout import DataDir
     from audioset_batch.plan.screen import screen
     from audioset_batch.record.hints import read_hints
@@ -71,7 +72,9 @@ def run(args: argparse.Namespace) -> int:
     clients = [client_for(config, index) for index in range(len(config.egress))]
 
     def answers() -> int:
-        return sum(len(read_hints(data.hints(shard))) for shard in shards)
+        with contextlib.suppress(OSError, StorageUnusable):
+            return sum(len(read_hints(data.hints(shard))) for shard in shards)
+        return 0
 
     before = answers()
     with stop_on_signals() as stop:
@@ -81,16 +84,16 @@ def run(args: argparse.Namespace) -> int:
             raise
         except StopEarly as error:
             job = JobIdentity.from_environment()
-            if answers() == before and job.job_id and job.restart_count >= config.worker.max_requeues:
+            if job.job_id and job.restart_count >= config.worker.max_requeues and answers() == before:
                 _log.error(
-                    "not requeued: restart %d of this task, too, ended without an answer (worker.max_requeues: %d). "
+                    "not requeued: restart %d of this task ended without an answer (worker.max_requeues: %d). "
                     "Submit it again when the reason is mended",
                     job.restart_count,
                     config.worker.max_requeues,
                 )
                 raise
             ignore_term()
-            requeue(job, _PAUSE if isinstance(error, EgressExhausted) else 0.0)
+            requeue(job, next((pause for kind, pause in _PAUSES.items() if isinstance(error, kind)), 0.0))
             raise
     print(f"asked {report.asked:,}, known before {report.known:,}, probably gone {report.gone:,}")
     if report.unanswered:

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -21,9 +21,10 @@ from audioset_batch.export.source import ExportReport, as_row, checked_files, fo
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import Segment
 from audioset_batch.plan.labels import load_class_names
+from audioset_batch.plan.swap import watch_split
 from audioset_batch.reasons import Status
 from audioset_batch.record.clipbytes import AUDIO_ENDINGS
-from audioset_batch.record.manifest import RETRY, ManifestWriter, Outcome, read_rows, replay, row_key
+from audioset_batch.record.manifest import RETRY, ManifestWriter, Outcome, latest_rows, read_rows, replay, row_key
 from audioset_batch.record.tars import settle_left_open
 from audioset_batch.worker.tar_sink import TarSink, sample_json
 
@@ -54,13 +55,19 @@ def export_layout(
 
     Raises:
         InputRefused: there are no such shards, or `to` is of another plan.
+        PlanChanging: prep is splitting `root`, or has meanwhile.
         ShardHeld: another export is at one of the shards.
         StorageUnusable: `to` cannot be written; run the same command again.
     """
     source = DataDir(root)
+    unchanged = watch_split(source)
     shards = shards_of(source, subsets, task)
     target = DataDir(folder_for(to, root))
-    _copy_plan(source, target, shards)
+    try:
+        _copy_plan(source, target, shards)
+    except FileNotFoundError:
+        unchanged()
+        raise
     report = ExportReport()
     for shard in shards:
         with contextlib.ExitStack() as stack:
@@ -68,7 +75,7 @@ def export_layout(
                 target.states.mkdir(exist_ok=True)
             lease = stack.enter_context(Lease.acquire(target.lease(shard), Holder.current(), _LEASE_SECONDS))
             staging = stack.enter_context(_staging(target, shard))
-            _Export(source, target, shard, lease, staging, report).run(layout, tar_bytes)
+            _Export(source, target, shard, lease, staging, report, unchanged).run(layout, tar_bytes)
         _log.info("%s: %d clips so far, %d of them new", shard, report.clips + report.present, report.clips)
     return report
 
@@ -102,7 +109,14 @@ class _Export:
     """One shard."""
 
     def __init__(
-        self, source: DataDir, target: DataDir, shard: ShardId, lease: Lease, staging: Path, report: ExportReport
+        self,
+        source: DataDir,
+        target: DataDir,
+        shard: ShardId,
+        lease: Lease,
+        staging: Path,
+        report: ExportReport,
+        unchanged: Callable[[], None],
     ) -> None:
         self._source = source
         self._target = target
@@ -110,12 +124,13 @@ class _Export:
         self._lease = lease
         self._staging = staging
         self._report = report
+        self._unchanged = unchanged
         self._names = load_class_names(source.class_labels_csv)
 
     def run(self, layout: Layout, tar_bytes: int) -> None:
         path = self._target.manifest(self._shard)
         known = replay(path)
-        done = {_version(row) for row in read_rows(path)}
+        done = {_version(row) for row in latest_rows(read_rows(path)).values()}
         fence = self._lease.predecessor_may_live
         sink: TarSink | None = None
         if layout == "webdataset":
@@ -133,7 +148,7 @@ class _Export:
             lost = frozenset(settle_left_open(self._target, self._shard, fence=fence))
         try:
             with ManifestWriter(path) as manifest:
-                for segment, row in planned_rows(self._source, self._shard):
+                for segment, row in planned_rows(self._source, self._shard, self._unchanged):
                     if _version(row) in done and segment.key not in lost:
                         self._report.present += row["status"] == Status.OK
                     else:

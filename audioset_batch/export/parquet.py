@@ -23,6 +23,7 @@ from audioset_batch.errors import InputRefused
 from audioset_batch.export.source import ExportReport, checked_files, folder_for, planned_rows, shards_of
 from audioset_batch.layout import DataDir
 from audioset_batch.plan.labels import load_class_names
+from audioset_batch.plan.swap import watch_split
 from audioset_batch.reasons import Status
 from audioset_batch.record.clipbytes import row_stem
 
@@ -73,6 +74,7 @@ def export_parquet(root: Path, to: Path, *, file_bytes: int, subsets: Sequence[s
         StorageUnusable: `to` cannot be written; run the same command again.
     """
     data = DataDir(root)
+    unchanged = watch_split(data)
     shards = shards_of(data, subsets)
     target = folder_for(to, root)
     names = load_class_names(data.class_labels_csv)
@@ -86,7 +88,7 @@ def export_parquet(root: Path, to: Path, *, file_bytes: int, subsets: Sequence[s
             row
             for shard in shards
             if shard.subset == subset
-            for _, row in planned_rows(data, shard)
+            for _, row in planned_rows(data, shard, unchanged)
             if row["status"] == Status.OK
         )
         count = 0

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from audioset_batch.adapters.lease import is_held
-from audioset_batch.errors import InputRefused, PlanChanging
+from audioset_batch.errors import InputRefused
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import COLUMNS, ManifestRow, Segment
 from audioset_batch.plan.segments_csv import read_shard
-from audioset_batch.plan.swap import unfinished_split
 from audioset_batch.record.clipbytes import AUDIO_ENDINGS, read_files
 from audioset_batch.record.manifest import latest_rows, read_rows, row_key
 
@@ -40,10 +38,7 @@ def shards_of(data: DataDir, subsets: Sequence[str] | None, task: int | None = N
 
     Raises:
         InputRefused: there is none.
-        PlanChanging: rows are not where their segments are planned.
     """
-    if unfinished_split(data) or is_held(data.split_lease):
-        raise PlanChanging(f"prep is splitting {data.root}, or was killed at it: run this again when it is done")
     found = [
         shard
         for subset in data.subsets_present()
@@ -56,10 +51,28 @@ def shards_of(data: DataDir, subsets: Sequence[str] | None, task: int | None = N
     return found
 
 
-def planned_rows(data: DataDir, shard: ShardId) -> Iterator[tuple[Segment, dict[str, Any]]]:
-    """The segments of a shard that have a row, in the order of its CSV, each with the row that counts."""
-    latest = latest_rows(read_rows(data.manifest(shard)))
-    for segment in read_shard(data.shard_csv(shard), shard.subset):
+def planned_rows(
+    data: DataDir, shard: ShardId, unchanged: Callable[[], None]
+) -> Iterator[tuple[Segment, dict[str, Any]]]:
+    """The segments of a shard that have a row, in the order of its CSV, each with the row that counts.
+
+    Args:
+        data: The data directory.
+        shard: Which shard.
+        unchanged: From `watch_split`, before the first look at the shards.
+
+    Raises:
+        InputRefused: the shard cannot be read.
+        PlanChanging: rows may not be where their segments are planned.
+    """
+    try:
+        latest = latest_rows(read_rows(data.manifest(shard)))
+        segments = list(read_shard(data.shard_csv(shard), shard.subset))
+    except InputRefused:
+        unchanged()
+        raise
+    unchanged()
+    for segment in segments:
         row = latest.get(segment.key)
         if row is not None:
             yield segment, row

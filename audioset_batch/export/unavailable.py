@@ -9,6 +9,7 @@ from audioset_batch.adapters.publish import replacing
 from audioset_batch.errors import UsageError
 from audioset_batch.export.source import ExportReport, as_row, planned_rows, shards_of
 from audioset_batch.layout import DataDir
+from audioset_batch.plan.swap import watch_split
 from audioset_batch.reasons import Status
 from audioset_batch.record.manifest import encode_row
 
@@ -20,17 +21,19 @@ def export_unavailable(root: Path, file: Path, subsets: Sequence[str] | None = N
 
     Raises:
         InputRefused: there are no shards.
+        PlanChanging: prep is splitting, or has meanwhile.
         UsageError: the folder of `file` does not exist.
         StorageUnusable: `file` cannot be written.
     """
     data = DataDir(root)
+    unchanged = watch_split(data)
     shards = shards_of(data, subsets)
     if not file.absolute().parent.is_dir():
         raise UsageError(f"{file}: there is no folder {file.absolute().parent}")
     report = ExportReport()
     with replacing(file) as temporary, temporary.open("wb") as lines:
         for shard in shards:
-            for _, row in planned_rows(data, shard):
+            for _, row in planned_rows(data, shard, unchanged):
                 if row["status"] == Status.UNAVAILABLE:
                     lines.write(encode_row(as_row(row, host="", job_id="", restart_count=0, egress="")))
                     report.other_rows += 1

@@ -18,15 +18,15 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from audioset_batch.adapters.publish import atomic_write_json, replacing, storage
-from audioset_batch.errors import InputRefused, PlanChanging
+from audioset_batch.adapters.publish import atomic_write_json, replacing
+from audioset_batch.errors import InputRefused
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.merge.shard_table import outside_table, read_manifest, shard_table
 from audioset_batch.merge.summary import Tally
 from audioset_batch.merge.surroundings import by_version, read_pauses_between
 from audioset_batch.plan.labels import load_class_names
 from audioset_batch.plan.segments_csv import read_shard
-from audioset_batch.plan.swap import ensure_settled
+from audioset_batch.plan.swap import watch_split
 from audioset_batch.record.manifest import LineProblem
 from audioset_batch.record.schema import MANIFEST_SCHEMA
 from audioset_batch.record.settings import read_settings
@@ -61,12 +61,11 @@ def merge(root: Path, *, write_csv: bool = True) -> MergeResult:
 
     Raises:
         InputRefused: there is no shard, or a shard's CSV cannot be read.
-        ShardHeld: prep is exchanging shards and manifests just now.
+        PlanChanging: prep splits, or has split meanwhile; the tables of before are still there.
         StorageUnusable: the tables cannot be written.
     """
     data = DataDir(root)
-    ensure_settled(data)  # halfway through an exchange the rows are not where their segments are planned
-    split_before = _split_mark(data)
+    unchanged = watch_split(data)  # halfway through an exchange the rows are not where their segments are planned
     shards = [shard for subset in data.subsets_present() for shard in data.shards(subset)]
     if not shards:
         raise InputRefused(f"{root}: no shards (*.csv.NN) here; ./download_subset_files.sh DATADIR makes them")
@@ -76,17 +75,18 @@ def merge(root: Path, *, write_csv: bool = True) -> MergeResult:
     planned: dict[str, array[int]] = {}
     with _tables(data, write_csv) as write, _Batch(tally, write) as batch:
         for shard, rows in _read_ahead(data, shards, problems.append):
-            table = shard_table(data, shard, rows)
+            try:
+                table = shard_table(data, shard, rows)
+            except InputRefused:
+                unchanged()  # it may be gone for good reason
+                raise
             batch.add(table.planned, table.outside)
             differences += [_twice(data.shard_csv(shard), key) for key in table.repeated]
             planned.setdefault(shard.subset, array("q")).extend(table.key_hashes)
         planned_shards = set(shards)
         for orphan in [s for s in data.recorded_shards() if s not in planned_shards]:
             batch.add(MANIFEST_SCHEMA.empty_table(), outside_table(data, orphan, problems.append))
-        if _split_mark(data) != split_before:
-            raise PlanChanging(
-                f"prep has split {root} meanwhile: run merge again; the tables of before are still there"
-            )
+        unchanged()
     for subset, hashes in planned.items():
         differences += _planned_in_two_shards(data, subset, hashes)
     for problem in problems:
@@ -95,12 +95,6 @@ def merge(root: Path, *, write_csv: bool = True) -> MergeResult:
     summary = _summary(data, tally, len([p for p in problems if not p.torn]))
     atomic_write_json(data.summary_json, summary)
     return MergeResult(summary, tuple(differences), summary["unreadable_lines"])
-
-
-def _split_mark(data: DataDir) -> int:
-    """Another one after each split: taking and leaving the lease changes its folder."""
-    with storage(data.root):
-        return data.split_lease.stat().st_mtime_ns if data.split_lease.exists() else 0
 
 
 def _read_ahead(

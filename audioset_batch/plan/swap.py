@@ -12,11 +12,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
-from audioset_batch.adapters.lease import Holder, Lease, is_held
+from audioset_batch.adapters.lease import Holder, Lease, is_held, last_term
 from audioset_batch.errors import InputRefused, PlanChanging, ShardHeld, StorageUnusable
 from audioset_batch.layout import DataDir
 
@@ -90,6 +90,23 @@ def splitting(data: DataDir) -> Lease:
         return Lease.acquire(data.split_lease, Holder.current(), _LEASE_SECONDS)
     except ShardHeld as error:
         raise PlanChanging(f"another prep is splitting {data.root}: {error}. Run this again when it is done") from error
+
+
+def watch_split(data: DataDir) -> Callable[[], None]:
+    """Settle, and return a function for readers of many shards: it raises `PlanChanging` if prep has split since.
+
+    Raises:
+        PlanChanging, StorageUnusable: as `ensure_settled`.
+    """
+    before = last_term(data.split_lease)
+    if ensure_settled(data):
+        before = last_term(data.split_lease)
+
+    def unchanged() -> None:
+        if last_term(data.split_lease) != before:
+            raise PlanChanging(f"prep has split {data.root} meanwhile: run this again")
+
+    return unchanged
 
 
 def ensure_settled(data: DataDir) -> bool:

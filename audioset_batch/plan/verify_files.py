@@ -8,6 +8,7 @@ from __future__ import annotations
 import concurrent.futures
 import itertools
 import multiprocessing
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from audioset_batch.errors import SegmentTransient
+from audioset_batch.errors import SegmentTransient, StopEarly
 
 _IN_FLIGHT: Final = 512
 
@@ -79,6 +80,9 @@ class Verifier:
         """Verify in parallel, in order, with a bounded number of clips in flight.
 
         A clip that kills the process that decodes it is broken; it costs no other its verdict.
+
+        Raises:
+            StopEarly: no process can live, whatever it does.
         """
         waiting = iter(found)
         while batch := list(itertools.islice(waiting, _IN_FLIGHT)):
@@ -94,10 +98,20 @@ class Verifier:
         """With no other in flight, so that it is known which clip is to blame."""
         try:
             return self._pool.submit(self._check, found).result()
-        except BrokenProcessPool:
+        except BrokenProcessPool as error:
             self._renew(1)
+            self._make_sure_that_processes_live(error)
             files = [str(path) for path in (found.audio, found.video) if path is not None]
             return Verdict({}, tuple((path, "the decoder died of this clip") for path in files))
+
+    def _make_sure_that_processes_live(self, death: BrokenProcessPool) -> None:
+        try:
+            self._pool.submit(os.getpid).result()
+        except BrokenProcessPool:
+            raise StopEarly(
+                "no process that verifies clips can live here: give it more memory, or see what kills it; "
+                "then run the same command again"
+            ) from death
 
     def _renew(self, processes: int) -> None:
         self._pool.shutdown()

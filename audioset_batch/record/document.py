@@ -27,7 +27,8 @@ keys of a line are the columns of the table, in this order. How to read it: [pyt
 
 _RULE: Final = f"""\
 Which row counts: per subset, `ytid`, start and end, the last `ok` since the last reset, else the newest row. A reset is
-a row with status `pending` and reason `{RETRY}`, written by `audioset-batch retry`. A planned segment without a row is
+a row with status `pending` and reason `{RETRY}`, written by `audioset-batch retry`, or where a crash has damaged the
+sample of an open tar. A planned segment without a row is
 `pending`; in the merged table it has subset, shard, segment and labels, and nulls. Rows about segments that are no
 longer planned are kept, in the table too, and counted as `outside_plan` in `summary.json`.
 """

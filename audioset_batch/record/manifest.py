@@ -170,7 +170,7 @@ def latest_rows(rows: Iterable[dict[str, Any]]) -> dict[SegmentKey, dict[str, An
 
 
 def is_reset(row: dict[str, Any]) -> bool:
-    """True for the row that `retry` writes."""
+    """True for the row that `retry` writes, and `tars` for a damaged sample."""
     return row["status"] == "pending" and row.get("reason") == RETRY
 
 

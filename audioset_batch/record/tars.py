@@ -177,7 +177,7 @@ def resume(
 
 def _reset(data: DataDir, shard: ShardId, lost: Iterable[SegmentKey], tar: str) -> None:
     rows = latest_rows(read_rows(data.manifest(shard)))
-    with ManifestWriter(data.manifest(shard)) as manifest:
+    with ManifestWriter(data.manifest(shard), fsync_seconds=0) as manifest:
         for key in lost:
             labels = tuple(str(rows[key].get("labels") or "").split(","))
             segment = Segment(key.subset, key.ytid, key.start_ms, key.end_ms, labels)

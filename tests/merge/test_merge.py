@@ -195,6 +195,6 @@ def test_a_split_in_the_middle_of_it_is_noticed(tmp_path: Path, monkeypatch: pyt
             return real(*argv)
 
     monkeypatch.setattr(run, "shard_table", split_meanwhile)
-    with pytest.raises(PlanChanging, match="run merge again"):
+    with pytest.raises(PlanChanging, match="run this again"):
         merge(tmp_path)
     assert data.merged_parquet.read_bytes() == before

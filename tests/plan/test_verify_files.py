@@ -1,9 +1,15 @@
 """Verifying many clips at once: in order, and a clip that kills its decoder costs no other its verdict."""
 
+import concurrent.futures
+import multiprocessing
 import os
 import signal
 from pathlib import Path
 
+import pytest
+
+from audioset_batch.errors import StopEarly
+from audioset_batch.plan import verify_files
 from audioset_batch.plan.verify_files import Found, Verdict, Verifier
 
 
@@ -25,3 +31,14 @@ def test_a_clip_that_kills_its_decoder_is_broken_and_the_others_have_verdicts() 
         (("bad2.flac", "the decoder died of this clip"),),
     ]
     assert again[0].columns == {"audio_path": "e.flac"}, "goes on"
+
+
+def stillborn(processes: int) -> concurrent.futures.ProcessPoolExecutor:
+    spawn = multiprocessing.get_context("spawn")
+    return concurrent.futures.ProcessPoolExecutor(processes, spawn, initializer=os._exit, initargs=(1,))
+
+
+def test_where_no_process_can_live_no_clip_is_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify_files, "_pool", stillborn)
+    with Verifier(2, deadly_if_bad) as verifier, pytest.raises(StopEarly, match="can live here"):
+        list(verifier.verdicts([Found(Path("a.flac"), None)]))

@@ -13,6 +13,8 @@ from chaos.verdicts import check_not_asked_again, leftovers
 from loopback import Project
 from running import Worker, descendants_of
 
+from audioset_batch.layout import DataDir
+from audioset_batch.plan.swap import splitting
 from audioset_batch.standin import Fault, Trouble
 
 MakeProject = Callable[..., Project]
@@ -117,6 +119,14 @@ def test_two_workers_on_one_shard(make_project: MakeProject) -> None:
             assert second.end() == STOPPED
             assert f"host {socket.gethostname()}, process {first.process.pid}" in second.log
         assert first.end() == 0
+    finish_and_check(project)
+
+
+def test_nothing_is_begun_while_prep_splits(make_project: MakeProject) -> None:
+    project = make_project(2)
+    with splitting(DataDir(project.data)):
+        assert "prep is splitting" in project.worker(1, status=STOPPED).stderr
+    assert not project.youtube.events()
     finish_and_check(project)
 
 
