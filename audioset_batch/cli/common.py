@@ -68,7 +68,18 @@ def require_data_dir(config: Config) -> Path:
     """
     if config.data_dir is None:
         raise UsageError("no data directory: give --data-dir, set DATADIR, or `data_dir:` in the config")
-    root = config.data_dir.resolve()
+    return existing_data_dir(config.data_dir)
+
+
+def existing_data_dir(path: Path) -> Path:
+    """`path` made absolute.
+
+    Raises:
+        UsageError: it does not exist, or is no folder.
+    """
+    root = path.expanduser().resolve()
+    if root.exists() and not root.is_dir():
+        raise UsageError(f"data directory {root} is a file: name the folder that ./download_subset_files.sh has filled")
     if not root.is_dir():
         raise UsageError(f"data directory {root} does not exist: ./download_subset_files.sh makes and fills it")
     return root

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from audioset_batch.cli.common import subset_list
+from audioset_batch.cli.common import existing_data_dir, subset_list
 
 _SHOWN = 20
 
@@ -48,9 +48,7 @@ def run(args: argparse.Namespace) -> int:
     from audioset_batch.errors import UsageError
     from audioset_batch.export import export_layout, export_parquet, export_unavailable
 
-    root = args.data_dir.expanduser().resolve()
-    if not root.is_dir():
-        raise UsageError(f"data directory {root} does not exist")
+    root = existing_data_dir(args.data_dir)
     if args.unavailable is None and args.to is None:
         raise UsageError("--layout and --parquet need --to DIR, the folder to write")
     if args.task is not None and args.layout is None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from audioset_batch.cli.common import existing_data_dir
+
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command `merge`."""
@@ -22,12 +24,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def run(args: argparse.Namespace) -> int:
     """Merge and print the counts."""
-    from audioset_batch.errors import UsageError
     from audioset_batch.merge import merge
 
-    root = args.data_dir.expanduser().resolve()
-    if not root.is_dir():
-        raise UsageError(f"data directory {root} does not exist")
+    root = existing_data_dir(args.data_dir)
     result = merge(root, write_csv=not args.no_csv)
     summary = result.summary
     names = ("planned", "ok", "unavailable", "failed", "pending")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from audioset_batch.cli.common import add_config_options, config_from
+from audioset_batch.cli.common import add_config_options, config_from, existing_data_dir
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -28,15 +28,12 @@ def run(args: argparse.Namespace) -> int:
     import dataclasses
     import json
 
-    from audioset_batch.errors import UsageError
     from audioset_batch.layout import DataDir
     from audioset_batch.status.collect import collect
     from audioset_batch.status.forecast import forecast, render
     from audioset_batch.status.settings import egress_config
 
-    root = args.data_dir.expanduser().resolve()
-    if not root.is_dir():
-        raise UsageError(f"data directory {root} does not exist")
+    root = existing_data_dir(args.data_dir)
     data = DataDir(root)
     given = args.config is not None or args.overrides
     config = config_from(args, root) if given else egress_config(data)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from audioset_batch.cli.common import existing_data_dir
+
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command `report`."""
@@ -41,9 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from audioset_batch.errors import UsageError
     from audioset_batch.report.run import is_stale, write_report
 
-    root = args.data_dir.expanduser().resolve()
-    if not root.is_dir():
-        raise UsageError(f"data directory {root} does not exist")
+    root = existing_data_dir(args.data_dir)
     out = None if args.out is None else args.out.expanduser().absolute()
     if out is not None and not out.parent.is_dir():
         raise UsageError(f"--out {args.out}: there is no folder {out.parent}")

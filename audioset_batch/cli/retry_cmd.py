@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from audioset_batch.cli.common import existing_data_dir
+
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
@@ -34,9 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from audioset_batch.plan.retry import Choice, count, reset
     from audioset_batch.reasons import Reason, Status
 
-    root = args.data_dir.expanduser().resolve()
-    if not root.is_dir():
-        raise UsageError(f"data directory {root} does not exist")
+    root = existing_data_dir(args.data_dir)
     for given, valid in ((args.reason, list(Reason)), (args.status, list(Status))):
         unknown = sorted(set(given) - {str(item) for item in valid})
         if unknown:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audioset_batch.cli.common import add_config_options, config_from
+from audioset_batch.cli.common import add_config_options, config_from, existing_data_dir
 from audioset_batch.errors import UsageError
 from audioset_batch.reasons import TRANSIENT_REASONS
 
@@ -85,10 +85,7 @@ def _seconds(text: str) -> float:
 
 
 def _root(args: argparse.Namespace) -> Path:
-    root: Path = args.data_dir.expanduser().resolve()
-    if not root.is_dir():
-        raise UsageError(f"data directory {root} does not exist")
-    return root
+    return existing_data_dir(args.data_dir)
 
 
 def _collector(args: argparse.Namespace, *, exact: bool) -> Collector:

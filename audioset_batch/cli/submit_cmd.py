@@ -83,7 +83,7 @@ def _plan(args: argparse.Namespace, config: Config, data: DataDir) -> Plan:
             print(f"left out, a worker has it already: {who}", file=sys.stderr)
         if left.held and not tasks:
             raise ShardHeld("workers already work on every shard with segments left; nothing was started")
-        print(f"{len(tasks)} of {left.shards} shards have segments left: {left.segments:,}")
+        print(f"{len(tasks)} of {left.shards} shards have segments left, {left.segments:,} altogether")
     return Plan(root=data.root, prep=prep, shards=shards, tasks=tasks, worker_options=tuple(_worker_options(args)))
 
 

@@ -158,3 +158,12 @@ def test_the_beginning_of_a_subset_names_it() -> None:
     for wrong in ("", "evil", "train"):
         with pytest.raises(argparse.ArgumentTypeError, match="choose from"):
             subset_list(wrong)
+
+
+@pytest.mark.parametrize("command", ["merge", "plan", "report", "retry", "status"])
+def test_a_file_in_the_place_of_the_data_directory_is_named(command: str, tmp_path: Path) -> None:
+    file = tmp_path / "eval_segments.csv"
+    file.write_text("")
+    done = run(command, str(file))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"data directory {file} is a file" in done.stderr
