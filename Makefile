@@ -6,7 +6,7 @@ SHELL_FILES := $(wildcard *.sh *.s jobs/*.sh jobs/*.s scripts/*.sh) .ci/run
 PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
 CHAOS := $(wildcard tests/chaos/run.py)
 
-.PHONY: help setup demo demo-learn test test-all lint test-tools bench chaos reference constraints
+.PHONY: help setup demo demo-slurm demo-learn test test-all lint test-tools bench chaos reference constraints
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -16,6 +16,9 @@ setup: ## make the environment in .venv (./setup.sh -h tells its options)
 
 demo: setup ## run everything on made-up videos, through SLURM where it answers: about a minute
 	$(BIN)/audioset-batch demo
+
+demo-slurm: setup test-tools ## the same through a private SLURM, which is started for it and ended
+	PYTHONPATH=tests $(BIN)/python -m slurm_cluster $(BIN)/audioset-batch demo
 
 demo-learn: ## clips to embeddings to a classifier and its report, on made-up videos
 	@./setup.sh --with learn
