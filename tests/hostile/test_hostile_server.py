@@ -17,7 +17,7 @@ TIMEOUT = 12
 SOCKET_TIMEOUT = 5
 MEMORY = 700 << 20
 
-pytestmark = pytest.mark.xdist_group("hostile")  # one run for all
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("hostile")]  # one run for all, of a minute
 
 MEDIA = {
     Trouble.SERVER_ERROR: "http_error",

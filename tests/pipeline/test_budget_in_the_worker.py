@@ -35,6 +35,7 @@ def most_in_a_window(times: list[float], window: float) -> int:
     return max(sum(1 for t in times if start <= t < start + window) for start in times)
 
 
+@pytest.mark.slow
 def test_no_window_of_the_server_sees_more_than_the_budget(project: Project) -> None:
     project.settings["egress"][0].update(videos_per_hour=BUDGET, window_seconds=WINDOW)
     project.write_config()
