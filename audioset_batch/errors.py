@@ -11,6 +11,7 @@
     |       |-- EgressExhausted     every egress is paused for longer than `max_wait`
     |       `-- Interrupted         a signal asked the worker to stop
     |-- EgressBlocked               pause the egress; the segment goes back to pending
+    |-- TooLate                     nothing was asked; the segment goes back to pending
     `-- SegmentError                about one segment; carries a `Reason`
         |-- SegmentTransient        retry it: now with backoff, then in later runs
         `-- SegmentUnavailable      record it and go on: permanent
@@ -79,6 +80,10 @@ class Interrupted(StopEarly):
 
 class EgressBlocked(AudiosetBatchError):
     """The answer is about the egress (bot check, rate limit, 429), never about the segment."""
+
+
+class TooLate(AudiosetBatchError):
+    """The time to begin a resolve had passed before its first request; nothing was asked."""
 
 
 class SegmentError(AudiosetBatchError):

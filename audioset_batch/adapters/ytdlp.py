@@ -22,11 +22,12 @@ from yt_dlp.networking import Request
 from yt_dlp.networking.exceptions import HTTPError, IncompleteRead, RequestError, TransportError
 from yt_dlp.utils import DownloadError, GeoRestrictedError, UserNotLive, YoutubeDLError
 
+from audioset_batch.adapters.fsclock import boot_time
 from audioset_batch.adapters.player_clients import PlayerClients
 from audioset_batch.adapters.ranged import RangedStream
 from audioset_batch.adapters.streams import ClientOptions, Resolved, Stream, Traffic
 from audioset_batch.adapters.youtube_errors import Evidence, classify, short, too_many_requests
-from audioset_batch.errors import EgressBlocked, SegmentTransient, SegmentUnavailable, UsageError
+from audioset_batch.errors import EgressBlocked, SegmentTransient, SegmentUnavailable, TooLate, UsageError
 from audioset_batch.reasons import Reason
 
 _SOCKET_TIMEOUT: Final = 20.0
@@ -121,19 +122,25 @@ def _check_deadline(deadline: float) -> float:
 
 
 class _CountingYoutubeDL(yt_dlp.YoutubeDL):  # type: ignore[misc]
-    """Counts requests and ends them in time; everything else is yt-dlp's own.
+    """Counts requests, and begins and ends them in time; everything else is yt-dlp's own.
 
     Attributes:
+        start_by: A time of `boot_time` after which the next request is not made; it holds for that one alone.
         deadline: A time of `time.monotonic` after which every request fails.
         most: Bytes of the longest answer that is read.
     """
 
     traffic: Traffic
+    start_by: float = math.inf
     deadline: float = math.inf
     most: int = _PAGE_LIMIT
 
     def urlopen(self, req: Any) -> Any:
         left = _check_deadline(self.deadline)
+        # Looked at here and no sooner: yt-dlp's way to its first request is long, the first time above all.
+        if boot_time() > self.start_by:
+            raise TooLate("the time for this resolve has passed")
+        self.start_by = math.inf
         self.traffic.requests += 1
         if isinstance(req, str):
             req = Request(req)
@@ -199,16 +206,25 @@ class YtDlpClient:
             params["compat_opts"] = {*params.get("compat_opts", ()), "no-certifi"}
         return params
 
-    def resolve(self, ytid: str, deadline: float = math.inf) -> Resolved:
-        """Ask for the streams of one video; `deadline` is a time of `time.monotonic`.
+    def resolve(self, ytid: str, deadline: float = math.inf, start_by: float = math.inf) -> Resolved:
+        """Ask for the streams of one video.
+
+        Args:
+            ytid: Of the video.
+            deadline: A time of `time.monotonic` after which every request fails.
+            start_by: A time of `adapters.fsclock.boot_time` by which the first request has to be made.
 
         Raises:
+            TooLate: `start_by` had passed before.
             EgressBlocked: bot check, rate limit or 429.
             SegmentUnavailable: with the reason why the video cannot be had.
             SegmentTransient: the question could not be asked or answered this time.
         """
-        self._ydl.deadline, self._ydl.most = deadline, _PAGE_LIMIT
-        return self._clients.ask(lambda: self._resolve(ytid))
+        self._ydl.deadline, self._ydl.most, self._ydl.start_by = deadline, _PAGE_LIMIT, start_by
+        try:
+            return self._clients.ask(lambda: self._resolve(ytid))
+        finally:
+            self._ydl.start_by = math.inf
 
     def _resolve(self, ytid: str) -> Resolved:
         self._log.warnings.clear()

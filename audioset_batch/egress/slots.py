@@ -83,8 +83,8 @@ class Grid:
         return self.begin(slot) + self.spread + self.slack / 2
 
     def latest_start(self, slot: int) -> float:
-        """A resolve that has not begun by then must not begin."""
-        return self.begin(slot) + self.spread + self.slack
+        """A resolve that has not begun by then must not begin: the last quarter is for its way to the server."""
+        return self.begin(slot) + self.spread + 0.75 * self.slack
 
     @property
     def horizon(self) -> float:

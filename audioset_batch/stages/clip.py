@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,9 @@ from audioset_batch.model import Clip, Segment
 from audioset_batch.reasons import Reason
 
 
-def make_clip(segment: Segment, client: YtDlpClient, config: Config, stem: Path, deadline: float) -> Clip:
+def make_clip(
+    segment: Segment, client: YtDlpClient, config: Config, stem: Path, deadline: float, start_by: float = math.inf
+) -> Clip:
     """Make the clip of `segment` in files beginning with `stem`.
 
     Args:
@@ -32,12 +35,14 @@ def make_clip(segment: Segment, client: YtDlpClient, config: Config, stem: Path,
         config: Formats and limits.
         stem: Folder and unique beginning of the temporary files' names.
         deadline: A time of `time.monotonic` after which every request fails.
+        start_by: A time of `boot_time` by which the first request has to be made.
 
     Raises:
+        TooLate: `start_by` had passed before.
         EgressBlocked, SegmentUnavailable, SegmentTransient: as the stages found.
         StorageUnusable: the temporary files cannot be written.
     """
-    resolved = client.resolve(segment.ytid, deadline)
+    resolved = client.resolve(segment.ytid, deadline, start_by)
     if resolved.audio is None:
         raise SegmentUnavailable(Reason.NO_AUDIO, "no stream has audio")
     if resolved.duration_seconds is not None and segment.start_ms >= resolved.duration_seconds * 1000 + 1000:

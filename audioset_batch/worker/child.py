@@ -14,7 +14,6 @@ import time
 from multiprocessing.connection import Connection
 from typing import Final
 
-from audioset_batch.adapters.fsclock import boot_time
 from audioset_batch.adapters.streams import ClientOptions
 from audioset_batch.adapters.ytdlp import YtDlpClient
 from audioset_batch.config import Config
@@ -25,6 +24,7 @@ from audioset_batch.errors import (
     SegmentUnavailable,
     StopRun,
     StorageUnusable,
+    TooLate,
 )
 from audioset_batch.reasons import Reason
 from audioset_batch.stages.clip import make_clip
@@ -74,13 +74,13 @@ def _run(job: Job, clients: dict[int, YtDlpClient], config: Config) -> Attempt:
         if client is None:
             client = clients[job.egress] = client_for(config, job.egress)
         deadline = started + job.timeout
-        if boot_time() > job.start_by:
-            kind = Kind.LATE
-        elif job.segment is None:
-            client.resolve(job.probe, deadline)
+        if job.segment is None:
+            client.resolve(job.probe, deadline, job.start_by)
         else:
             stem = job.tmp_dir / f"{job.number}"
-            clip = make_clip(job.segment, client, config, stem, deadline)
+            clip = make_clip(job.segment, client, config, stem, deadline, job.start_by)
+    except TooLate:
+        kind = Kind.LATE
     except EgressBlocked as error:
         kind, detail = Kind.BLOCKED, str(error)
     except SegmentUnavailable as error:

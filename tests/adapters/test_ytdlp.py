@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from loopback import EXPECTED_REASON
 
+from audioset_batch.adapters.fsclock import boot_time
 from audioset_batch.adapters.streams import ClientOptions
 from audioset_batch.adapters.ytdlp import YtDlpClient, parse_args
-from audioset_batch.errors import EgressBlocked, SegmentTransient, SegmentUnavailable, UsageError
+from audioset_batch.errors import EgressBlocked, SegmentTransient, SegmentUnavailable, TooLate, UsageError
 from audioset_batch.reasons import Reason
 from audioset_batch.standin import Block, Catalog, Fault, Outcome, Standin, Trouble, Video, Where
 
@@ -29,6 +30,7 @@ def youtube(standin: Standin) -> Iterator[Standin]:
     yield standin
     standin.unblock()
     standin.clear_faults()
+    standin.set_delay(0.0)
 
 
 @pytest.fixture
@@ -41,6 +43,27 @@ def make_client(youtube: Standin, **more: object) -> YtDlpClient:
     skip = ("webpage", "configs", "initial_data")
     options = {"args": ("--no-cache-dir",), "player_skip": skip, "proxy": youtube.access().proxy}
     return YtDlpClient(ClientOptions(**{**options, **more}), max_bytes=1_000_000)  # type: ignore[arg-type]
+
+
+def test_a_resolve_whose_time_passes_on_the_way_to_its_first_request_is_not_begun(
+    client: YtDlpClient, youtube: Standin
+) -> None:
+    before = len(youtube.events("resolve"))
+    with pytest.raises(TooLate):
+        client.resolve(ALL[Outcome.OK], start_by=boot_time() + 1e-4)
+    assert len(youtube.events("resolve")) == before
+    assert client.traffic.take().requests == 0
+    assert client.resolve(ALL[Outcome.OK]).audio is not None
+
+
+def test_a_resolve_that_has_begun_in_time_goes_on_after_it(youtube: Standin, client: YtDlpClient) -> None:
+    thorough = make_client(youtube, player_skip=(), lean=False)
+    with pytest.raises(TooLate):
+        thorough.resolve(ALL[Outcome.OK], start_by=boot_time())
+    youtube.set_delay(0.8)
+    start_by = boot_time() + 1.5
+    assert thorough.resolve(ALL[Outcome.OK], start_by=start_by).audio is not None
+    assert boot_time() > start_by
 
 
 @pytest.mark.parametrize("outcome", EXPECTED_REASON, ids=str)

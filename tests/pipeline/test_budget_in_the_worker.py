@@ -12,8 +12,8 @@ from audioset_batch.egress import read_pauses
 from audioset_batch.standin import Block, Catalog, Outcome, Standin, Video
 from audioset_batch.standin.outcomes import BLOCK_SAYINGS, SAYINGS
 
-WINDOW = 6.0
-"""Its slack, a twentieth, has to be more than a process on a busy machine takes to begin a request."""
+WINDOW = 10.0
+"""A quarter of its slack, an eighth of a second, is what a request has from a busy client to the busy server."""
 BUDGET = 12
 
 
