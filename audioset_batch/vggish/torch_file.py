@@ -12,6 +12,7 @@ A pickle can run any code, so the unpickler knows only what a dictionary of tens
 from __future__ import annotations
 
 import codecs
+import errno
 import io
 import pickle
 import zipfile
@@ -97,9 +98,10 @@ def read_torch_file(path: Path) -> dict[str, NDArray[Any]]:
             for name, value in loaded.items()
             if isinstance(value, _Tensor | np.ndarray)
         }
-    except OSError:
-        raise
     except Exception as error:  # a damaged pickle may raise nearly anything
+        # EINVAL: a damaged directory of the zip points before the beginning of the file.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
         raise InputRefused(f"{path}: cannot be read as a PyTorch file of tensors: {error}") from error
     return arrays
 

@@ -19,9 +19,9 @@ DEADLINE = 30
 
 
 @pytest.fixture(scope="module")
-def standin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standin]:
+def standin(media_cache: Path) -> Iterator[Standin]:
     catalog = Catalog.of(*(Video(ytid, outcome=outcome) for outcome, ytid in ALL.items()))
-    with Standin(catalog, tmp_path_factory.mktemp("media")) as youtube:
+    with Standin(catalog, media_cache) as youtube:
         yield youtube
 
 

@@ -10,21 +10,15 @@ from slurm_cluster import PrivateSlurm
 from audioset_batch.standin import Catalog, Standin
 
 
-@pytest.fixture(scope="session")
-def cluster_media(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Synthesised media, shared by all tests of this worker."""
-    return tmp_path_factory.mktemp("media")
-
-
 @pytest.fixture
-def project(tmp_path: Path, cluster_media: Path) -> Iterator[Project]:
+def project(tmp_path: Path, media_cache: Path) -> Iterator[Project]:
     """Eight segments; a quarter of the videos is unavailable."""
     rows = make_rows(8, seed=8)
     catalog = Catalog.from_ids(
         {row.ytid: row.end_ms / 1000 for row in rows}, seed=1, unavailable_share=0.25, seconds=(60.0, 90.0)
     )
     slurm = {"cpus_per_task": 1, "mem": "500M", "time": "10", "array_parallelism": 4}
-    with Standin(catalog, cluster_media) as youtube:
+    with Standin(catalog, media_cache) as youtube:
         settings = {
             "slurm": slurm,
             "data_dir": str(tmp_path / "data"),

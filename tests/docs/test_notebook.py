@@ -14,13 +14,13 @@ NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebook.ipynb"
 
 
 @pytest.fixture
-def downloaded(tmp_path: Path) -> Iterator[Path]:
+def downloaded(tmp_path: Path, media_cache: Path) -> Iterator[Path]:
     """A data directory that the real commands filled from the stand-in: mono 16 kHz, a quarter unavailable."""
     rows = make_rows(12, seed=3)
     catalog = Catalog.from_ids(
         {row.ytid: row.end_ms / 1000 for row in rows}, seed=3, unavailable_share=0.25, seconds=(60.0,), itags=(140,)
     )
-    with Standin(catalog, tmp_path / "media") as youtube:
+    with Standin(catalog, media_cache) as youtube:
         audio = {"sample_rate": 16000, "channels": 1}
         project = Project(tmp_path, {"eval_segments": rows}, youtube, {"audio": audio})
         project.prep(1)

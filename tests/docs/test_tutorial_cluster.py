@@ -36,11 +36,13 @@ def wait_until_idle(slurm: PrivateSlurm) -> None:
 
 
 @pytest.mark.slow
-def test_every_command_works(slurm: PrivateSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_command_works(
+    slurm: PrivateSlurm, tmp_path: Path, media_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", slurm.env["PATH"])
     subsets = {"eval_segments": dog_rows(10, 3)}
     data = tmp_path / "scratch" / "audioset"
-    with place(tmp_path, subsets, data, {"one-ip.yaml": config(data)}) as here:
+    with place(tmp_path, subsets, data, {"one-ip.yaml": config(data)}, media_cache) as here:
         here.env |= {"SLURM_CONF": slurm.env["SLURM_CONF"], "DATADIR": str(data)}
         scripts = [small(block) for block in blocks(PAGE, "bash")]
         # only one subset lies there, as if fetched

@@ -13,10 +13,10 @@ from audioset_batch.config import load_config
 PAGE = "tutorial-one-machine.md"
 
 
-def test_every_command_works(tmp_path: Path) -> None:
+def test_every_command_works(tmp_path: Path, media_cache: Path) -> None:
     subsets = {"eval_segments": dog_rows(12, 1), "balanced_train_segments": dog_rows(12, 2)}
     data = tmp_path / "home" / "audioset-dog"
-    with place(tmp_path, subsets, data, {}) as here:
+    with place(tmp_path, subsets, data, {}, media_cache) as here:
         said = [here.run(block) for block in blocks(PAGE, "bash")]
         python = [here.run(f"python - <<'END'\n{block}END") for block in blocks(PAGE, "python")]
     planned = sum("/m/0bt9lr" in row.labels for rows in subsets.values() for row in rows)

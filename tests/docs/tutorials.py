@@ -60,7 +60,9 @@ def dog_rows(count: int, seed: int) -> list[Row]:
 
 
 @contextmanager
-def place(folder: Path, subsets: dict[str, list[Row]], data: Path, bases: dict[str, str]) -> Iterator[Place]:
+def place(
+    folder: Path, subsets: dict[str, list[Row]], data: Path, bases: dict[str, str], media: Path
+) -> Iterator[Place]:
     """A copy of what a user's checkout has, with this Python as its environment.
 
     Args:
@@ -68,6 +70,7 @@ def place(folder: Path, subsets: dict[str, list[Row]], data: Path, bases: dict[s
         subsets: Lists that lie in the data directory already, as if fetched; the videos of one in six are gone.
         data: The data directory.
         bases: Configs that stand in for those of the checkout: without the budget of a real address.
+        media: Where the made-up videos are.
     """
     checkout = folder / "checkout"
     (checkout / ".venv" / "bin").mkdir(parents=True)
@@ -96,7 +99,7 @@ def place(folder: Path, subsets: dict[str, list[Row]], data: Path, bases: dict[s
     catalog = Catalog.from_ids(
         needs, seed=5, unavailable_share=1 / 6, outcomes=(Outcome.REMOVED, Outcome.GEO_BLOCKED), seconds=(60.0,)
     )
-    with Standin(catalog, folder / "media") as youtube:
+    with Standin(catalog, media) as youtube:
         for ytid in PROBES:
             youtube.put_video(Video(ytid))
         access = youtube.access()

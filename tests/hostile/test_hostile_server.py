@@ -110,7 +110,7 @@ def resident(pid: int) -> int:
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+def case(tmp_path_factory: pytest.TempPathFactory, media_cache: Path) -> Iterator[Case]:
     rows = [
         replace(row, start_ms=row.start_ms % 40_000 + 6000, end_ms=row.start_ms % 40_000 + 16_000)
         for row in make_rows(len(MEDIA) + len(PLAYER) + len(RECOVERS) + 10, seed=7)
@@ -118,7 +118,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     ids = [row.ytid for row in rows]
     catalog = Catalog.of(*(Video(row.ytid, seconds=60, itags=(140, 251)) for row in rows))
     folder = tmp_path_factory.mktemp("hostile")
-    with Standin(catalog, folder / "media") as youtube:
+    with Standin(catalog, media_cache) as youtube:
         youtube.prepare()
         left = iter(ids[::2] + ids[1::2])  # healthy ones are in flight beside them
         media = {trouble: next(left) for trouble in MEDIA}

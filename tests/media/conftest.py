@@ -14,19 +14,15 @@ FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "frag_dur
 
 
 @pytest.fixture(scope="session")
-def media_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("media")
-
-
-@pytest.fixture(scope="session")
 def youtube(media_cache: Path) -> Callable[..., Path]:
     """A file in YouTube's layout: `youtube(itag, seconds)`."""
     return lambda itag, seconds=65.3, **more: synthesise(media_cache, SourceSpec(itag, seconds, **more))
 
 
 @pytest.fixture(scope="session")
-def other_layouts(media_cache: Path) -> dict[str, Path]:
+def other_layouts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Files whose index is missing or elsewhere, by what is odd about them."""
+    folder = tmp_path_factory.mktemp("other")
     made = {
         "no cues": ("a.webm", "libopus", "webm", {"live": "1"}),
         "cues at the end": ("b.webm", "libopus", "webm", {}),
@@ -35,6 +31,6 @@ def other_layouts(media_cache: Path) -> dict[str, Path]:
         "opus in mp4": ("e.mp4", "libopus", "mp4", {"movflags": "dash+delay_moov+global_sidx"}),
     }
     return {
-        what: encode_audio_file(media_cache / name, codec, 25.3, container, **options)
+        what: encode_audio_file(folder / name, codec, 25.3, container, **options)
         for what, (name, codec, container, options) in made.items()
     }

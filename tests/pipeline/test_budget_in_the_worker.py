@@ -18,11 +18,11 @@ BUDGET = 12
 
 
 @pytest.fixture
-def project(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def project(tmp_path: Path, media_cache: Path) -> Iterator[Project]:
     rows = make_rows(24, seed=5)
     needs = {row.ytid: row.end_ms / 1000 for row in rows}
     catalog = Catalog.from_ids(needs, seed=1, unavailable_share=0.25, outcomes=[Outcome.NONEXISTENT], seconds=(60.0,))
-    with Standin(catalog, tmp_path_factory.mktemp("media"), egresses=("loopback", "second")) as youtube:
+    with Standin(catalog, media_cache, egresses=("loopback", "second")) as youtube:
         youtube.prepare()
         yield Project(tmp_path, {"eval_segments": rows}, youtube)
 

@@ -27,11 +27,11 @@ IDS = [f"-video____{letter}" for letter in "ABCDEFGHIJKL"]
 
 
 @pytest.fixture
-def project(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def project(tmp_path: Path, media_cache: Path) -> Iterator[Project]:
     rows = [Row(ytid, 0, 10_000, labels) for ytid, labels in zip(IDS, LABELS, strict=True)]
     catalog = Catalog.from_ids(IDS, unavailable_share=1.0, outcomes=[Outcome.REMOVED])
     with ExitStack() as stack:
-        youtube = stack.enter_context(Standin(catalog, tmp_path_factory.mktemp("media")))
+        youtube = stack.enter_context(Standin(catalog, media_cache))
         youtube.prepare()
         made = Project(tmp_path, {SUBSET: rows}, youtube)
         made.settings["worker"].update(threads=1)

@@ -19,7 +19,7 @@ SHARD = ShardId("eval_segments", 1)
 
 
 @pytest.fixture
-def project(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def project(tmp_path: Path, media_cache: Path) -> Iterator[Project]:
     rows = make_rows(20, seed=9)
     catalog = Catalog.from_ids(
         {row.ytid: row.end_ms / 1000 for row in rows},
@@ -28,7 +28,7 @@ def project(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         outcomes=[Outcome.REMOVED, Outcome.AGE],
         seconds=(60.0,),
     )
-    with Standin(catalog, tmp_path_factory.mktemp("media")) as youtube:
+    with Standin(catalog, media_cache) as youtube:
         youtube.prepare()
         made = Project(tmp_path, {"eval_segments": rows}, youtube)
         made.settings["worker"].update(threads=1)

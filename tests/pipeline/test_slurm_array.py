@@ -11,12 +11,6 @@ from slurm_cluster import PrivateSlurm
 from audioset_batch.standin import Catalog, Standin
 
 
-@pytest.fixture(scope="session")
-def media_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Synthesised media, shared by all tests of this worker."""
-    return tmp_path_factory.mktemp("media")
-
-
 def catalog_of(rows: list, seed: int = 3) -> Catalog:  # type: ignore[type-arg]
     """30% of the videos unavailable for nine different reasons, a tenth of the others too short."""
     needs = {row.ytid: row.end_ms / 1000 for row in rows}

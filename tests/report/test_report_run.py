@@ -15,14 +15,14 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def done(tmp_path_factory: pytest.TempPathFactory, media_cache: Path) -> Iterator[Project]:
     """Twelve segments in two shards, a third of them lost, merged."""
     folder = tmp_path_factory.mktemp("run")
     rows = make_rows(12, seed=12)
     needs = {row.ytid: row.end_ms / 1000 for row in rows}
     lost = [Outcome.REMOVED, Outcome.PRIVATE]
     catalog = Catalog.from_ids(needs, seed=1, unavailable_share=0.34, outcomes=lost, seconds=(60.0,))
-    with Standin(catalog, folder / "media") as youtube:
+    with Standin(catalog, media_cache) as youtube:
         project = Project(folder, {"eval_segments": rows}, youtube)
         project.settings["youtube"]["args"] += ["--video-password", "hunter2"]
         project.write_config()

@@ -21,18 +21,12 @@ def _no_proxy_variables(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.lower(), raising=False)
 
 
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Fresh in every run, so that no file made by older code passes a test."""
-    return tmp_path_factory.mktemp("media")
-
-
 @pytest.fixture
-def youtube(cache: Path) -> Iterator[Standin]:
+def youtube(media_cache: Path) -> Iterator[Standin]:
     """Two egresses; two videos with audio alone, and one video for each outcome, named after it."""
     gone = [Video(f"{outcome.value:_<11}"[:11], outcome=outcome) for outcome in Outcome]
     catalog = Catalog.of(*gone, Video(ALIVE, 30, itags=(140, 251)), Video(OTHER, 30, itags=(140, 251)))
-    with Standin(catalog, cache, egresses=("one", "two")) as standin:
+    with Standin(catalog, media_cache, egresses=("one", "two")) as standin:
         yield standin
 
 

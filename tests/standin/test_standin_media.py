@@ -46,8 +46,8 @@ def media_url(browser: Any, ytid: str = ALIVE, itag: int = 251) -> str:
 
 
 @pytest.fixture
-def whole(cache: Path) -> bytes:
-    return synthesise(cache, SourceSpec(251, 30)).read_bytes()
+def whole(media_cache: Path) -> bytes:
+    return synthesise(media_cache, SourceSpec(251, 30)).read_bytes()
 
 
 def test_ranges(youtube: Standin, browse: Browse, whole: bytes) -> None:

@@ -49,8 +49,8 @@ def command(tmp_path: Path, *options: str) -> list[str]:
 
 
 @pytest.fixture
-def facts(tmp_path: Path, cache: Path) -> Iterator[dict[str, Any]]:
-    options = ["--cache", str(cache), "--egress", "one", "--egress", "two", "--log", str(tmp_path / "log.jsonl")]
+def facts(tmp_path: Path, media_cache: Path) -> Iterator[dict[str, Any]]:
+    options = ["--cache", str(media_cache), "--egress", "one", "--egress", "two", "--log", str(tmp_path / "log.jsonl")]
     process = subprocess.Popen(command(tmp_path, *options, "--prepare"), stdout=subprocess.PIPE, text=True)
     try:
         ready = wait_for(tmp_path / "ready.json")
@@ -119,8 +119,8 @@ def test_control_does_not_go_through_the_proxy_variables(
     assert ControlClient(facts["control_url"]).describe()["control_url"] == facts["control_url"]
 
 
-def test_ends_with_its_parent(tmp_path: Path, cache: Path) -> None:
-    child = command(tmp_path, "--cache", str(cache), "--with-parent")
+def test_ends_with_its_parent(tmp_path: Path, media_cache: Path) -> None:
+    child = command(tmp_path, "--cache", str(media_cache), "--with-parent")
     # A parent that dies without a word to its child.
     script = (
         "import os, subprocess, sys, time; subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL); time.sleep(60)"
@@ -156,8 +156,8 @@ def test_unreadable_catalogue_is_a_usage_error(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_stop_ends_stalled_connections_and_leaves_nothing(cache: Path) -> None:
-    with Standin(Catalog.of(Video(ALIVE, 30, itags=(251,))), cache) as youtube:
+def test_stop_ends_stalled_connections_and_leaves_nothing(media_cache: Path) -> None:
+    with Standin(Catalog.of(Video(ALIVE, 30, itags=(251,))), media_cache) as youtube:
         folder = youtube.ca_file.parent
         youtube.add_fault(Fault(Trouble.STALL, Where.PLAYER, after_bytes=0))
         outcomes: list[BaseException] = []

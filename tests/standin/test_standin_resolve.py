@@ -104,7 +104,7 @@ def test_missing_streams_and_live(youtube: Standin) -> None:
     assert resolve(ydl, "live_______")["live_status"] == "is_live"
 
 
-def test_unknown_ids_do_not_exist_unless_there_is_a_default(youtube: Standin, cache: Path) -> None:
+def test_unknown_ids_do_not_exist_unless_there_is_a_default(youtube: Standin, media_cache: Path) -> None:
     ydl, _ = client(youtube)
     with pytest.raises(yt_dlp.utils.DownloadError, match="This video is unavailable"):
         resolve(ydl, "-unknown_id")
@@ -173,10 +173,10 @@ def test_a_block_ends_by_itself(youtube: Standin, monkeypatch: pytest.MonkeyPatc
     assert youtube.board.blocked("one") is None
 
 
-def test_allowance_blocks_the_egress_that_exceeds_it(cache: Path) -> None:
+def test_allowance_blocks_the_egress_that_exceeds_it(media_cache: Path) -> None:
     catalog = Catalog.of(default=Video("", 30, itags=(251,)))
     limit = Allowance(resolves=2, window_seconds=60, penalty_seconds=60)
-    with Standin(catalog, cache, egresses=("one", "two"), allowance=limit) as youtube:
+    with Standin(catalog, media_cache, egresses=("one", "two"), allowance=limit) as youtube:
         ydl, _ = client(youtube, "one", **skipping("webpage", "configs"))
         for number in range(2):
             resolve(ydl, f"video____{number:02}")

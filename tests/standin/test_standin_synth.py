@@ -46,8 +46,8 @@ def decode(path: Path) -> tuple[np.ndarray, int, float]:
         return np.concatenate(pieces, axis=1).T, stream.rate, frames[0].time
 
 
-def test_webm_has_its_cues_in_front_every_ten_seconds(cache: Path) -> None:
-    path = synthesise(cache, SourceSpec(251, SECONDS))
+def test_webm_has_its_cues_in_front_every_ten_seconds(media_cache: Path) -> None:
+    path = synthesise(media_cache, SourceSpec(251, SECONDS))
     data = path.read_bytes()
     assert data.index(bytes.fromhex("1c53bb6b")) < data.index(bytes.fromhex("1f43b675"))
     with av.open(str(path)) as container:
@@ -57,8 +57,8 @@ def test_webm_has_its_cues_in_front_every_ten_seconds(cache: Path) -> None:
     assert cues == [10_001, 20_001, 30_001, 40_001]
 
 
-def test_aac_is_fragmented_with_one_sidx_in_front(cache: Path) -> None:
-    found = boxes(synthesise(cache, SourceSpec(140, SECONDS)).read_bytes())
+def test_aac_is_fragmented_with_one_sidx_in_front(media_cache: Path) -> None:
+    found = boxes(synthesise(media_cache, SourceSpec(140, SECONDS)).read_bytes())
     assert [name for name, _ in found[:5]] == ["ftyp", "moov", "sidx", "moof", "mdat"]
     assert [name for name, _ in found].count("sidx") == 1
     durations = sidx_durations(found[2][1])
@@ -67,19 +67,19 @@ def test_aac_is_fragmented_with_one_sidx_in_front(cache: Path) -> None:
 
 
 @pytest.mark.parametrize("edit_list", [True, False])
-def test_edit_list_can_be_left_out(cache: Path, edit_list: bool) -> None:
-    moov = dict(boxes(synthesise(cache, SourceSpec(140, SECONDS, edit_list=edit_list)).read_bytes()))["moov"]
+def test_edit_list_can_be_left_out(media_cache: Path, edit_list: bool) -> None:
+    moov = dict(boxes(synthesise(media_cache, SourceSpec(140, SECONDS, edit_list=edit_list)).read_bytes()))["moov"]
     assert (b"elst" in moov) == edit_list
 
 
-def test_progressive_mp4_has_moov_in_front(cache: Path) -> None:
-    names = [name for name, _ in boxes(synthesise(cache, SourceSpec(18, SECONDS)).read_bytes())]
+def test_progressive_mp4_has_moov_in_front(media_cache: Path) -> None:
+    names = [name for name, _ in boxes(synthesise(media_cache, SourceSpec(18, SECONDS)).read_bytes())]
     assert names.index("moov") < names.index("mdat")
     assert "moof" not in names
 
 
-def test_video_alone_has_a_sidx_and_a_keyframe_every_five_seconds(cache: Path) -> None:
-    path = synthesise(cache, SourceSpec(134, SECONDS))
+def test_video_alone_has_a_sidx_and_a_keyframe_every_five_seconds(media_cache: Path) -> None:
+    path = synthesise(media_cache, SourceSpec(134, SECONDS))
     found = boxes(path.read_bytes())
     assert [name for name, _ in found[:4]] == ["ftyp", "moov", "sidx", "moof"]
     assert sidx_durations(found[2][1])[:8] == pytest.approx([5.0] * 8, abs=0.001)
@@ -90,8 +90,8 @@ def test_video_alone_has_a_sidx_and_a_keyframe_every_five_seconds(cache: Path) -
 
 
 @pytest.mark.parametrize("itag", [251, 140, 18])
-def test_audio_tells_its_time(cache: Path, itag: int) -> None:
-    samples, rate, first = decode(synthesise(cache, SourceSpec(itag, SECONDS)))
+def test_audio_tells_its_time(media_cache: Path, itag: int) -> None:
+    samples, rate, first = decode(synthesise(media_cache, SourceSpec(itag, SECONDS)))
     assert first == 0
     assert len(samples) / rate == pytest.approx(SECONDS, abs=0.025)
     for start in (0.0, 0.4999, 7.123, 30.0, 41.0):
@@ -102,23 +102,23 @@ def test_audio_tells_its_time(cache: Path, itag: int) -> None:
                 assert locate_audio(piece, rate) == pytest.approx(begin / rate, abs=2e-5)
 
 
-def test_without_edit_list_the_priming_is_heard(cache: Path) -> None:
-    samples, rate, first = decode(synthesise(cache, SourceSpec(140, SECONDS, edit_list=False)))
+def test_without_edit_list_the_priming_is_heard(media_cache: Path) -> None:
+    samples, rate, first = decode(synthesise(media_cache, SourceSpec(140, SECONDS, edit_list=False)))
     assert first == 0
     assert locate_audio(samples[5 * rate : 8 * rate], rate) == pytest.approx(5 - 1024 / rate, abs=2e-5)
 
 
-def test_right_channel_is_half_as_loud_and_mono_is_one(cache: Path) -> None:
-    samples, _, _ = decode(synthesise(cache, SourceSpec(251, SECONDS)))
+def test_right_channel_is_half_as_loud_and_mono_is_one(media_cache: Path) -> None:
+    samples, _, _ = decode(synthesise(media_cache, SourceSpec(251, SECONDS)))
     left, right = np.sqrt(np.mean(np.square(samples[48_000:]), axis=0))
     assert right / left == pytest.approx(0.5, abs=0.02)
-    mono, rate, _ = decode(synthesise(cache, SourceSpec(251, SECONDS, channels=1)))
+    mono, rate, _ = decode(synthesise(media_cache, SourceSpec(251, SECONDS, channels=1)))
     assert mono.shape[1] == 1
     assert locate_audio(mono[rate : 3 * rate], rate) == pytest.approx(1.0, abs=2e-5)
 
 
-def test_silence_is_silent_for_any_length(cache: Path) -> None:
-    samples, rate, _ = decode(synthesise(cache, SourceSpec(251, 95, silent=True)))
+def test_silence_is_silent_for_any_length(media_cache: Path) -> None:
+    samples, rate, _ = decode(synthesise(media_cache, SourceSpec(251, 95, silent=True)))
     assert len(samples) / rate == pytest.approx(95, abs=0.025)
     assert np.abs(samples).max() < 1e-4
     with pytest.raises(NotLocatable):
@@ -126,8 +126,8 @@ def test_silence_is_silent_for_any_length(cache: Path) -> None:
 
 
 @pytest.mark.parametrize("itag", [134, 18])
-def test_video_counts_its_frames(cache: Path, itag: int) -> None:
-    with av.open(str(synthesise(cache, SourceSpec(itag, 62)))) as container:
+def test_video_counts_its_frames(media_cache: Path, itag: int) -> None:
+    with av.open(str(synthesise(media_cache, SourceSpec(itag, 62)))) as container:
         stream = container.streams.video[0]
         for count, frame in enumerate(container.decode(stream)):
             assert read_frame_number(frame, near=count) == round(frame.time * 25) == count
@@ -135,9 +135,12 @@ def test_video_counts_its_frames(cache: Path, itag: int) -> None:
     assert 62 * 25 - 2 <= count + 1 <= 62 * 25
 
 
-def test_frame_number_survives_scaling_and_encoding(cache: Path) -> None:
+def test_frame_number_survives_scaling_and_encoding(media_cache: Path) -> None:
     buffer = io.BytesIO()
-    with av.open(str(synthesise(cache, SourceSpec(134, 30)))) as source, av.open(buffer, "w", format="mp4") as output:
+    with (
+        av.open(str(synthesise(media_cache, SourceSpec(134, 30)))) as source,
+        av.open(buffer, "w", format="mp4") as output,
+    ):
         target = output.add_stream("libx264", rate=25, options={"crf": "36", "preset": "ultrafast"})
         target.width, target.height, target.pix_fmt = 128, 72, "yuv420p"
         for frame in source.decode(video=0):
@@ -152,9 +155,9 @@ def test_frame_number_survives_scaling_and_encoding(cache: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_hours_are_quick_and_the_content_goes_on(cache: Path) -> None:
+def test_two_hours_are_quick_and_the_content_goes_on(media_cache: Path) -> None:
     for itag in (251, 140):
-        path = synthesise(cache, SourceSpec(itag, 7200, channels=1, bit_rate=32_000))
+        path = synthesise(media_cache, SourceSpec(itag, 7200, channels=1, bit_rate=32_000))
         with av.open(str(path)) as container:
             stream = container.streams.audio[0]
             for start in (1020, 5003, 7150):

@@ -65,6 +65,16 @@ def test_code_in_a_pickle_does_not_run(tmp_path: Path, legacy: bool):
     assert not marker.exists()
 
 
+def test_a_directory_that_points_before_the_beginning_is_refused(tmp_path: Path):
+    content = bytearray(next(source for source in FILES if zipfile.is_zipfile(source)).read_bytes())
+    end = content.rindex(b"PK\x06\x06")  # torch writes zip64
+    content[end + 48 + 1] ^= 0xFF  # of the directory's offset, from which those of the members are reckoned
+    path = tmp_path / "damaged.pth"
+    path.write_bytes(content)
+    with pytest.raises(InputRefused, match=str(path)):
+        read_torch_file(path)
+
+
 @settings(deadline=None)
 @given(st.sampled_from(FILES), st.data())
 def test_damage_is_refused_or_harmless(tmp_path_factory: pytest.TempPathFactory, source: Path, data: st.DataObject):

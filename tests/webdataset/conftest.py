@@ -14,23 +14,17 @@ from audioset_batch.standin import Catalog, Outcome, Standin
 sys.path.append(str(Path(__file__).parents[1] / "worker"))  # for `running`
 
 
-@pytest.fixture(scope="session")
-def clip_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Synthesised media for all tests of this process."""
-    return tmp_path_factory.mktemp("media")
-
-
 @pytest.fixture
-def make_project(tmp_path: Path, clip_cache: Path) -> Iterator[Callable[..., Project]]:
+def make_project(tmp_path: Path, media_cache: Path) -> Iterator[Callable[..., Project]]:
     """`make_project(segments, layout=..., shards=..., sections of the config)`: split already."""
-    with _maker(tmp_path, clip_cache) as make:
+    with _maker(tmp_path, media_cache) as make:
         yield make
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, clip_cache: Path) -> Iterator[Project]:
+def finished(tmp_path_factory: pytest.TempPathFactory, media_cache: Path) -> Iterator[Project]:
     """Two shards of 16 segments with video, done, in tars, merged. Tests leave it as it is."""
-    with _maker(tmp_path_factory.mktemp("finished"), clip_cache) as make:
+    with _maker(tmp_path_factory.mktemp("finished"), media_cache) as make:
         project = make(16, shards=2, video={"mode": "bestvideo", "preset": "ultrafast"})
         for task in (1, 2):
             project.worker(task)
@@ -39,7 +33,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, clip_cache: Path) -> Iter
 
 
 @contextmanager
-def _maker(folder: Path, clip_cache: Path) -> Iterator[Callable[..., Project]]:
+def _maker(folder: Path, media_cache: Path) -> Iterator[Callable[..., Project]]:
     with ExitStack() as running:
 
         def make(
@@ -53,7 +47,7 @@ def _maker(folder: Path, clip_cache: Path) -> Iterator[Callable[..., Project]]:
                 seconds=(60.0,),
                 itags=(140, 251, *((134,) if "video" in sections else ())),
             )
-            youtube = running.enter_context(Standin(catalog, clip_cache))
+            youtube = running.enter_context(Standin(catalog, media_cache))
             youtube.prepare()
             youtube.set_delay(delay)
             worker = {"processes": 2, "threads": 4, "retries": 2, "backoff_seconds": 0.1, "grace_seconds": 8}

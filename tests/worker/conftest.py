@@ -21,14 +21,8 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="session")
-def clip_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Synthesised media for all tests of this process."""
-    return tmp_path_factory.mktemp("media")
-
-
 @pytest.fixture
-def make_project(tmp_path: Path, clip_cache: Path) -> Iterator[Callable[..., Project]]:
+def make_project(tmp_path: Path, media_cache: Path) -> Iterator[Callable[..., Project]]:
     """`make_project(segments, delay=..., **worker settings)`: one shard, split already."""
     with ExitStack() as running:
 
@@ -41,7 +35,7 @@ def make_project(tmp_path: Path, clip_cache: Path) -> Iterator[Callable[..., Pro
                 seconds=(60.0,),
                 itags=(140, 251),
             )
-            youtube = running.enter_context(Standin(catalog, clip_cache))
+            youtube = running.enter_context(Standin(catalog, media_cache))
             youtube.prepare()
             youtube.set_delay(delay)
             project = Project(tmp_path, {"eval_segments": rows}, youtube, {"worker": SETTINGS | worker})

@@ -19,7 +19,7 @@ SEGMENT = Segment("eval_segments", "abcdefghijk", 0, 10_000, ("/m/09x0r",))
 
 
 def test_a_try_in_vain_leaves_no_file_and_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails_late(segment: Segment, client: Any, config: Config, stem: Path, deadline: float) -> None:
+    def fails_late(segment: Segment, client: Any, config: Config, stem: Path, *until: float) -> None:
         for ending in (config.audio.format, config.video.format):
             stem.with_name(f"{stem.name}.{ending}").write_bytes(b"half")
         raise SegmentTransient(Reason.INTERNAL, "Failed to parse: https://user:s3cret@host:99999")
