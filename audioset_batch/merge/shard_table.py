@@ -55,7 +55,7 @@ def read_manifest(path: Path, on_problem: Callable[[LineProblem], None]) -> pa.T
         except FileNotFoundError:
             return MANIFEST_SCHEMA.empty_table()
     whole = data.endswith(b"\n")
-    if data and whole:
+    if data and whole and _is_text(data):
         options = pj.ParseOptions(explicit_schema=MANIFEST_SCHEMA, unexpected_field_behavior="ignore")
         try:
             table = pj.read_json(
@@ -70,6 +70,17 @@ def read_manifest(path: Path, on_problem: Callable[[LineProblem], None]) -> pa.T
                 return table
     rows = [_typed(row) for row in read_rows(path, on_problem)]
     return pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether it is UTF-8, which JSON has to be and Arrow does not ask of the names of fields."""
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _all_are_rows(table: pa.Table) -> bool:

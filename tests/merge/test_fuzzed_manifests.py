@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from audioset_batch.layout import DataDir, ShardId
@@ -68,8 +68,9 @@ def write_plan(root: Path) -> DataDir:
     return data
 
 
+@example(damaged=[GOOD.strip().replace(b'"shard"', b'"\x80shard"').replace(b"unavailable", b"ok")], ended=True)
 @settings(max_examples=60, deadline=None)
-@given(st.lists(lines(), max_size=5), st.booleans())
+@given(damaged=st.lists(lines(), max_size=5), ended=st.booleans())
 def test_what_is_no_row_is_left_out_by_all_alike(
     tmp_path_factory: pytest.TempPathFactory, damaged: list[bytes], ended: bool
 ) -> None:
