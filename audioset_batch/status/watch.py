@@ -6,6 +6,7 @@ import contextlib
 import os
 import queue
 import select
+import signal
 import sys
 import termios
 import threading
@@ -65,8 +66,12 @@ def _on_screen(console: Console, look: Callable[[], Overview], seconds: float, m
     trouble = ""
     drawn: tuple[Overview | None, str, object] | None = None
     due = time.monotonic()
-    with _keys() as pressed, Live(Text(""), console=console, screen=True, auto_refresh=False) as live:
-        while True:
+    with (
+        _ctrl_c() as interrupted,
+        _keys() as pressed,
+        Live(Text(""), console=console, screen=True, auto_refresh=False) as live,
+    ):
+        while not interrupted():
             if time.monotonic() >= due and looker.idle:
                 due = time.monotonic() + seconds
                 looker.begin()
@@ -124,6 +129,22 @@ class _Looker:
             self._answers.put(self._look())
         except Exception as error:  # noqa: BLE001 - raised again in the thread that shows it
             self._answers.put(error)
+
+
+@contextlib.contextmanager
+def _ctrl_c() -> Iterator[Callable[[], bool]]:
+    """A question "was Ctrl-C pressed?": an exception in the middle of drawing might not give the screen back."""
+    pressed = False
+
+    def note(*_: object) -> None:
+        nonlocal pressed
+        pressed = True
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager

@@ -16,11 +16,11 @@ TESTS = Path(__file__).resolve().parent.parent
 
 
 def lines_of(path: Path, count: int, timeout: float = 10) -> list[str]:
-    """Wait until a job has written so many lines, those of SLURM itself not counted."""
+    """Wait until a job has written so many lines, not counted what SLURM and bash say of its end."""
     deadline = time.monotonic() + timeout
     while True:
         text = path.read_text() if path.exists() else ""
-        lines = [line for line in text.splitlines() if not line.startswith("slurmstepd")]
+        lines = [line for line in text.splitlines() if "slurmstepd" not in line and "Terminated" not in line]
         if len(lines) >= count or time.monotonic() > deadline:
             return lines
         time.sleep(0.05)
