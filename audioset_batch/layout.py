@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from audioset_batch.errors import InputRefused
 from audioset_batch.model import SUBSETS, Segment
 
 _SHARD_SUFFIX = re.compile(r"\.(\d{2,})\Z")
@@ -33,6 +34,14 @@ class ShardId:
 
     def __str__(self) -> str:
         return f"{self.subset}.{shard_suffix(self.number)}"
+
+
+def no_shards(root: Path) -> InputRefused:
+    """The error for a data directory that was never prepared."""
+    return InputRefused(
+        f"{root}: no shards (*.csv.NN) here; ./download_subset_files.sh DATADIR makes them, on one machine "
+        "`audioset-batch download DATADIR` does all"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +81,17 @@ class DataDir:
             if parse_shard_suffix(path.name) is not None
         }
         return [s for s in SUBSETS if s in found] + sorted(found - set(SUBSETS))
+
+    def all_shards(self) -> list[ShardId]:
+        """The shards of all subsets.
+
+        Raises:
+            InputRefused: there are none.
+        """
+        shards = [shard for subset in self.subsets_present() for shard in self.shards(subset)]
+        if not shards:
+            raise no_shards(self.root)
+        return shards
 
     # What a worker writes
     def stem(self, segment: Segment) -> str:

@@ -38,6 +38,6 @@ def _distribution(name: str) -> str:
 def _program(name: str) -> str:
     path = shutil.which(name)
     if path is None:
-        return "not found (optional JavaScript runtime for yt-dlp: pip install deno)"
+        return "not found (optional JavaScript runtime for yt-dlp: ./setup.sh --with javascript, or pip install deno)"
     done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False, timeout=20)
     return done.stdout.split("\n")[0].removeprefix("deno ").strip()

@@ -50,6 +50,7 @@ _NETWORK: Final = re.compile(
     r"unable to download|connection|reset by peer|refused|unreachable|resolve host|name or service|ssl|proxy"
     r"|incomplete ?read|bytes read|remote end closed|network"
 )
+_DETAIL_LENGTH: Final = 300
 _SIGN_IN: Final = re.compile(r"sign in|log ?in|account cookies")
 
 
@@ -85,7 +86,7 @@ def short(message: str) -> str:
     text = " ".join(message.split()).removeprefix("ERROR: ")
     text = re.sub(r"^\[youtube[^\]]*\] (\S{11}: )?", "", text)
     text = re.split(r"; please report this issue| \(caused by |\. Use --cookies|;? ?see {1,2}https?:", text)[0]
-    return text[:300]
+    return text[:_DETAIL_LENGTH]
 
 
 def is_vague(message: str) -> bool:
@@ -119,6 +120,9 @@ def classify(evidence: Evidence) -> AudiosetBatchError:
     blocked = _first(_BLOCKED, warnings)
     if blocked is not None and (vague or evidence.transport):
         return EgressBlocked(f"{blocked}: {detail} (from yt-dlp's warnings)")
+    if vague:  # the last warning that is not vague itself is why
+        causes = [short(warning) for warning in evidence.warnings if not is_vague(warning)]
+        detail = f"{detail}: {causes[-1]}"[:_DETAIL_LENGTH] if causes else detail
     return SegmentTransient(*_transient(message, warnings if vague else "", evidence, detail))
 
 

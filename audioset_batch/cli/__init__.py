@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import difflib
 import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from audioset_batch.cli.common import shield_ids
 from audioset_batch.errors import AudiosetBatchError, StopRun
@@ -50,6 +52,17 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _refuse(parser: argparse.ArgumentParser, command: str | None, unknown: Sequence[str]) -> NoReturn:
+    """End with the usage of the command that does not know these arguments, and what may have been meant."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction) and command is not None:
+            parser = action.choices[command]
+    options = [option for action in parser._actions for option in action.option_strings]
+    meant = [near for one in unknown for near in difflib.get_close_matches(one.partition("=")[0], options, 1)]
+    hint = f" (did you mean {', '.join(meant)}?)" if meant else ""
+    parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status of docs/commands.md."""
     try:
@@ -65,7 +78,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> int:
     parser = build_parser()
-    args = parser.parse_args(shield_ids(sys.argv[1:] if argv is None else argv))
+    args, unknown = parser.parse_known_args(shield_ids(sys.argv[1:] if argv is None else argv))
+    if unknown:
+        _refuse(parser, args.command, unknown)
     if args.version:
         from audioset_batch.versions import version_lines
 

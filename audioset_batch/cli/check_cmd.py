@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     """Check, print, and return 1 if there is an error."""
     from audioset_batch.errors import UsageError
     from audioset_batch.layout import DataDir
+    from audioset_batch.words import counted
 
     config = config_from(args, args.data_dir)
     if config.data_dir is None:
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps({"ok": not failed, "checks": [finding.to_json() for finding in findings]}))
     else:
         warned = sum(finding.level == "warning" for finding in findings)
-        print(f"{len(findings)} checks: {failed} errors, {warned} warnings")
+        print(f"{len(findings)} checks: {counted(failed, 'error')}, {counted(warned, 'warning')}")
     return 1 if failed else 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,8 +27,14 @@ def shield_ids(argv: Sequence[str]) -> list[str]:
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """`--config` and `--set`."""
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML config (default: built-in defaults)")
+    """`--config` and `--set`. The job scripts know AUDIOSET_CONFIG; whoever exports it means these commands too."""
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        default=os.environ.get("AUDIOSET_CONFIG") or None,
+        help="YAML config (default: AUDIOSET_CONFIG, else the built-in defaults)",
+    )
     parser.add_argument(
         "--set",
         dest="overrides",
@@ -56,7 +63,10 @@ def subset_list(text: str) -> tuple[str, ...]:
     found = {name: next((subset for subset in SUBSETS if subset.startswith(name)), None) for name in names}
     unknown = [name for name, subset in found.items() if subset is None]
     if unknown or not names:
-        raise argparse.ArgumentTypeError(f"{', '.join(unknown) or text!r}: choose from {', '.join(SUBSETS)}")
+        raise argparse.ArgumentTypeError(
+            f"{', '.join(unknown) or text!r}: choose from {', '.join(SUBSETS)}; "
+            "`eval`, `balanced`, `unbalanced` will do"
+        )
     return tuple(subset for subset in dict.fromkeys(found.values()) if subset is not None)
 
 
@@ -81,5 +91,8 @@ def existing_data_dir(path: Path) -> Path:
     if root.exists() and not root.is_dir():
         raise UsageError(f"data directory {root} is a file: name the folder that ./download_subset_files.sh has filled")
     if not root.is_dir():
-        raise UsageError(f"data directory {root} does not exist: ./download_subset_files.sh makes and fills it")
+        raise UsageError(
+            f"data directory {root} does not exist: ./download_subset_files.sh, or on one machine `audioset-batch "
+            "download`, makes and fills it"
+        )
     return root

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from audioset_batch.model import SUBSETS
 
 if TYPE_CHECKING:
     from audioset_batch.config import Config
+    from audioset_batch.layout import DataDir, ShardId
 
 _SOURCES = dict(zip(SUBSETS, ("eval_path", "balanced_path", "unbalanced_path"), strict=True))
 
@@ -35,6 +37,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     add("--base-url", metavar="URL|DIR", help="folder that holds the CSVs (default: Google's)")
     add("--labels", metavar="NAMES", help="only segments with one of these labels, e.g. 'Dog,Speech'")
     add("--limit", type=positive, metavar="N", help="only the first N of each subset")
+    add("--allow-partial", action="store_true", help="take what there is of a file cut short")
+    add("--skip-bad-rows", action="store_true", help="go on without bad rows; keep them in SUBSET.rejected.csv")
     add = parser.add_argument_group("audio").add_argument
     add("-af", "--audio-format", choices=("flac", "wav", "ogg", "mp3"), help="default: flac")
     add("-ac", "--audio-codec", metavar="CODEC", help="must fit the format: flac, pcm_s16le, vorbis, mp3")
@@ -51,7 +55,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     add("-vc", "--video-codec", choices=("h264",), help="default: h264")
     add("-vfr", "--video-frame-rate", type=positive, metavar="FPS", help="default: 30")
     add = parser.add_argument_group("the run").add_argument
-    add("-nr", "--num-retries", type=int, metavar="N", help="retries of transient errors (default: 3)")
+    add("-nr", "--num-retries", type=_count, metavar="N", help="retries of transient errors (default: 3)")
     add("-n", "--num-workers", type=positive, metavar="N", help="segments in flight (default: 8)")
     add("-nl", "--no-logging", action="store_true", help="write no log lines")
     add("-lp", "--log-path", type=Path, metavar="FILE", help="also write the log to this file")
@@ -60,6 +64,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     add("-f", "--ffmpeg", metavar="PATH", help=argparse.SUPPRESS)
     add("-fp", "--ffprobe", metavar="PATH", help=argparse.SUPPRESS)
     parser.set_defaults(run=run)
+
+
+def _count(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -89,8 +99,27 @@ def run(args: argparse.Namespace) -> int:
     shards = [shard for subset in subsets for shard in data.shards(subset)]
     result = run_shards(config, data, shards)
     print(", ".join(f"{count:,} {status}" for status, count in result.counts.items() if count))
+    _print_failed(data, shards)
     print(f"next: audioset-batch merge {root}")
     return result.exit_code
+
+
+def _print_failed(data: DataDir, shards: list[ShardId]) -> None:
+    """Why segments failed, and what to do about it."""
+    from audioset_batch.reasons import TRANSIENT_REASONS
+    from audioset_batch.record.state import read_state
+
+    failed: Counter[str] = Counter()
+    for shard in shards:
+        state = read_state(data.state(shard))
+        if state is not None:
+            failed.update({reason: n for reason, n in state.reasons.items() if reason in TRANSIENT_REASONS})
+    if failed:
+        print(f"failed: {', '.join(f'{reason} {count:,}' for reason, count in failed.most_common())}")
+        print(
+            "the same command tries these again; `audioset-batch check` says whether YouTube can be reached from here, "
+            "`audioset-batch clip DATADIR YTID` what came of one"
+        )
 
 
 def _prepare(args: argparse.Namespace, data: Any, config: Config) -> list[str]:
@@ -126,6 +155,8 @@ def _prepare(args: argparse.Namespace, data: Any, config: Config) -> list[str]:
                 subsets=missing,
                 labels=args.labels,
                 limit=args.limit,
+                allow_partial=args.allow_partial,
+                skip_bad_rows=args.skip_bad_rows,
                 fetching=FetchOptions(say=lambda text: print(text, file=sys.stderr)),
             )
         )

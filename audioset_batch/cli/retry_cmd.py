@@ -31,21 +31,25 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def run(args: argparse.Namespace) -> int:
     """List or reset."""
     from audioset_batch.adapters.lease import Holder
-    from audioset_batch.errors import UsageError
+    from audioset_batch.errors import InputRefused, UsageError
     from audioset_batch.layout import DataDir
-    from audioset_batch.plan.retry import Choice, count, reset
+    from audioset_batch.plan.retry import Choice, count, reset, unplanned
     from audioset_batch.reasons import Reason, Status
 
     root = existing_data_dir(args.data_dir)
-    for given, valid in ((args.reason, list(Reason)), (args.status, list(Status))):
+    settled = [status for status in Status if status is not Status.PENDING]
+    for given, valid in ((args.reason, list(Reason)), (args.status, settled)):
         unknown = sorted(set(given) - {str(item) for item in valid})
         if unknown:
             raise UsageError(f"unknown: {', '.join(unknown)}; choose from {', '.join(valid)}")
     if args.reset and not (args.reason or args.status or args.ytid):
         raise UsageError("--reset of everything is not what you want: name --reason, --status or --ytid")
+    data = DataDir(root)
+    if unknown := unplanned(data, args.ytid):
+        raise InputRefused(f"{', '.join(unknown)}: in no shard of {root}; nothing was reset")
     statuses = args.status or (() if args.ytid or args.reason else (Status.UNAVAILABLE, Status.FAILED))
     choice = Choice(statuses, args.reason, args.ytid)
-    counts = reset(DataDir(root), choice, Holder.current()) if args.reset else count(DataDir(root), choice)
+    counts = reset(data, choice, Holder.current()) if args.reset else count(data, choice)
     for (status, reason), number in sorted(counts.items()):
         print(f"{status:<12} {reason:<20} {number:>10,}")
     print(f"{'reset' if args.reset else 'fitting'}: {counts.total():,}")

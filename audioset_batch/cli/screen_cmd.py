@@ -9,7 +9,7 @@ from pathlib import Path
 
 from audioset_batch.cli.common import add_config_options, config_from, require_data_dir, subset_list
 from audioset_batch.cli.worker_cmd import positive
-from audioset_batch.errors import EgressExhausted, InputRefused, ShardHeld, StopEarly, StorageUnusable, UsageError
+from audioset_batch.errors import EgressExhausted, ShardHeld, StopEarly, StorageUnusable, UsageError
 
 _PAUSES = {EgressExhausted: 3600.0, StorageUnusable: 600.0}
 """Seconds before a requeued task begins again: a host that has had enough, a full disk."""
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     """Ask, and tell the sums."""
     from audioset_batch.adapters.slurm import JobIdentity, requeue
     from audioset_batch.cli.log import log_to_stderr
-    from audioset_batch.layout import DataDir
+    from audioset_batch.layout import DataDir, no_shards
     from audioset_batch.plan.screen import screen
     from audioset_batch.record.hints import read_hints
     from audioset_batch.worker.child import client_for
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     subsets = args.subsets or data.subsets_present()
     shards = [shard for subset in subsets for shard in data.shards(subset)]
     if not shards:
-        raise InputRefused(f"{data.root}: no shards (*.csv.NN) here; ./download_subset_files.sh DATADIR makes them")
+        raise no_shards(data.root)
     if args.task is not None:
         most = max(shard.number for shard in shards)
         shards = [shard for shard in shards if shard.number == args.task]

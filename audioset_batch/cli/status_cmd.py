@@ -132,8 +132,11 @@ def run_logs(args: argparse.Namespace) -> int:
     from audioset_batch.layout import DataDir
     from audioset_batch.status.logs import find_logs
 
-    overview = _collector(args, exact=False).look()
     folders = [folder.expanduser() for folder in args.folder or [Path()]]
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"--folder {folder}: there is no such folder")
+    overview = _collector(args, exact=False).look()
     found = find_logs(DataDir(_root(args)), overview, folders, most_lines=args.lines, most_tasks=args.tasks)
     if not found.tails and not found.omitted:
         print("no task stopped, died or left failed segments")
@@ -176,6 +179,7 @@ def run_clip(args: argparse.Namespace) -> int:
     ytid, start = _which(args.segment)
     every = find_segment(data, ytid)
     if not every:
+        data.all_shards()  # without any, that is what to say
         print(f"{ytid} stands in no shard of {data.root} and no manifest has a row of it", file=sys.stderr)
         return 1
     found = [one for one in every if start is None or one.key.start_ms == start]

@@ -83,7 +83,9 @@ def _plan(args: argparse.Namespace, config: Config, data: DataDir) -> Plan:
             print(f"left out, a worker has it already: {who}", file=sys.stderr)
         if left.held and not tasks:
             raise ShardHeld("workers already work on every shard with segments left; nothing was started")
-        print(f"{len(tasks)} of {left.shards} shards have segments left, {left.segments:,} altogether")
+        from audioset_batch.words import counted
+
+        print(f"{counted(left.segments, 'segment')} left in {len(tasks)} of {counted(left.shards, 'array task')}")
     return Plan(root=data.root, prep=prep, shards=shards, tasks=tasks, worker_options=tuple(_worker_options(args)))
 
 
@@ -102,10 +104,17 @@ def _slurm(args: argparse.Namespace, config: Config, data: DataDir) -> int:
     from audioset_batch.adapters import slurm_queue as slurm
     from audioset_batch.cluster.chain import index_ranges, make_chain
     from audioset_batch.cluster.submit import dry_run, submit_chain
-    from audioset_batch.errors import UsageError
+    from audioset_batch.errors import InputRefused, UsageError
 
     if slurm.has_slurm():
-        largest = slurm.max_array_size()
+        try:
+            largest = slurm.max_array_size()
+        except InputRefused as error:
+            why = " ".join(str(error).splitlines()[0].split())
+            raise InputRefused(
+                f"SLURM's commands are here, but no cluster answers ({why}). Submit from a login node, or give "
+                "--cluster local; on one machine `audioset-batch download` needs no SLURM"
+            ) from error
     elif args.dry_run:
         largest = slurm.DEFAULT_MAX_ARRAY_SIZE
         print(f"note: no SLURM here; MaxArraySize is taken to be {largest}", file=sys.stderr)

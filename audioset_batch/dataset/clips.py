@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import operator
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -64,7 +63,7 @@ class AudioSetClips:
         data_dir: The data directory.
         subset: As in `load_manifest`.
         labels: As in `load_manifest`: clips with at least one of them. The label vectors keep all classes.
-        sample_rate: Hz; other clips are resampled (needs `soxr`, in the extra `learn`). None: as they are on the disk.
+        sample_rate: Hz; other clips are resampled. None: as they are on the disk.
         mono: Take the mean of the channels.
         seconds: Cut longer clips off, fill shorter ones with zeros; None: as long as they are.
         transform: Called with each waveform at last; what it returns stands in its place. Must be picklable, so no
@@ -107,8 +106,6 @@ class AudioSetClips:
         self.classes = load_classes(self.root)
         self._rows = found.select(_WHERE).combine_chunks()
         self._label_ends, self._label_indices = _label_indices(found, self.root, self.classes.mids)
-        if sample_rate is not None and importlib.util.find_spec("soxr") is None:
-            _refuse_other_rates(found, sample_rate)
 
     def __len__(self) -> int:
         return int(self._rows.num_rows)
@@ -207,12 +204,3 @@ def _label_indices(found: pa.Table, root: Path, mids: tuple[str, ...]) -> tuple[
     ends = np.zeros(found.num_rows + 1, np.int64)
     np.cumsum(np.bincount(parents.to_numpy(), minlength=found.num_rows), out=ends[1:])
     return ends, indices.to_numpy().astype(np.int16)
-
-
-def _refuse_other_rates(found: pa.Table, wanted: int) -> None:
-    others = pc.unique(found.column("sample_rate").filter(pc.not_equal(found.column("sample_rate"), wanted)))
-    if len(others):
-        raise UsageError(
-            f"sample_rate={wanted}: some clips have {others[0].as_py()} Hz, and resampling needs soxr: "
-            "pip install 'audioset-batch[learn]', or sample_rate=None to keep each clip's own"
-        )

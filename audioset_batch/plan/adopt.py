@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from audioset_batch.adapters.lease import Holder, Lease
-from audioset_batch.errors import InputRefused, PlanChanging
-from audioset_batch.layout import DataDir, ShardId
+from audioset_batch.errors import PlanChanging
+from audioset_batch.layout import DataDir, ShardId, no_shards
 from audioset_batch.model import ManifestRow, Segment, SegmentKey
 from audioset_batch.plan.segments_csv import read_shard
 from audioset_batch.plan.swap import ensure_settled
@@ -71,7 +71,7 @@ def adopt(root: Path, processes: int) -> AdoptReport:
     data = DataDir(root)
     subsets = data.subsets_present()
     if not subsets:
-        raise InputRefused(f"{root}: no shards (*.csv.NN) here; ./download_subset_files.sh DATADIR makes them")
+        raise no_shards(root)
     report = AdoptReport()
     with Verifier(processes) as verifier:
         for subset in subsets:

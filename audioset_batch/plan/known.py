@@ -61,9 +61,7 @@ def take_over(root: Path, file: Path, *, geo_blocked: bool = False) -> KnownRepo
     """
     data = DataDir(root)
     ensure_settled(data)
-    shards = [shard for subset in data.subsets_present() for shard in data.shards(subset)]
-    if not shards:
-        raise InputRefused(f"{root}: no shards (*.csv.NN) here; ./download_subset_files.sh DATADIR makes them")
+    shards = data.all_shards()
     report = KnownReport()
     gone = _gone(file, _PERMANENT if geo_blocked else _PERMANENT - {Reason.GEO_BLOCKED}, report)
     seen: set[_Key] = set()

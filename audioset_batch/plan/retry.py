@@ -48,11 +48,12 @@ def count(data: DataDir, choice: Choice) -> Counter[tuple[str, str]]:
     """How many segments `choice` fits, by (status, reason).
 
     Raises:
+        InputRefused: there are no shards.
         PlanChanging: prep is splitting just now.
     """
     ensure_settled(data)
     return Counter(
-        (outcome.status, outcome.reason) for shard in _shards(data) for _, outcome in _fitting(data, shard, choice)
+        (outcome.status, outcome.reason) for shard in data.all_shards() for _, outcome in _fitting(data, shard, choice)
     )
 
 
@@ -60,12 +61,13 @@ def reset(data: DataDir, choice: Choice, holder: Holder) -> Counter[tuple[str, s
     """Append a reset row for each segment that `choice` fits; returns how many, by (status, reason).
 
     Raises:
+        InputRefused: there are no shards.
         ShardHeld: a worker has one of the shards; those before it are done, and doing it again is harmless.
         StorageUnusable: a manifest cannot be written.
     """
     done: Counter[tuple[str, str]] = Counter()
     ensure_settled(data)
-    for shard in _shards(data):
+    for shard in data.all_shards():
         if not any(True for _ in _fitting(data, shard, choice)):
             continue
         with Lease.acquire(data.lease(shard), holder, _LEASE_SECONDS) as lease:
@@ -82,9 +84,12 @@ def reset(data: DataDir, choice: Choice, holder: Holder) -> Counter[tuple[str, s
     return done
 
 
-def _shards(data: DataDir) -> Iterator[ShardId]:
-    for subset in data.subsets_present():
-        yield from data.shards(subset)
+def unplanned(data: DataDir, ytids: Collection[str]) -> list[str]:
+    """Those of `ytids` that stand in no shard, sorted."""
+    missing = set(ytids)
+    for shard in data.all_shards() if missing else ():
+        missing.difference_update(segment.ytid for segment in read_shard(data.shard_csv(shard), shard.subset))
+    return sorted(missing)
 
 
 def _fitting(data: DataDir, shard: ShardId, choice: Choice) -> Iterator[tuple[Segment, Outcome]]:

@@ -12,8 +12,7 @@ from typing import Final, Literal
 from audioset_batch.adapters.publish import storage
 from audioset_batch.config import Config
 from audioset_batch.egress import EgressStatus, read_egress_status
-from audioset_batch.errors import InputRefused
-from audioset_batch.layout import DataDir, ShardId
+from audioset_batch.layout import DataDir, ShardId, no_shards
 from audioset_batch.status.queue import Queue, read_queue
 from audioset_batch.status.shards import LIVE_SECONDS, STATUSES, Seen, ShardReader
 
@@ -121,8 +120,7 @@ class Collector:
             found = self._reader.read()
             subsets = self._data.subsets_present()
         if not found:
-            root = self._data.root
-            raise InputRefused(f"{root}: no shards (*.csv.NN) here; ./download_subset_files.sh DATADIR makes them")
+            raise no_shards(self._data.root)
         queue = self._read_queue(found)
         tasks = _Tasks(queue, subsets, found)
         lines = [_line(seen, tasks) for seen in found]

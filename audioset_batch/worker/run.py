@@ -105,15 +105,18 @@ def run_shards(config: Config, data: DataDir, shards: Sequence[ShardId]) -> RunR
 
 def _run_all(runs: Sequence[ShardRun]) -> RunResult:
     counts: Counter[Status] = Counter()
-    held: ShardHeld | None = None
+    held: list[ShardHeld] = []
     for run in runs:
         try:
             counts += run.run().counts
         except ShardHeld as error:
-            _log.warning("%s", error)
-            held = held if isinstance(held, PlanChanging) else error
-    if held is not None:
-        raise held
+            held.append(error)
+    if held:
+        raised = next((error for error in held if isinstance(error, PlanChanging)), held[-1])
+        for one in held:
+            if one is not raised:
+                _log.warning("%s", one)
+        raise raised
     return RunResult(counts)
 
 

@@ -131,3 +131,16 @@ def test_detail_is_one_short_line_without_advice() -> None:
     text = short(PREFIX + "Private video.\n Sign in. Use --cookies-from-browser or --cookies. " + "x" * 500)
     assert text == "Private video. Sign in"
     assert len(short("y" * 500)) == 300
+
+
+def test_what_is_vague_is_completed_by_the_warning_before_it() -> None:
+    unknown = (
+        "[youtube] Unable to download API page: Failed to resolve 'www.youtube.com' (caused by TransportError('x'))"
+    )
+    message = f"{PREFIX}Failed to extract any player response; please report this issue on https://example.org/"
+    error = classify(Evidence(message, warnings=[unknown, f"{PREFIX}No video formats found!"]))
+    assert isinstance(error, SegmentTransient)
+    assert error.reason == Reason.NETWORK
+    assert error.detail == (
+        "Failed to extract any player response: Unable to download API page: Failed to resolve 'www.youtube.com'"
+    )

@@ -191,6 +191,7 @@ def test_a_dead_proxy_is_a_network_error(client: YtDlpClient, youtube: Standin) 
     with pytest.raises(SegmentTransient) as caught:
         make_client(youtube, proxy="http://127.0.0.1:1").resolve(ALL[Outcome.OK])
     assert caught.value.reason == Reason.NETWORK
+    assert "Unable to connect to proxy" in caught.value.detail, "not just that no answer came"
 
 
 @pytest.mark.parametrize("args", [["--no-such-option"], ["https://example.org/"], ["--retries", "many"]])

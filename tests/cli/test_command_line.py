@@ -102,6 +102,13 @@ def test_version_names_the_tools() -> None:
         (("retry", "nowhere"), 2, "does not exist"),
         (("retry", ".", "--reason", "bored"), 2, "choose from removed"),
         (("retry", ".", "--reset"), 2, "--reset of everything"),
+        (("retry", ".", "--status", "okk"), 2, "choose from ok, unavailable, failed\n"),
+        (("retry", "."), 1, "no shards"),
+        (("clip", ".", "abcdefghijk"), 1, "no shards"),
+        (("logs", ".", "--folder", "nowhere"), 2, "no such folder"),
+        (("status", ".", "--wach"), 2, "usage: audioset-batch status"),
+        (("status", ".", "--wach"), 2, "(did you mean --watch?)"),
+        (("download", "d", "-nr", "-1"), 2, "whole number from 0"),
         (("download",), 2, "no data directory"),
         (("download", "d", "--audio-codec", "aac"), 2, "does not fit"),
         (("download", "d", "-af", "mp3", "-asr", "96000"), 2, "not possible with format mp3"),
@@ -118,6 +125,31 @@ def test_wrong_input_is_told_without_a_traceback(
     assert "Traceback" not in done.stderr
 
 
+def test_the_config_of_the_job_scripts_is_that_of_the_commands(tmp_path: Path) -> None:
+    done = run("check", cwd=tmp_path, AUDIOSET_CONFIG="none.yaml")
+    assert (done.returncode, "none.yaml: cannot be read" in done.stderr) == (2, True), done.stderr
+    (tmp_path / "site.yaml").write_text("data_dir: over/there\n")
+    assert "over/there" in run("worker", "--task=1", cwd=tmp_path, AUDIOSET_CONFIG="site.yaml").stderr
+    assert "no data directory" in run("worker", "--task=1", cwd=tmp_path, AUDIOSET_CONFIG="").stderr
+
+
+def test_download_without_a_network_says_why_and_where_to_look(tmp_path: Path) -> None:
+    (tmp_path / "short.csv").write_text(
+        "# Segments csv created Sun Mar  5 10:54:25 2017\n# num_ytids=2, num_segs=2, num_unique_labels=1\n"
+        '# YTID, start_seconds, end_seconds, positive_labels\nabcdefghijk, 0.000, 10.000, "/m/09x0r"\n'
+    )
+    (tmp_path / "class_labels_indices.csv").write_text('index,mid,display_name\n0,/m/09x0r,"Speech"\n')
+    argv = ("download", "d", "-e", "short.csv", "--base-url", ".", "--num-retries", "0")
+    nowhere = ("--set", "egress.0.proxy=http://127.0.0.1:1", "--set", "egress.0.videos_per_hour=null")
+    cut_short = run(*argv, *nowhere, cwd=tmp_path)
+    assert (cut_short.returncode, "--allow-partial" in cut_short.stderr) == (1, True), cut_short.stderr
+    done = run(*argv, *nowhere, "--allow-partial", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert "failed: network 1\n" in done.stdout
+    assert "audioset-batch check" in done.stdout
+    assert "Unable to connect to proxy" in run("clip", "d", "abcdefghijk", cwd=tmp_path).stdout
+
+
 def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path) -> None:
     header = "# Segments csv made by hand\n# num_segs=1\n# YTID, start_seconds, end_seconds, positive_labels\n"
     (tmp_path / "eval_segments.csv.01").write_text(header + 'abcdefghijk, 0.000, 10.000, "/m/09x0r"\n')
@@ -125,6 +157,7 @@ def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path) -> None:
     for argv, status, words in (
         (("merge", "."), 1, "manifests"),
         (("retry", "."), 1, "manifests"),
+        (("retry", ".", "--reset", "--ytid", "zzzzzzzzzzz"), 1, "zzzzzzzzzzz: in no shard"),
         (("adopt", ".", "--list", "no/such"), 2, "--list no/such"),
         (("export", ".", "--unavailable", "."), 2, "this is a folder"),
         (("prep", "manifests"), 2, "cannot be a data directory"),

@@ -27,7 +27,7 @@ def test_good_project_has_no_error_and_is_left_as_it_was(project: Project) -> No
     found = check(project, "--set", "egress.0.videos_per_hour=300")
     assert found["probe loopback"]["level"] == "ok"
     assert "10 s, format" in found["probe loopback"]["text"]
-    assert found["plan"]["text"].startswith("8 segments left in 2 of 2 shards")
+    assert found["plan"]["text"].startswith("8 segments left in 2 of 2 array tasks")
     for topic in ("Python", "packages", "sox", "writing", "egress loopback", "free space", "leases"):
         assert found[topic]["level"] == "ok", found[topic]
     assert before == sorted(path for path in project.data.rglob("*") if ".egress" not in path.parts)

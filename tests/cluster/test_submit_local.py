@@ -26,7 +26,7 @@ def test_whole_chain_then_nothing_left(project: Project) -> None:
     project.check(project.merge(), project.youtube.catalog)
     asked = len(project.youtube.journal.events())
     again = project.run(*argv)
-    assert "0 of 2 shards have segments left" in again.stdout
+    assert "0 segments left in 0 of 2 array tasks" in again.stdout
     assert len(project.youtube.journal.events()) == asked
     assert {path.name for path in (project.data / "logs").glob("audiosetdl-*")} == {
         "audiosetdl-local_1.log", "audiosetdl-local_2.log"

@@ -16,6 +16,7 @@ from audioset_batch.config import Config
 from audioset_batch.errors import AudiosetBatchError
 from audioset_batch.layout import DataDir
 from audioset_batch.status.expectation import bytes_per_clip, files_per_clip
+from audioset_batch.words import counted
 
 _SPARE: Final = 1.2
 
@@ -64,7 +65,9 @@ def check_room(data: DataDir, config: Config) -> Iterator[Finding]:
         yield warning("plan", "no shards yet, so no telling how much room is needed", "check again after prep")
         return
     segments = left.segments
-    yield ok("plan", f"{segments:,} segments left in {len(left.tasks)} of {left.shards} shards")
+    yield ok(
+        "plan", f"{counted(segments, 'segment')} left in {len(left.tasks)} of {counted(left.shards, 'array task')}"
+    )
     try:
         facts = os.statvfs(data.root)
     except OSError as problem:
