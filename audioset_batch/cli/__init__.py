@@ -52,11 +52,13 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _refuse(parser: argparse.ArgumentParser, command: str | None, unknown: Sequence[str]) -> NoReturn:
+def _refuse(parser: argparse.ArgumentParser, args: argparse.Namespace, unknown: Sequence[str]) -> NoReturn:
     """End with the usage of the command that does not know these arguments, and what may have been meant."""
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction) and command is not None:
-            parser = action.choices[command]
+    while subcommands := [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]:
+        chosen = getattr(args, subcommands[0].dest, None)
+        if chosen is None:
+            break
+        parser = subcommands[0].choices[chosen]
     options = [option for action in parser._actions for option in action.option_strings]
     meant = [near for one in unknown for near in difflib.get_close_matches(one.partition("=")[0], options, 1)]
     hint = f" (did you mean {', '.join(meant)}?)" if meant else ""
@@ -80,7 +82,7 @@ def _run(argv: Sequence[str] | None) -> int:
     parser = build_parser()
     args, unknown = parser.parse_known_args(shield_ids(sys.argv[1:] if argv is None else argv))
     if unknown:
-        _refuse(parser, args.command, unknown)
+        _refuse(parser, args, unknown)
     if args.version:
         from audioset_batch.versions import version_lines
 

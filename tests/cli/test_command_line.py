@@ -108,6 +108,7 @@ def test_version_names_the_tools() -> None:
         (("logs", ".", "--folder", "nowhere"), 2, "no such folder"),
         (("status", ".", "--wach"), 2, "usage: audioset-batch status"),
         (("status", ".", "--wach"), 2, "(did you mean --watch?)"),
+        (("features", "info", ".", "--jsn"), 2, "(did you mean --json?)"),
         (("download", "d", "-nr", "-1"), 2, "whole number from 0"),
         (("download",), 2, "no data directory"),
         (("download", "d", "--audio-codec", "aac"), 2, "does not fit"),
