@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import difflib
 import importlib
 import os
 import sys
@@ -54,6 +53,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _refuse(parser: argparse.ArgumentParser, args: argparse.Namespace, unknown: Sequence[str]) -> NoReturn:
     """End with the usage of the command that does not know these arguments, and what may have been meant."""
+    import difflib
+
     while subcommands := [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]:
         chosen = getattr(args, subcommands[0].dest, None)
         if chosen is None:
