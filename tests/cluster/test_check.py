@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import pytest
 from loopback import Project
 from slurm_cluster import PrivateSlurm
 
@@ -50,6 +51,7 @@ def test_what_is_wrong_is_named_with_what_to_do_and_without_secrets(project: Pro
     assert "secret" not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_cookies_are_warned_of(project: Project) -> None:
     cookies = project.folder / "cookies.txt"
     asking = ("--set", f"egress.0.cookies={cookies}")
@@ -104,6 +106,7 @@ def test_plan_beyond_the_disk_is_an_error(project: Project) -> None:
     assert found["free space"]["level"] == "error"
 
 
+@pytest.mark.slow
 def test_wrong_limits_of_slurm_are_named(slurm: PrivateSlurm, on_slurm: Project) -> None:
     on_slurm.prep(1)
     found = check(on_slurm)

@@ -138,6 +138,7 @@ def still_there(folder: str) -> list[ProcessId]:
     return list(with_environment(f"SLURM_CONF={folder}/slurm.conf"))
 
 
+@pytest.mark.slow
 def test_nothing_stays_after_the_end(make_slurm: Callable[..., PrivateSlurm]) -> None:
     cluster = make_slurm(nodes=2)
     folder = cluster.folder

@@ -100,7 +100,10 @@ def optimum() -> float:
         pytest.param(
             *("DbofModel", 0.85, ["--max_steps=200", "--num_epochs=100", "--frame_features"]), marks=pytest.mark.slow
         ),
-        ("LstmModel", 0.85, ["--max_steps=250", "--num_epochs=100", "--frame_features=true"]),
+        pytest.param(
+            *("LstmModel", 0.85, ["--max_steps=250", "--num_epochs=100", "--frame_features=true"]),
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             *("DecisionLevelAttentionModel", 0.85, ["--max_steps=300", "--base_learning_rate=0.005"]),
             marks=pytest.mark.slow,

@@ -114,6 +114,7 @@ def test_preprocessing_is_that_of_keras() -> None:
     )
 
 
+@pytest.mark.slow
 def test_only_the_head_then_block5_is_trained_and_weights_come_from_a_file(tmp_path: Path) -> None:
     from audioset_batch.training.keras_api import keras
     from audioset_batch.training.models import build_model

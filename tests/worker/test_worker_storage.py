@@ -58,6 +58,7 @@ def test_full_disk(small_disk: Path, make_project: MakeProject) -> None:
     assert leftovers(project.data) == []
 
 
+@pytest.mark.slow
 def test_a_limit_on_file_sizes_stands_for_a_quota(make_project: MakeProject) -> None:
     """RLIMIT_FSIZE makes write(2) fail in the middle of a file, as a quota does, without any right to mount."""
     project = make_project(10, delay=0.02)
