@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,6 +137,7 @@ def _prepare(args: argparse.Namespace, data: Any, config: Config) -> list[str]:
     if not wanted:
         wanted = SUBSETS if config.source.subsets == "present" else config.source.subsets
     missing = tuple(subset for subset in wanted if subset not in present)
+    _check_sources(data, sources, wanted, missing)
     if args.labels is not None or args.limit is not None:
         asked = " ".join((args.labels or "").split())
         choice = Filters((asked,) if asked else (), args.limit, wording=asked).describe()
@@ -161,6 +163,31 @@ def _prepare(args: argparse.Namespace, data: Any, config: Config) -> list[str]:
             )
         )
     return [subset for subset in dict.fromkeys((*SUBSETS, *present)) if subset in wanted]
+
+
+def _check_sources(data: DataDir, sources: Mapping[str, str], wanted: Sequence[str], missing: Sequence[str]) -> None:
+    """A file that somebody names is what is downloaded, or they are told why not."""
+    from audioset_batch.errors import UsageError
+    from audioset_batch.plan.fetch import is_copy
+
+    for subset, source in sources.items():
+        if subset not in wanted:
+            raise UsageError(
+                f"{source} is for {subset}, which --subsets leaves out: name it there, or leave the file out"
+            )
+        if subset in missing:
+            continue
+        target = data.segments_csv(subset)
+        same = is_copy(source, target)
+        if same is None:
+            print(
+                f"{subset} is prepared already: its shards are downloaded, {source} is not looked at", file=sys.stderr
+            )
+        elif not same:
+            raise UsageError(
+                f"{data.root} is prepared already, with another file than {source}: its shards are what is downloaded. "
+                f"Name another DATADIR, or copy the file to {target} and run audioset-batch prep"
+            )
 
 
 def _with_options(config: Config, args: argparse.Namespace) -> Config:

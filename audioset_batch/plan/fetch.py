@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import email.message
 import errno
+import gzip
 import http.client
 import json
 import re
@@ -16,6 +17,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +111,30 @@ def fetch(source: str, target: Path, options: FetchOptions) -> Path:
             )
         options.say(f"{source}: {reason}; {_size(part):,} bytes so far, trying again")
         options.sleep(min(30.0, options.backoff_seconds * 2 ** (failures - 1)))
+
+
+def is_copy(source: str, target: Path) -> bool | None:
+    """Whether `target` has the content of `source`, unpacked; None where that cannot be told without fetching it.
+
+    Raises:
+        NotThere: `source` is a path without a file.
+        InputRefused: it cannot be read.
+    """
+    local = _local_path(source)
+    if local is None or not target.exists():
+        return None
+    if not local.exists():
+        raise NotThere(f"{local}: no such file")
+    try:
+        with local.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+        with gzip.open(local) if packed else local.open("rb") as one, target.open("rb") as other:
+            while block := one.read(_BLOCK):
+                if other.read(len(block)) != block:
+                    return False
+            return not other.read(1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputRefused(f"{local}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def publish(part: Path, target: Path) -> None:

@@ -26,6 +26,7 @@ from audioset_batch.plan.swap import ensure_settled
 
 ONTOLOGY_URL: Final = "https://raw.githubusercontent.com/audioset/ontology/master/ontology.json"
 CLASSES_NAME: Final = "class_labels_indices.csv"
+_EXAMPLE: Final = '`--4gqARaEJE, 0.000, 10.000, "/m/068hy,/m/07q6cd_"`'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +174,7 @@ def _checked(part: Path, load: Callable[[Path], object]) -> None:
 def _subset(data: DataDir, request: PrepRequest, subset: str, names: dict[str, str], notes: list[str]) -> SegmentsCsv:
     """The rows of one subset from the file that is there or is fetched, if they are acceptable."""
     target = data.segments_csv(subset)
-    fresh = request.refetch or not target.exists()
+    fresh = request.refetch or subset in request.sources or not target.exists()
     path = _fetch_subset(data, request, subset) if fresh else target
     try:
         one = read_segments_csv(path, subset, names)
@@ -182,6 +183,11 @@ def _subset(data: DataDir, request: PrepRequest, subset: str, names: dict[str, s
             raise InputRefused(
                 f"{path} is not whole: {shortfall}. "
                 f"{'Run again to fetch' if fresh else '--refetch fetches'} it anew; --allow-partial takes what is there"
+            )
+        if one.problems and not len(one.table) and not request.skip_bad_rows:
+            raise InputRefused(
+                f"{path}: expected a segments CSV, with rows like {_EXAMPLE}; found none: "
+                f"{describe_problems(one.problems, path)}"
             )
     except InputRefused as error:
         if not fresh:

@@ -19,6 +19,7 @@ def to_json(overview: Overview) -> dict[str, Any]:
         "segments_per_hour": overview.pace,
         "videos_per_hour_allowed": overview.budget,
         "left": overview.left,
+        "next_steps": list(overview.next_steps),
         "seconds_left_at_pace": overview.seconds_at_pace,
         "seconds_left_at_budget": overview.seconds_at_budget,
         "slurm": overview.slurm,

@@ -13,6 +13,7 @@ from audioset_batch.adapters.publish import storage
 from audioset_batch.config import Config
 from audioset_batch.egress import EgressStatus, read_egress_status
 from audioset_batch.layout import DataDir, ShardId, no_shards
+from audioset_batch.status.next_steps import next_steps
 from audioset_batch.status.queue import Queue, read_queue
 from audioset_batch.status.shards import LIVE_SECONDS, STATUSES, Seen, ShardReader
 
@@ -74,6 +75,7 @@ class Overview:
         pace: Segments per hour over the last hour, of all workers that are alive.
         budget: Videos per hour that all egresses together allow; None: at least one has no budget.
         left: Segments that are failed or pending.
+        next_steps: Commands that remain when none is left: `merge` and `report`, `report`, or nothing.
         seconds_at_pace, seconds_at_budget: For these; None if it cannot be told.
         slurm: `answered`, `silent` (with `slurm_says`) or `none`.
     """
@@ -87,6 +89,7 @@ class Overview:
     pace: float
     budget: float | None
     left: int
+    next_steps: Sequence[str]
     seconds_at_pace: float | None
     seconds_at_budget: float | None
     slurm: Literal["answered", "silent", "none"]
@@ -129,6 +132,8 @@ class Collector:
         budgets = [one.videos_per_hour for one in self._config.egress]
         budget = None if None in budgets else float(sum(one for one in budgets if one is not None))
         left = total.counts["failed"] + total.counts["pending"]
+        with storage(self._data.root):
+            steps = () if left else next_steps(self._data, found)
         return Overview(
             data_dir=str(self._data.root),
             at=time.time(),
@@ -139,6 +144,7 @@ class Collector:
             pace=round(pace, 1),
             budget=budget,
             left=left,
+            next_steps=steps,
             seconds_at_pace=3600 * left / pace if pace > 0 else None,
             seconds_at_budget=3600 * left / budget if budget else None,
             slurm="answered" if queue.answered else "silent" if queue.why_not else "none",

@@ -103,7 +103,9 @@ def _reasons(total: SubsetLine) -> str:
 
 def _pace(overview: Overview) -> str:
     if not overview.left:
-        return "Nothing is left to do. Next: audioset-batch merge, then report"
+        steps = ", then ".join(overview.next_steps)
+        done = f"Next: audioset-batch {steps}" if steps else "The table and the report are up to date"
+        return f"Nothing is left to do. {done}"
     at_pace = "" if overview.seconds_at_pace is None else f" at this pace: {duration(overview.seconds_at_pace)}"
     at_budget = (
         "without a budget"

@@ -151,6 +151,32 @@ def test_download_without_a_network_says_why_and_where_to_look(tmp_path: Path) -
     assert "Unable to connect to proxy" in run("clip", "d", "abcdefghijk", cwd=tmp_path).stdout
 
 
+def test_download_takes_the_file_that_is_named_or_says_why_not(tmp_path: Path) -> None:
+    (tmp_path / "class_labels_indices.csv").write_text('index,mid,display_name\n0,/m/09x0r,"Speech"\n')
+    for name, row in (
+        ("wrong", "bob,3"),
+        ("one", "a0000000000, 0, 10, /m/09x0r"),
+        ("two", "b0000000000, 0, 10, /m/09x0r"),
+    ):
+        (tmp_path / f"{name}.csv").write_text(f"{row}\n")
+    nowhere = ("--set", "egress.0.proxy=http://127.0.0.1:1", "--set", "egress.0.videos_per_hour=null", "-nr", "0")
+
+    def download(*argv: str) -> subprocess.CompletedProcess[str]:
+        return run("download", "d", "--base-url", ".", *nowhere, *argv, cwd=tmp_path)
+
+    wrong = download("-e", "wrong.csv")
+    assert (wrong.returncode, "expected a segments CSV" in wrong.stderr) == (1, True), wrong.stderr
+    assert "failed: network 1" in download("-e", "one.csv").stdout, "the wrong one was not taken"
+    assert "failed: network 1" in download("-e", "one.csv").stdout, "the same command continues"
+    other = download("-e", "two.csv")
+    assert (other.returncode, "with another file than two.csv" in other.stderr) == (2, True), other.stderr
+    assert download("-e", "nosuch.csv").returncode == 1
+    left_out = download("-e", "one.csv", "--subsets", "balanced")
+    assert (left_out.returncode, "leaves out" in left_out.stderr) == (2, True), left_out.stderr
+    by_url = download("-e", "http://127.0.0.1:1/eval_segments.csv")
+    assert "is not looked at" in by_url.stderr and "failed: network 1" in by_url.stdout
+
+
 def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path) -> None:
     header = "# Segments csv made by hand\n# num_segs=1\n# YTID, start_seconds, end_seconds, positive_labels\n"
     (tmp_path / "eval_segments.csv.01").write_text(header + 'abcdefghijk, 0.000, 10.000, "/m/09x0r"\n')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from flaky_server import Behaviour, FlakyServer
 
 from audioset_batch.errors import InputRefused, StorageUnusable
-from audioset_batch.plan.fetch import FetchOptions, NotThere, fetch, join_source
+from audioset_batch.plan.fetch import FetchOptions, NotThere, fetch, is_copy, join_source
 
 BODY = bytes(range(256)) * 400
 
@@ -157,3 +158,20 @@ def test_paths_and_file_urls(tmp_path: Path) -> None:
 def test_join() -> None:
     assert join_source("http://h/x/?k=v", "a.csv") == "http://h/x/a.csv?k=v"
     assert join_source("rel/dir", "a.csv") == "rel/dir/a.csv"
+
+
+def test_whether_a_file_is_a_copy(tmp_path: Path) -> None:
+    target, source = tmp_path / "target", tmp_path / "source"
+    assert is_copy(str(source), target) is None, "there is nothing to compare"
+    target.write_bytes(b"rows\n" * 100_000)
+    for content, expected in ((b"rows\n" * 100_000, True), (b"rows\n" * 99_999, False), (b"rows\n" * 100_001, False)):
+        source.write_bytes(content)
+        assert is_copy(str(source), target) is expected
+        source.write_bytes(gzip.compress(content))
+        assert is_copy(source.as_uri(), target) is expected
+    assert is_copy("http://127.0.0.1:1/source", target) is None, "a URL is not fetched for that"
+    source.write_bytes(gzip.compress(target.read_bytes())[:-20])
+    with pytest.raises(InputRefused, match="source: cannot be read"):
+        is_copy(str(source), target)
+    with pytest.raises(NotThere, match="no such file"):
+        is_copy(str(tmp_path / "nosuch"), target)

@@ -178,6 +178,15 @@ def test_bad_rows(tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
     assert rejected[0] == "line,problem,detail,row" and rejected[1].startswith("8,id damaged") and len(rejected) == 3
 
 
+def test_another_file_altogether(tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (base / "eval_segments.csv").write_text("name,age\nann,3\nbob,4\n")
+    assert prep(tmp_path, base=base) == 1
+    error = capsys.readouterr().err
+    assert "expected a segments CSV" in error and "eval_segments.csv.refused: line 3: bad id: 'bob'" in error
+    (base / "eval_segments.csv").write_text(csv(20))
+    assert prep(tmp_path, base=base) == 0, "it was not taken"
+
+
 def test_missing_files(tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (base / "class_labels_indices.csv").unlink()
     assert prep(tmp_path, "--labels", "Dog", base=base) == 1

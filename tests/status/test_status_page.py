@@ -1,7 +1,9 @@
 """The overview made from files alone: sums, words, JSON, SLURM's notation."""
 
 import json
+import os
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from audioset_batch.config import Config
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import Segment
 from audioset_batch.record.state import ShardState
+from audioset_batch.status.as_json import to_json
 from audioset_batch.status.collect import collect
 from audioset_batch.status.queue import expand
 from audioset_batch.status.text import render
@@ -63,6 +66,33 @@ def test_sums_and_words(data: DataDir) -> None:
         assert words in text, text
     lines = [line for line in text.splitlines()[1:] if not line.startswith("SLURM does not answer")]
     assert max(map(len, lines)) <= 80, "fits a terminal of 80 columns"
+
+
+def test_what_remains_to_be_done(data: DataDir) -> None:
+    for number in (1, 2, 3):
+        write(data, number, counts={"ok": 10}, finished=True)
+
+    def said(**changed: int) -> tuple[list[str], str]:
+        for name, seconds in changed.items():
+            path = getattr(data, name)
+            path.touch()
+            os.utime(path, (seconds, seconds))
+        overview = collect(data, Config(data_dir=data.root))
+        return to_json(overview)["next_steps"], render(overview)
+
+    now = int(time.time())
+    steps, text = said()
+    assert steps == ["merge", "report"] and "Next: audioset-batch merge, then report" in text
+    steps, text = said(merged_parquet=now + 10, summary_json=now + 10)
+    assert steps == ["report"] and "Next: audioset-batch report\n" in text
+    steps, text = said(report_html=now + 20)
+    assert steps == [] and "The table and the report are up to date" in text
+    assert said(merged_parquet=now + 30, summary_json=now + 30)[0] == ["report"], "merged again"
+    shard = data.shard_csv(ShardId(SUBSET, 3))
+    os.utime(shard, (now + 40, now + 40))
+    assert said()[0] == ["merge", "report"], "split again"
+    write(data, 3, counts={"ok": 9})
+    assert said()[0] == [], "first there is work to do"
 
 
 def test_what_is_wrong_is_said(data: DataDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
