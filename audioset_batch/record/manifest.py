@@ -63,6 +63,8 @@ class Outcome:
     video_path: str
     tar: str
     offset: int | None
+    sample_rate: int | None
+    video_bytes: int | None
     finished_at: str
 
     @property
@@ -183,6 +185,8 @@ def _outcome(row: dict[str, Any]) -> Outcome:
         video_path=row.get("video_path") or "",
         tar=row.get("tar") or "",
         offset=row.get("offset"),
+        sample_rate=row.get("sample_rate"),
+        video_bytes=row.get("video_bytes"),
         finished_at=row.get("finished_at") or "",
     )
 

@@ -31,6 +31,7 @@ from audioset_batch.record.hints import read_hints
 from audioset_batch.record.manifest import ManifestWriter, Outcome, replay
 from audioset_batch.record.standing import Standing
 from audioset_batch.record.state import StateWriter
+from audioset_batch.worker.former import FormerFiles, differing
 from audioset_batch.worker.messages import Attempt, Job, Kind
 from audioset_batch.worker.pool import Death, Pool
 from audioset_batch.worker.progress import RunProgress
@@ -134,6 +135,7 @@ class ShardRun:
             stack.callback(self._sink.close)
             for key in self._sink.lost:
                 del known[key]
+            self._former = FormerFiles(self._data, known)
             for segment in segments:
                 outcome = known.get(segment.key)
                 settles = outcome is not None and outcome.status in (Status.OK, Status.UNAVAILABLE)
@@ -141,6 +143,8 @@ class ShardRun:
                     settled[Status(outcome.status)] += 1
                 else:
                     left.append(segment)
+            if difference := differing((known[s.key] for s in segments if s.key in known), self._config):
+                _log.warning("%s: %s", self._shard, difference)
             self._standing = Standing([segment.key for segment in segments], known)
             self._todo = Todo(self._ordering(known).apply(left))
             # Forced to the disk now and then: NFS tells of a full disk or quota only then, and a node may crash.
@@ -299,6 +303,7 @@ class ShardRun:
             self._lease.check()
             with storage(self._data.root):
                 columns = attempt.clip.columns | self._sink.put(entry.segment, attempt.clip)
+                self._former.remove(entry.segment, columns)
             self._record(entry, Status.OK, grant.name, columns=columns)
         elif verdict is Verdict.RECORD:
             self._record_unavailable(entry, attempt, grant)

@@ -1,0 +1,63 @@
+"""What a shard has from a run under another config: told at the start, replaced where `retry` asked for it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, get_args
+
+from audioset_batch.adapters.publish import remove_quietly
+from audioset_batch.config import Config
+from audioset_batch.config.schema import Audio, Video
+from audioset_batch.layout import DataDir
+from audioset_batch.model import Segment, SegmentKey
+from audioset_batch.record.manifest import Outcome
+from audioset_batch.words import counted
+
+_AUDIO: Final[tuple[str, ...]] = get_args(Audio.model_fields["format"].annotation)
+_VIDEO: Final[tuple[str, ...]] = get_args(Video.model_fields["format"].annotation)
+
+
+def differing(recorded: Iterable[Outcome], config: Config) -> str:
+    """Which recorded clips are not what the config asks for, in words; "" if all are."""
+    found: Counter[str] = Counter()
+    clips = 0
+    for clip in recorded:
+        differences = _differences(clip, config) if clip.ok else []
+        found.update(differences)
+        clips += bool(differences)
+    if not clips:
+        return ""
+    counts = ", ".join(f"{count:,} {what}" for what, count in found.most_common())
+    return (
+        f"{counted(clips, 'recorded clip')} not as this config asks ({counts}), left as recorded. To have them made "
+        "anew: audioset-batch retry DATADIR --status ok --reset; what YouTube has no more is unavailable then"
+    )
+
+
+def _differences(clip: Outcome, config: Config) -> list[str]:
+    audio, found = config.audio, []
+    if clip.audio_path and not clip.audio_path.endswith(f".{audio.format}"):
+        found.append(f"not {audio.format}")
+    if audio.sample_rate != "keep" and clip.sample_rate not in (None, audio.sample_rate):
+        found.append(f"not {audio.sample_rate} Hz")
+    if config.video.mode != "none" and not clip.video_path and not clip.video_bytes:
+        found.append("without video")
+    return found
+
+
+class FormerFiles:
+    """Files of clips that were reset, which have other names if the format has changed since."""
+
+    def __init__(self, data: DataDir, known: Mapping[SegmentKey, Outcome]) -> None:
+        self._data = data
+        self._reset = frozenset(key for key, outcome in known.items() if outcome.reset)
+
+    def remove(self, segment: Segment, columns: Mapping[str, Any]) -> None:
+        """Remove what the row of these `columns` leaves without a row; its own files are published already."""
+        if segment.key not in self._reset:
+            return
+        files = [self._data.audio(segment, one) for one in _AUDIO] + [self._data.video(segment, one) for one in _VIDEO]
+        for file in files:
+            if self._data.relative(file) not in (columns.get("audio_path"), columns.get("video_path")):
+                remove_quietly(file)
