@@ -28,6 +28,7 @@ class Reason(StrEnum):
     NO_VIDEO = "no_video"
     SEGMENT_PAST_END = "segment_past_end"
     LIVE = "live"
+    FORMAT_UNAVAILABLE = "format_unavailable"
 
     NETWORK = "network"
     HTTP_ERROR = "http_error"
@@ -35,6 +36,8 @@ class Reason(StrEnum):
     TRUNCATED = "truncated"
     MEDIA_FORBIDDEN = "media_forbidden"
     DECODE_ERROR = "decode_error"
+    NO_USABLE_FORMAT = "no_usable_format"
+    UNRECOGNIZED = "unrecognized"
     INTERNAL = "internal"
 
     @property
@@ -51,6 +54,8 @@ TRANSIENT_REASONS = frozenset(
         Reason.TRUNCATED,
         Reason.MEDIA_FORBIDDEN,
         Reason.DECODE_ERROR,
+        Reason.NO_USABLE_FORMAT,
+        Reason.UNRECOGNIZED,
         Reason.INTERNAL,
     }
 )

@@ -15,7 +15,15 @@ from typing import Final
 from audioset_batch.reasons import Reason
 
 _SAY_NOTHING: Final = frozenset(
-    {Reason.NETWORK, Reason.HTTP_ERROR, Reason.TIMEOUT, Reason.INTERNAL, Reason.MEDIA_FORBIDDEN}
+    {
+        Reason.NETWORK,
+        Reason.HTTP_ERROR,
+        Reason.TIMEOUT,
+        Reason.INTERNAL,
+        Reason.MEDIA_FORBIDDEN,
+        Reason.NO_USABLE_FORMAT,
+        Reason.UNRECOGNIZED,
+    }
 )
 
 

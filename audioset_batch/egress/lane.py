@@ -28,7 +28,16 @@ _SHORT_NAP: Final = 0.02
 _RETRY_PROBE_SECONDS: Final = 30.0
 _DETAIL_LENGTH: Final = 300
 _UNTESTED: Final = frozenset(
-    {Reason.NETWORK, Reason.HTTP_ERROR, Reason.TIMEOUT, Reason.INTERNAL, Reason.MEDIA_FORBIDDEN, Reason.TRUNCATED}
+    {
+        Reason.NETWORK,
+        Reason.HTTP_ERROR,
+        Reason.TIMEOUT,
+        Reason.INTERNAL,
+        Reason.MEDIA_FORBIDDEN,
+        Reason.NO_USABLE_FORMAT,
+        Reason.UNRECOGNIZED,
+        Reason.TRUNCATED,
+    }
 )
 _log = logging.getLogger(__name__)
 

@@ -94,17 +94,22 @@ _REASON_WORDS: Final[Mapping[str, str]] = {
     Reason.LOGIN_REQUIRED: "only with an account: age limit, members only, purchase, rental",
     Reason.NONEXISTENT: "YouTube knows no such video. An address in a soft ban hears the same of every video, so this "
     "is recorded only between two answers that know a video",
-    Reason.NO_AUDIO: "no stream has audio, or it is protected (DRM)",
+    Reason.NO_AUDIO: "the video has pictures, and no stream of it has audio",
     Reason.NO_VIDEO: "pictures are wanted, and no stream has any",
     Reason.SEGMENT_PAST_END: "the video ends before the segment starts",
     Reason.LIVE: "a live stream or premiere that has not ended yet",
+    Reason.FORMAT_UNAVAILABLE: "the `-f` of `youtube.args` asks for a format that the video is not offered in",
     Reason.NETWORK: "a connection could not be made, or broke",
-    Reason.HTTP_ERROR: "an HTTP status that is no success, or an answer without streams for no known cause; many of "
-    "them: yt-dlp may be too old",
+    Reason.HTTP_ERROR: "an HTTP status that is no success, or an answer that is none of the player's; many of them: "
+    "yt-dlp may be too old",
     Reason.TIMEOUT: "`worker.segment_timeout`, or a socket's time limit, was over",
     Reason.TRUNCATED: "fewer bytes came than were promised",
     Reason.MEDIA_FORBIDDEN: "HTTP 403 for the media although the video was resolved",
     Reason.DECODE_ERROR: "what came is not media, or is damaged",
+    Reason.NO_USABLE_FORMAT: "there are formats, but none that this yt-dlp with its JavaScript runtime, tokens and "
+    "settings can fetch: without an address (SABR), ciphered, protected (DRM), or wanting a PO token",
+    Reason.UNRECOGNIZED: "YouTube refused in words that this version does not know; `detail` has them. "
+    "`youtube.wordings` gives them a reason",
     Reason.INTERNAL: "anything that has no name of its own; `detail` has the message",
 }
 

@@ -34,12 +34,15 @@ _REASON_WORDS: Final = {
     Reason.NO_VIDEO: "no video",
     Reason.SEGMENT_PAST_END: "segment past the end",
     Reason.LIVE: "live",
+    Reason.FORMAT_UNAVAILABLE: "format not offered",
     Reason.NETWORK: "network",
     Reason.HTTP_ERROR: "HTTP error",
     Reason.TIMEOUT: "timeout",
     Reason.TRUNCATED: "truncated",
     Reason.MEDIA_FORBIDDEN: "media forbidden",
+    Reason.NO_USABLE_FORMAT: "no usable format",
     Reason.DECODE_ERROR: "decode error",
+    Reason.UNRECOGNIZED: "unrecognized words",
     Reason.INTERNAL: "internal",
 }
 
