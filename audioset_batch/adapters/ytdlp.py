@@ -1,4 +1,4 @@
-"""The one module that imports yt_dlp: resolve a video to streams, and read bounded ranges of them.
+"""Through yt-dlp: resolve a video to streams, and read bounded ranges of them.
 
 Every byte goes through yt-dlp's own session, so that proxy, cookies, TLS options and impersonation hold for
 the media as for the pages. `--download-sections` is not used: it goes through ffmpeg's HTTP client, which
@@ -27,6 +27,8 @@ from audioset_batch.adapters.player_clients import PlayerClients
 from audioset_batch.adapters.ranged import RangedStream
 from audioset_batch.adapters.streams import ClientOptions, Resolved, Stream, Traffic
 from audioset_batch.adapters.youtube_errors import Evidence, classify, short, too_many_requests
+from audioset_batch.adapters.ytdlp_cache import ThreadSafeCache
+from audioset_batch.adapters.ytdlp_options import parse_args
 from audioset_batch.errors import EgressBlocked, SegmentTransient, SegmentUnavailable, TooLate, UsageError
 from audioset_batch.reasons import Reason
 
@@ -40,8 +42,8 @@ _DIRECT: Final = "[protocol=https]"
 
 _AUDIO_FORMAT: Final = f"bestaudio{_DIRECT}/bestaudio*{_DIRECT}"
 _NOT_YET_A_VIDEO: Final = ("is_live", "is_upcoming", "post_live")
-_PARSING: Final = threading.Lock()
-"""Two threads that exchange stderr at once may leave it exchanged for good."""
+_BUILDING: Final = threading.Lock()
+"""The first YoutubeDL of a process loads yt-dlp's plugins, some of which object to being loaded twice."""
 
 
 class _Log:
@@ -58,31 +60,6 @@ class _Log:
         self.warnings.append(message)
 
     def error(self, message: str) -> None: ...
-
-
-def parse_args(args: Sequence[str]) -> dict[str, Any]:
-    """Options of the yt-dlp command as its Python options, by yt-dlp's own parser.
-
-    Its options dictionary accepts unknown keys in silence; its parser does not.
-
-    Raises:
-        UsageError: with yt-dlp's own words.
-    """
-    complaint = io.StringIO()
-    try:
-        with _PARSING, contextlib.redirect_stderr(complaint), contextlib.redirect_stdout(complaint):
-            parsed = yt_dlp.parse_options(["--ignore-config", *args])
-    except SystemExit as error:
-        text = complaint.getvalue().strip().splitlines()
-        raise UsageError(
-            f"youtube.args: yt-dlp does not take them: {text[-1] if text else 'no reason given'}"
-        ) from error
-    except Exception as error:
-        raise UsageError(f"youtube.args: yt-dlp does not take them: {error}") from error
-    if parsed.urls:
-        raise UsageError(f"youtube.args: {parsed.urls[0]!r} is not an option of yt-dlp")
-    options: dict[str, Any] = parsed.ydl_opts
-    return options
 
 
 class _Body:
@@ -170,7 +147,9 @@ class YtDlpClient:
         self._log = _Log()
         params = self._params()
         self._user_format = params.pop("format", None)
-        self._ydl = _CountingYoutubeDL(params, auto_init=False)
+        with _BUILDING:
+            self._ydl = _CountingYoutubeDL(params, auto_init=False)
+        self._ydl.cache = ThreadSafeCache(self._ydl)
         self._ydl.traffic = self.traffic
         extractor = yt_dlp.extractor.youtube.YoutubeIE()
         self._ydl.add_info_extractor(extractor)

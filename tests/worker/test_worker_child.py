@@ -1,15 +1,12 @@
 """What a try leaves behind and what it tells, without processes."""
 
-import sys
-import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from audioset_batch.adapters.ytdlp import parse_args
 from audioset_batch.config import Config
-from audioset_batch.errors import SegmentTransient, UsageError
+from audioset_batch.errors import SegmentTransient
 from audioset_batch.model import Segment
 from audioset_batch.reasons import Reason
 from audioset_batch.worker import child
@@ -30,23 +27,3 @@ def test_a_try_in_vain_leaves_no_file_and_no_secret(tmp_path: Path, monkeypatch:
     assert attempt.kind is Kind.TRANSIENT
     assert attempt.detail == "Failed to parse: https://***@host:99999"
     assert [path.name for path in tmp_path.iterdir()] == ["8.flac"]
-
-
-def test_options_that_are_refused_are_not_repeated_and_stderr_stays_what_it_was() -> None:
-    before = sys.stderr, sys.stdout
-    told: list[str] = []
-
-    def parse() -> None:
-        for _ in range(3):
-            try:
-                parse_args(["--password", "s3cret", "--no-such-option"])
-            except UsageError as error:
-                told.append(str(error))
-
-    threads = [threading.Thread(target=parse) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert (sys.stderr, sys.stdout) == before
-    assert len(told) == 18 and all("no such option" in text and "s3cret" not in text for text in told)

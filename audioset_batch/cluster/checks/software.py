@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from audioset_batch.adapters.ytdlp import parse_args
+from audioset_batch.adapters.ytdlp_options import parse_args
 from audioset_batch.cluster.checks.finding import Finding, error, ok, warning
 from audioset_batch.config import Config
 from audioset_batch.errors import UsageError

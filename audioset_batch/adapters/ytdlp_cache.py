@@ -1,0 +1,30 @@
+"""yt-dlp's cache of what it learned from player scripts, for a process with several threads."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from yt_dlp.cache import Cache
+from yt_dlp.version import __version__
+
+from audioset_batch.adapters.publish import atomic_write_json
+from audioset_batch.errors import StorageUnusable
+
+
+class ThreadSafeCache(Cache):  # type: ignore[misc]
+    """The same files in the same place.
+
+    yt-dlp's own `store` learns the umask by setting it to 0 and back. What another thread creates in that moment is
+    writable for all, and two threads that do it at once may leave the process with umask 0.
+    """
+
+    def store(self, section: str, key: str, data: Any, dtype: str = "json") -> None:
+        """Keep `data`; a cache that cannot be written is no reason to fail."""
+        if not self.enabled:
+            return
+        path = Path(self._get_cache_fn(section, key, dtype))
+        with contextlib.suppress(OSError, StorageUnusable, TypeError, ValueError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            atomic_write_json(path, {"yt-dlp_version": __version__, "data": data})
