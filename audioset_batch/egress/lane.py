@@ -17,10 +17,10 @@ from audioset_batch.adapters.publish import storage
 from audioset_batch.config.schema import Egress, Probe
 from audioset_batch.egress import slots
 from audioset_batch.egress.guard import Guard, Verdict
-from audioset_batch.egress.redact import redact
 from audioset_batch.egress.shared import EgressState, SharedEgress
 from audioset_batch.egress.slots import Grid, Reservation
 from audioset_batch.reasons import Reason
+from audioset_batch.redact import redact
 
 PROBER_SECONDS: Final = 60.0
 _BUSY_SECONDS: Final = 0.5
