@@ -167,7 +167,9 @@ class Lane:
         def change(state: EgressState) -> EgressState | None:
             old = state.grid
             if old is None:
-                return replace(state, grid=wanted, grid_number=state.grid_number + 1)
+                # After slots that cannot be trusted the new ones begin as after a change of the budget.
+                begin = now + (2 * wanted.interval + wanted.spread + wanted.slack if state.grid_number else 0.0)
+                return replace(state, grid=replace(wanted, start=begin), grid_number=state.grid_number + 1)
             if (old.budget, old.window) == (wanted.budget, wanted.window):
                 return None
             _log.warning(

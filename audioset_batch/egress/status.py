@@ -56,7 +56,7 @@ def read_egress_status(folder: Path, egresses: Sequence[Egress]) -> list[EgressS
 
 
 def _status(folder: Path, egress: Egress) -> EgressStatus:
-    shared = SharedEgress(folder)
+    shared = SharedEgress(folder, egress.pause_max_seconds)
     state = shared.refresh()
     now = time.time()
     budget = egress.videos_per_hour
