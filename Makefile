@@ -6,7 +6,8 @@ SHELL_FILES := $(wildcard *.sh *.s jobs/*.sh jobs/*.s scripts/*.sh) .ci/run
 PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
 CHAOS := $(wildcard tests/chaos/run.py)
 
-.PHONY: help setup demo demo-slurm demo-learn test test-all lint test-tools bench chaos reference constraints
+.PHONY: help setup demo demo-slurm demo-learn test test-slow test-all test-in-fresh test-fresh lint test-tools bench chaos reference constraints
+.NOTPARALLEL: # two runs of pytest at once slow each other down
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -27,9 +28,19 @@ demo-learn: ## clips to embeddings to a classifier and its report, on made-up vi
 test: lint test-tools ## all checks and tests that take less than ten minutes together
 	$(PYTEST) -m "not slow"
 
-test-all: lint test-tools ## also what takes longer
-	$(PYTEST)
+test-slow: test-tools # only what takes longer
+	@./setup.sh --with test,learn
+	$(PYTEST) -m slow
 	$(if $(CHAOS),$(BIN)/python $(CHAOS) --short)
+
+test-all: $(if $(FRESH),test-in-fresh,test) test-slow ## also what takes longer; FRESH=1, as in CI: demo and test in a fresh machine
+
+test-in-fresh: # or here, if none can be made
+	@scripts/fresh-machine.sh --or-here
+
+test-fresh: ## demo and test in a minimal Debian, as root and as an ordinary user without apt
+	scripts/fresh-machine.sh
+	scripts/fresh-machine.sh --user
 
 lint: ## formatting, types, import layers, shell scripts
 	@./setup.sh --with test,learn

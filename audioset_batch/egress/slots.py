@@ -17,16 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from audioset_batch.adapters.sharedfs import Folder
-
 _PREFIX: Final = "slot."
 _SLACK_SHARE: Final = 0.05
 _SLACK_MOST: Final = 10.0
 _SPREAD_SHARE: Final = 0.05
 _HORIZON_SECONDS: Final = 30.0
 _KEPT: Final = 400
-_MOST_BUDGET: Final = 1e9
-_LONGEST_WINDOW: Final = 31 * 86400.0
 _PRUNED_AT_ONCE: Final = 100
 
 
@@ -63,13 +59,6 @@ class Grid:
     def interval(self) -> float:
         """Seconds from the start of one slot to that of the next."""
         return (self.window + self.spread + self.slack) / self.per_window
-
-    def is_sane(self, written_at: float) -> bool:
-        """False for slots that no task would have made at `written_at`: nobody could wait for their begin."""
-        if not (0 < self.budget <= _MOST_BUDGET and 0 < self.window <= _LONGEST_WINDOW):
-            return False
-        latest = written_at + 3 * max(self.interval, self.window, _HORIZON_SECONDS)
-        return 0 < self.interval <= _LONGEST_WINDOW and 0 <= self.start <= latest
 
     def begin(self, slot: int) -> float:
         """When `slot` starts."""
@@ -115,14 +104,7 @@ class Reservation:
 def claimed(names: list[str], number: int) -> set[int]:
     """Slots of grid `number` whose files are among `names`."""
     prefix = f"{_PREFIX}{number}."
-    tails = (name[len(prefix) :] for name in names if name.startswith(prefix))
-    return {int(tail) for tail in tails if tail.isascii() and tail.isdigit()}
-
-
-def newest_grid(names: list[str]) -> int:
-    """The highest number of a grid whose slots are among `names`; 0 if there is none."""
-    numbers = (name.removeprefix(_PREFIX).partition(".")[0] for name in names if name.startswith(_PREFIX))
-    return max((int(one) for one in numbers if one.isascii() and one.isdigit() and len(one) < 10), default=0)
+    return {int(name[len(prefix) :]) for name in names if name.startswith(prefix) and name[len(prefix) :].isdigit()}
 
 
 def next_free(grid: Grid, taken: set[int], now: float) -> int:
@@ -140,10 +122,10 @@ def claim(folder: Path, number: int, slot: int) -> bool:
         OSError: the file can neither be made nor is it there.
     """
     try:
-        with Folder(folder) as opened:
-            os.close(opened.create(_name(number, slot)))
+        fd = os.open(_path(folder, number, slot), os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666)
     except FileExistsError:
         return False
+    os.close(fd)
     return True
 
 
@@ -153,8 +135,7 @@ def give_back(folder: Path, reservation: Reservation) -> None:
     Raises:
         OSError: the file cannot be removed.
     """
-    with Folder(folder) as opened:
-        opened.remove(_name(reservation.number, reservation.slot))
+    _path(folder, reservation.number, reservation.slot).unlink(missing_ok=True)
 
 
 def prune(folder: Path, grid: Grid, number: int, names: list[str], now: float) -> None:
@@ -166,14 +147,12 @@ def prune(folder: Path, grid: Grid, number: int, names: list[str], now: float) -
         OSError: a file cannot be removed.
     """
     oldest = max(grid.at(now - grid.window) - 1, grid.at(now) - _KEPT)
-    old = [_name(number, slot) for slot in claimed(names, number) if slot < oldest]
+    old = [_path(folder, number, slot) for slot in claimed(names, number) if slot < oldest]
     if now > grid.begin(0):
         former = f"{_PREFIX}{number}."
-        old += [name for name in names if name.startswith(_PREFIX) and not name.startswith(former)]
-    if old:
-        with Folder(folder) as opened:
-            for name in old[:_PRUNED_AT_ONCE]:
-                opened.remove(name)
+        old += [folder / name for name in names if name.startswith(_PREFIX) and not name.startswith(former)]
+    for path in old[:_PRUNED_AT_ONCE]:
+        path.unlink(missing_ok=True)
 
 
 def used(grid: Grid, taken: set[int], now: float) -> float:
@@ -185,5 +164,5 @@ def used(grid: Grid, taken: set[int], now: float) -> float:
     return sum(first_kept <= slot <= last for slot in taken) * (last - first + 1) / kept if kept > 0 else 0.0
 
 
-def _name(number: int, slot: int) -> str:
-    return f"{_PREFIX}{number}.{slot}"
+def _path(folder: Path, number: int, slot: int) -> Path:
+    return folder / f"{_PREFIX}{number}.{slot}"

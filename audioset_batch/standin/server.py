@@ -115,8 +115,7 @@ class Standin:
         """Make all media of the catalogue now, so that no request has to wait for it."""
         for video in list(self.catalog.videos.values()):
             for itag in video.playable_itags:
-                for track in video.tracks_of(itag):
-                    self._library.get(video, itag, track)
+                self._library.get(video, itag)
 
     def put_video(self, video: Video) -> None:
         """Add or replace a video."""
