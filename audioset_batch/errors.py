@@ -4,6 +4,7 @@
     |-- StopRun                     end this command now; `exit_code` says how
     |   |-- UsageError         2    wrong option, config or environment: nothing was started
     |   |-- InputRefused       1    a file or tree is not what it claims to be
+    |   |   `-- UnsafePath          a link, FIFO or device where others can write; a huge file
     |   `-- StopEarly       75      on purpose, run again later (EX_TEMPFAIL)
     |       |-- ShardHeld           another worker holds the shard's lease
     |       |   `-- PlanChanging    prep is splitting
@@ -46,6 +47,10 @@ class InputRefused(StopRun):
     """A file or tree is not what it claims to be; says what was expected, what came, and where."""
 
     exit_code = 1
+
+
+class UnsafePath(InputRefused):
+    """Something in a shared folder is no plain file or folder, or lies behind a link of somebody who is not trusted."""
 
 
 class StopEarly(StopRun):

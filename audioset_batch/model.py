@@ -92,6 +92,8 @@ class ManifestRow:
     frames: int | None = None
     source_sample_rate: int | None = None
     format_id: str = ""
+    audio_language: str = ""
+    audio_track: str = ""
     video_start_seconds: float | None = None
     audio_bytes: int | None = None
     video_bytes: int | None = None

@@ -6,11 +6,12 @@ carried on by the boot clock, which goes on while a process is stopped or the ma
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import time
 from pathlib import Path
+
+from audioset_batch.adapters.sharedfs import Folder
 
 
 def boot_time() -> float:
@@ -26,15 +27,24 @@ def read_clock(folder: Path) -> float:
     Raises:
         OSError: no file can be made there.
     """
-    probe = folder / f".clock.{secrets.token_hex(8)}.tmp"
-    fd = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+    with Folder(folder, may_be_link=True) as opened:
+        return read_clock_in(opened)
+
+
+def read_clock_in(folder: Folder) -> float:
+    """`read_clock` in a folder that is open already.
+
+    Raises:
+        OSError: no file can be made there.
+    """
+    name = f".clock.{secrets.token_hex(8)}.tmp"
+    fd = folder.create(name)
     try:
         os.utime(fd)  # an exclusive create over NFS may have kept its verifier where the times belong
         return os.fstat(fd).st_mtime
     finally:
         os.close(fd)
-        with contextlib.suppress(FileNotFoundError):
-            probe.unlink()
+        folder.remove(name)
 
 
 class FsClock:

@@ -11,23 +11,30 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import json
 import logging
+import math
 import os
 import secrets
 import socket
 import threading
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from audioset_batch.adapters import untrusted
 from audioset_batch.adapters.fsclock import boot_time, read_clock
 from audioset_batch.adapters.publish import storage, unusable
 from audioset_batch.adapters.register import DATA_AT, Register, Version
-from audioset_batch.errors import ShardHeld, StorageUnusable
+from audioset_batch.adapters.sharedfs import Folder
+from audioset_batch.errors import ShardHeld, StorageUnusable, UnsafePath
 
 _NAME: Final = "holder"
+_UNKNOWN_SECONDS: Final = 120.0
+_LONGEST: Final = 86400.0
+_CLOCKS_DIFFER: Final = 30.0
 _PROC: Final = Path("/proc")
 _log = logging.getLogger(__name__)
 
@@ -90,6 +97,17 @@ class Holder:
             pid_start=_process_start(os.getpid()),
         )
 
+    @classmethod
+    def from_values(cls, values: object) -> Holder:
+        """A holder that anybody may have written.
+
+        Raises:
+            ValueError: it is none; says why.
+        """
+        if not isinstance(values, dict):
+            raise ValueError("without a holder")
+        return cls(**{"token": "", **untrusted.fields_of(cls, values)})
+
     def is_dead(self) -> bool:
         """True only if it is sure: the process was on this kernel and is gone."""
         if not self.boot or self.boot != _boot_id():
@@ -129,7 +147,8 @@ class LeaseInfo:
         return self.age_seconds <= self.lease_seconds and not self.holder.is_dead()
 
     def __str__(self) -> str:
-        return f"{self.holder}; last seen alive {max(0.0, self.age_seconds):.0f} s ago"
+        seen = "at a time to come" if math.isinf(self.age_seconds) else f"{max(0.0, self.age_seconds):.0f} s ago"
+        return f"{self.holder}; last seen alive {seen}"
 
 
 def read_lease(path: Path) -> LeaseInfo | None:
@@ -165,21 +184,24 @@ def last_term(path: Path) -> int:
 
 def _info(path: Path, version: Version) -> LeaseInfo | None:
     try:
-        text = json.loads(version.data)
-        known = {f.name for f in fields(Holder)}
-        holder = Holder(**{k: v for k, v in text["holder"].items() if k in known})
-        lease_seconds = float(text["lease_seconds"])
-        released = bool(text["released"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        _log.warning("%s is no lease (%s): taken as free", path, error)
-        return None
-    if released:
-        return None
+        values = untrusted.load_object(version.data)
+        if untrusted.truth(values.get("released")):
+            return None
+        lease_seconds = untrusted.number(values.get("lease_seconds"), 0, _LONGEST)
+        holder = Holder.from_values(values.get("holder"))
+    except ValueError as error:
+        # Of another version, or damaged. Somebody may be at work: until it expires it is held, as any lease.
+        _log.warning("%s: holder.%d is no lease that is understood here (%s)", path, version.number, error)
+        holder, lease_seconds = Holder(host="unknown", token=""), _UNKNOWN_SECONDS
     try:
         now = read_clock(path)
-    except OSError:
+    except (OSError, UnsafePath):
         now = datetime.datetime.now().timestamp()  # a reader without write permission has no better clock
-    return LeaseInfo(holder, version.number, now - version.mtime, lease_seconds)
+    age = now - version.mtime
+    if age < -_CLOCKS_DIFFER:
+        # Nobody was seen alive in the future: somebody has set that time, or the clock. The ctime only the server sets.
+        age = now - version.changed_at if version.changed_at <= now + _CLOCKS_DIFFER else math.inf
+    return LeaseInfo(holder, version.number, age, lease_seconds)
 
 
 def _encode(holder: Holder, lease_seconds: float, *, released: bool, width: int = 0) -> bytes:
@@ -224,8 +246,10 @@ class Lease:
         """
         lease = cls(path, replace(holder, token=secrets.token_hex(8)), lease_seconds)
         with storage(path.parent):
-            path.parent.mkdir(exist_ok=True)
-            path.mkdir(exist_ok=True)
+            with Folder(path.parent.parent, may_be_link=True) as above:
+                above.make_folder(path.parent.name)
+            with Folder(path.parent, may_be_link=True) as parent:
+                parent.make_folder(path.name)
         with storage(path):
             while not lease._try():
                 pass
@@ -248,7 +272,7 @@ class Lease:
         if version is None:
             return False
         try:
-            fd = os.open(self._register.path(version.number), os.O_RDWR | os.O_CLOEXEC)
+            fd = self._open(version, os.O_RDWR)
         except FileNotFoundError:
             return False
         self._close_fd()
@@ -275,17 +299,22 @@ class Lease:
             return
         # Opening makes NFS ask the server; whoever takes over removes our file.
         try:
-            fd = os.open(self._register.path(self._version.number), os.O_RDONLY | os.O_CLOEXEC)
+            os.close(self._open(self._version, os.O_RDONLY))
         except FileNotFoundError:
             if not self.path.exists():
                 raise  # nobody took it: the data directory has gone
             raise self._lost() from None
-        try:
-            same = os.fstat(fd).st_ino == self._version.inode
-        finally:
-            os.close(fd)
-        if not same or self._register.numbers()[-1:] != [self._version.number]:
+        if self._register.numbers()[-1:] != [self._version.number]:
             raise self._lost()
+
+    def _open(self, version: Version, flags: int) -> int:
+        """A descriptor of the very file that this holder has made; `FileNotFoundError` if its name has another now."""
+        with Folder(self.path) as folder:
+            fd = folder.open(f"{_NAME}.{version.number}", flags)
+        if os.fstat(fd).st_ino != version.inode:
+            os.close(fd)
+            raise FileNotFoundError(errno.ENOENT, "another file has its name", str(self.path))
+        return fd
 
     def _renew_expired(self) -> None:
         """Anybody may be taking it just now: only a new term of our own is certain."""
@@ -299,7 +328,7 @@ class Lease:
         try:
             version = self._register.read()
             info = None if version is None else _info(self.path, version)
-        except OSError:
+        except (OSError, UnsafePath):
             info = None
         who = info or "which has finished since"
         self._loss = f"{self._shard}: lost to another worker ({who}); nothing more is recorded"
@@ -315,7 +344,7 @@ class Lease:
                 except ShardHeld as error:
                     _log.error("%s", error)
                     return
-                except OSError as error:
+                except (OSError, UnsafePath) as error:
                     _log.warning("%s: heartbeat failed: %s", self._shard, error)
 
     def _beat(self) -> None:

@@ -65,7 +65,7 @@ class PlayerClients:
     def _leaves_doubt(error: SegmentUnavailable | SegmentTransient) -> bool:
         if isinstance(error, SegmentUnavailable):
             return error.reason in _MAY_DIFFER
-        return is_vague(str(error))
+        return error.reason is Reason.NO_USABLE_FORMAT or is_vague(str(error))
 
     def _there_are_more(self) -> bool:
         """Whether yt-dlp would ask others: without a JavaScript runtime the lean ones are all there is."""

@@ -12,11 +12,13 @@ import json
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
+from audioset_batch.adapters.sharedfs import Folder
 from audioset_batch.errors import StorageUnusable
 
 _ADVICE: Final = {
@@ -86,8 +88,8 @@ def _free(path: Path) -> str:
     return "nothing of it can be reached"
 
 
-def _temporary(target: Path) -> Path:
-    return target.with_name(f".{target.name[:150]}.{secrets.token_hex(8)}.tmp")
+def _temporary_name(name: str) -> str:
+    return f".{name[:150]}.{secrets.token_hex(8)}.tmp"
 
 
 def remove_quietly(path: Path) -> None:
@@ -101,17 +103,24 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
 
     Raises:
         StorageUnusable: it cannot be written; the old file, if any, is still there.
+        UnsafePath: the folder is reached through a link that is not trusted.
     """
-    with storage(path.parent):
-        temporary = _temporary(path)
+    with storage(path.parent), Folder(path.parent, may_be_link=True) as folder:
+        temporary = _temporary_name(path.name)
         try:
-            with temporary.open("xb") as file:
+            with open(folder.create(temporary), "wb") as file:  # noqa: PTH123 - of a descriptor
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            _take_its_place(temporary, path)
+            try:
+                folder.rename(temporary, path.name)
+            except FileNotFoundError as error:
+                if not path.parent.exists():
+                    raise
+                raise _cleared(path.parent / temporary, path) from error
         except BaseException:
-            remove_quietly(temporary)
+            with contextlib.suppress(OSError):
+                folder.remove(temporary)
             raise
 
 
@@ -129,15 +138,6 @@ def atomic_write_json(path: Path, data: Any) -> None:
     atomic_write_text(path, json.dumps(data, ensure_ascii=False, allow_nan=False, indent=2) + "\n")
 
 
-def _take_its_place(temporary: Path, path: Path) -> None:
-    try:
-        temporary.replace(path)
-    except FileNotFoundError as error:
-        if not path.parent.exists():
-            raise
-        raise _cleared(temporary, path) from error
-
-
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`, which takes its place if the block ends well. The folder must exist.
@@ -146,11 +146,16 @@ def replacing(path: Path) -> Iterator[Path]:
         StorageUnusable: it cannot be written; the old file, if any, is still there.
     """
     with storage(path.parent):
-        temporary = _temporary(path)
+        temporary = path.with_name(_temporary_name(path.name))
         try:
             yield temporary
             _sync(temporary)
-            _take_its_place(temporary, path)
+            try:
+                temporary.replace(path)
+            except FileNotFoundError as error:
+                if not path.parent.exists():
+                    raise
+                raise _cleared(temporary, path) from error
         except BaseException:
             remove_quietly(temporary)
             raise
@@ -167,11 +172,14 @@ def make_folders(folder: Path, root: Path) -> None:
     made = root
     with storage(root):
         for name in folder.relative_to(root).parts:
-            made /= name
-            try:
-                made.mkdir(exist_ok=True)
-            except FileExistsError as error:  # a file, or a link that leads nowhere
-                raise unusable(made, error) from error
+            with Folder(made, may_be_link=True) as above:
+                above.make_folder(name)
+                made /= name
+                if not stat.S_ISDIR(above.stat(name).st_mode):  # a file, or a link: is it a trusted one to a folder?
+                    try:
+                        Folder(made, may_be_link=True).close()
+                    except (FileNotFoundError, NotADirectoryError) as error:
+                        raise unusable(made, FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))) from error
 
 
 def publish(temporary: Path, final: Path, root: Path, staging: Path | None = None) -> None:
@@ -179,25 +187,30 @@ def publish(temporary: Path, final: Path, root: Path, staging: Path | None = Non
 
     The bytes are forced to the disk first, so that a row written afterwards never outlives them. From another
     filesystem (a node's own disk) the file is first copied, in one go, into `staging`, a folder on the filesystem of
-    `final`; without one, beside `final`.
+    `final`; without one, beside `final`. What has the final name is replaced, a link as such.
 
     Raises:
         StorageUnusable: it cannot be published; nothing new is under the final name.
+        UnsafePath: what was to be published is no file, or a folder is reached through a link that is not trusted.
     """
     try:
-        if staging is None or temporary.stat().st_dev == staging.stat().st_dev:
-            _sync(temporary)
+        with contextlib.ExitStack() as stack:
+            source = stack.enter_context(Folder(temporary.parent))
+            file = stack.enter_context(open(source.open(temporary.name, os.O_RDONLY), "rb"))  # noqa: PTH123
+            if staging is None or os.fstat(file.fileno()).st_dev == staging.stat().st_dev:
+                os.fsync(file.fileno())
+            opened = stack.pop_all()
     except FileNotFoundError as error:
         raise _cleared(temporary, final) from error
     except OSError as error:
         raise unusable(temporary, error) from error
-    with storage(final.parent):
+    with opened, storage(final.parent):
         try:
-            _replace(temporary, final, staging)
+            _replace(file, source, temporary.name, final, staging)
         except FileNotFoundError:
             make_folders(final.parent, root)
             try:
-                _replace(temporary, final, staging)
+                _replace(file, source, temporary.name, final, staging)
             except FileNotFoundError as error:
                 raise _cleared(temporary, final) from error
 
@@ -213,27 +226,34 @@ def _sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _replace(temporary: Path, final: Path, staging: Path | None) -> None:
-    try:
-        temporary.replace(final)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
+def _replace(file: BinaryIO, source: Folder, name: str, final: Path, staging: Path | None) -> None:
+    with Folder(final.parent, may_be_link=True) as target:
+        try:
+            source.rename(name, final.name, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            if staging is None or not _copied(file, staging, final.name, target):
+                _copied(file, final.parent, final.name, target)  # it may be a link to yet another filesystem
+            with contextlib.suppress(OSError):
+                source.remove(name)
+
+
+def _copied(file: BinaryIO, beside: Path, name: str, target: Folder) -> bool:
+    """Copy the file into `beside`, and from there to its name; False if that is another filesystem."""
+    with Folder(beside, may_be_link=True) as folder:
+        temporary = _temporary_name(name)
+        try:
+            with open(folder.create(temporary), "wb") as copy:  # noqa: PTH123 - of a descriptor
+                file.seek(0)
+                shutil.copyfileobj(file, copy, 1 << 20)
+                copy.flush()
+                os.fsync(copy.fileno())
+            folder.rename(temporary, name, target)
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                folder.remove(temporary)
+            if isinstance(error, OSError) and error.errno == errno.EXDEV and beside != target.path:
+                return False
             raise
-        if staging is None or not _copied(temporary, final, staging / final.name):
-            _copied(temporary, final, final)  # the folder of clips may be a link to yet another filesystem
-        remove_quietly(temporary)
-
-
-def _copied(temporary: Path, final: Path, beside: Path) -> bool:
-    """Copy the file to a place beside `beside`, and from there to its name; False if that is another filesystem."""
-    copy = _temporary(beside)
-    try:
-        shutil.copyfile(temporary, copy)
-        _sync(copy)
-        copy.replace(final)
-    except BaseException as error:
-        remove_quietly(copy)
-        if isinstance(error, OSError) and error.errno == errno.EXDEV and beside != final:
-            return False
-        raise
     return True

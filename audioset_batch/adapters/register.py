@@ -19,30 +19,40 @@ import errno
 import os
 import secrets
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from audioset_batch.adapters.fsclock import read_clock
+from audioset_batch.adapters.sharedfs import Folder
+from audioset_batch.errors import UnsafePath
 
 _TORN_SECONDS: Final = 2.0
 _LEFTOVER_SECONDS: Final = 3600.0
 _NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _END: Final = b"\n"
 _NONCE_BYTES: Final = 8
+_MOST_BYTES: Final = 1 << 16
+_MOST_VERSIONS: Final = 10**12
 DATA_AT: Final = 2 * _NONCE_BYTES + 1
 """Where the value begins in a file: behind the nonce, in hexadecimal, and a space."""
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One value: its number, its file's inode and nonce, the bytes (they end with a line end), and the file's mtime."""
+    """One value: its number, its file's inode and nonce, the bytes (they end with a line end), and the file's times.
+
+    `changed_at` is the ctime, which no user can set. The inode is 0 where something else has the name and cannot be
+    set aside.
+    """
 
     number: int
     inode: int
     nonce: bytes
     data: bytes
     mtime: float
+    changed_at: float = field(default=0.0, compare=False)
 
 
 class Register:
@@ -70,15 +80,16 @@ class Register:
             OSError: the folder cannot be listed.
         """
         try:
-            names = os.listdir(self.folder)  # noqa: PTH208 - names alone are wanted
+            with Folder(self.folder) as folder:
+                return self.numbers_among(folder.names())
         except FileNotFoundError:
             return []
-        return self.numbers_among(names)
 
     def numbers_among(self, names: list[str]) -> list[int]:
         """Versions whose files are among `names`, ascending."""
-        parts = (name.partition(".") for name in names)
-        return sorted(int(tail) for head, _, tail in parts if head == self._name and tail.isascii() and tail.isdigit())
+        tails = (tail for head, _, tail in (name.partition(".") for name in names) if head == self._name)
+        numbers = (int(tail) for tail in tails if tail.isascii() and tail.isdigit() and tail[0] != "0")
+        return sorted(number for number in numbers if number <= _MOST_VERSIONS)
 
     def read(self) -> Version | None:
         """The current value, or None if there is none.
@@ -95,7 +106,7 @@ class Register:
                     read_clock(self.folder)  # a change of ours makes NFS list the folder afresh
             elif version.data.endswith(_END):
                 return version
-            elif waited < _TORN_SECONDS:
+            elif version.inode and waited < _TORN_SECONDS:
                 time.sleep(0.02)
                 waited += 0.02
             else:
@@ -104,17 +115,39 @@ class Register:
         return None
 
     def _load(self, number: int) -> Version | None:
+        """One version; None if it is gone. What is no file of ours is set aside, or else counts as incomplete."""
+        name = f"{self._name}.{number}"
         try:
-            with self.path(number).open("rb") as file:
-                facts = os.fstat(file.fileno())
-                content = file.read()
-                return Version(number, facts.st_ino, content[:DATA_AT], content[DATA_AT:], facts.st_mtime)
+            with Folder(self.folder) as folder:
+                try:
+                    content, facts = folder.read(name, _MOST_BYTES)
+                except UnsafePath as error:
+                    return None if folder.set_aside(name, error) else Version(number, 0, b"", b"", 0.0)
+                nonce, data = content[:DATA_AT], content[DATA_AT:]
+                return Version(number, facts.st_ino, nonce, data, facts.st_mtime, facts.st_ctime)
         except FileNotFoundError:
             return None
         except OSError as error:
             if error.errno == errno.ESTALE:  # NFS: removed on another node between lookup and read
                 return None
             raise
+
+    def earlier(self, version: Version) -> Iterator[Version]:
+        """Complete versions before one that is there, the latest first.
+
+        Raises:
+            OSError: they cannot be read.
+        """
+        for number in reversed(self.numbers()):
+            if number < version.number:
+                found = self._load(number)
+                if found is not None and found.data.endswith(_END):
+                    yield found
+
+    def set_aside(self, version: Version, why: object) -> None:
+        """Rename a version that nobody understands, once a later one has taken its place."""
+        with contextlib.suppress(OSError), Folder(self.folder) as folder:
+            folder.set_aside(f"{self._name}.{version.number}", why)
 
     def swap(self, basis: Version | None, data: bytes) -> Version | None:
         """Make `data` the value if the value is still `basis`; None if it is not.
@@ -124,26 +157,30 @@ class Register:
         """
         if not data.endswith(_END) or _END in data[:-1]:
             raise ValueError("a value is one line with its line end")
-        self.folder.mkdir(exist_ok=True)
+        with Folder(self.folder.parent, may_be_link=True) as parent:
+            parent.make_folder(self.folder.name)
         numbers = self.numbers()
         above = 0 if basis is None else basis.number
         number = above + 1
         if numbers and numbers[-1] > above and self._torn_only(numbers, above):
             number = numbers[-1] + 1
-        created = self._create(number, data)
-        if created is None:
-            return None
-        if basis is None:
-            confirmed = not any(n > number for n in self.numbers())
-        else:
-            confirmed = self._nonce(basis.number) == basis.nonce
-        if not confirmed:
-            if basis is not None:  # else it may be a first value that was built upon already
-                with contextlib.suppress(OSError):
-                    self.path(number).unlink()
-            return None
-        self._prune(number, created.mtime)
-        return created
+        if number > _MOST_VERSIONS:
+            raise UnsafePath(f"{self.path(number - 1)} has a number that nobody reaches by counting: remove it")
+        with Folder(self.folder) as folder:
+            created = self._create(folder, number, data)
+            if created is None:
+                return None
+            if basis is None:
+                confirmed = not any(n > number for n in self.numbers())
+            else:
+                confirmed = self._nonce(basis.number) == basis.nonce
+            if not confirmed:
+                if basis is not None:  # else it may be a first value that was built upon already
+                    with contextlib.suppress(OSError):
+                        folder.remove(f"{self._name}.{number}")
+                return None
+            self._prune(folder, number, created.mtime)
+            return created
 
     def _torn_only(self, numbers: list[int], above: int) -> bool:
         """True if all versions above are incomplete: `read` has waited for them already."""
@@ -151,58 +188,51 @@ class Register:
         return all(version is not None and not version.data.endswith(_END) for version in loaded)
 
     def _nonce(self, number: int) -> bytes | None:
-        try:
-            with self.path(number).open("rb") as file:
-                return file.read(DATA_AT)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            if error.errno == errno.ESTALE:
-                return None
-            raise
+        version = self._load(number)
+        return None if version is None else version.nonce
 
-    def _create(self, number: int, data: bytes) -> Version | None:
+    def _create(self, folder: Folder, number: int, data: bytes) -> Version | None:
         """Make the file of `number` with `data` in it unless it exists."""
-        temporary = self.folder / f".{self._name}.{secrets.token_hex(8)}.tmp"
+        temporary, name = f".{self._name}.{secrets.token_hex(8)}.tmp", f"{self._name}.{number}"
         nonce = secrets.token_hex(_NONCE_BYTES).encode("ascii") + b" "
         try:
-            inode, mtime = _write_new(temporary, nonce + data)
+            inode, mtime = _write_new(folder, temporary, nonce + data)
             try:
-                os.link(temporary, self.path(number))
+                folder.link(temporary, name)
             except FileExistsError:
                 # Over NFS a link that was made may be answered with an error when the first answer got lost.
-                if temporary.stat().st_nlink != 2:
+                if folder.stat(temporary).st_nlink != 2:
                     return None
             except OSError as error:
                 if error.errno not in _NO_LINKS:
                     raise
                 try:
-                    inode, mtime = _write_new(self.path(number), nonce + data)
+                    inode, mtime = _write_new(folder, name, nonce + data)
                 except FileExistsError:
                     return None
             return Version(number, inode, nonce, data, mtime)
         finally:
             with contextlib.suppress(OSError):
-                temporary.unlink()
+                folder.remove(temporary)
 
-    def _prune(self, number: int, now: float) -> None:
+    def _prune(self, folder: Folder, number: int, now: float) -> None:
         """Remove old versions in ascending order, and temporary files that a kill left behind."""
         with contextlib.suppress(OSError):
-            names = os.listdir(self.folder)  # noqa: PTH208 - names alone are wanted
+            names = folder.names()
             for old in self.numbers_among(names):
                 if old < number - self._keep:
-                    self.path(old).unlink(missing_ok=True)
+                    folder.remove(f"{self._name}.{old}")
             for name in names:
-                path = self.folder / name
-                if name.startswith(".") and name.endswith(".tmp") and path.stat().st_mtime < now - _LEFTOVER_SECONDS:
-                    path.unlink(missing_ok=True)
+                temporary = name.startswith(".") and name.endswith(".tmp")
+                if temporary and folder.stat(name).st_mtime < now - _LEFTOVER_SECONDS:
+                    folder.remove(name)
 
 
-def _write_new(path: Path, data: bytes) -> tuple[int, float]:
-    fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+def _write_new(folder: Folder, name: str, data: bytes) -> tuple[int, float]:
+    fd = folder.create(name)
     try:
         if os.write(fd, data) != len(data):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder.path / name))
         facts = os.fstat(fd)
         return facts.st_ino, facts.st_mtime
     finally:

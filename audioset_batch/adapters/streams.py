@@ -21,6 +21,7 @@ class ClientOptions:
         video_mode: `Video.mode` of the config.
         max_height: Highest video stream to take, pixels.
         prefer_h264: Take a worse H.264 stream before a better one of another codec: only that can be cut by copying.
+        any_track: Take another sound track where the original one has no address.
     """
 
     args: tuple[str, ...] = ()
@@ -32,6 +33,7 @@ class ClientOptions:
     video_mode: str = "none"
     max_height: int | None = None
     prefer_h264: bool = False
+    any_track: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,9 @@ class Stream:
         codec: Codec string of the audio, or of the video where there is no audio.
         size: Bytes as announced, or None.
         bitrate: bit/s as announced, or None.
+        segmented: The URL is that of an HLS playlist, not of a file.
+        available_at: Unix time from which on the server gives the bytes, after an ad; None: at once.
+        language, track: Of the sound, as YouTube says: `original`, `dubbed`, `descriptive`; or "".
     """
 
     url: str
@@ -53,6 +58,10 @@ class Stream:
     size: int | None
     bitrate: float | None
     headers: Mapping[str, str]
+    segmented: bool = False
+    available_at: float | None = None
+    language: str = ""
+    track: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +70,16 @@ class Resolved:
 
     Attributes:
         duration_seconds: Of the whole video, as announced; None if unknown.
+        more_audio, more_video: What to read, in this order, where `audio` or `video` cannot be read: the same sound
+            track in other formats. Where one stream has both, `more_video` is empty.
     """
 
     ytid: str
     duration_seconds: float | None
     audio: Stream | None
     video: Stream | None
+    more_audio: tuple[Stream, ...] = ()
+    more_video: tuple[Stream, ...] = ()
 
 
 @dataclass(slots=True)

@@ -22,7 +22,9 @@ from yt_dlp.networking import Request
 from yt_dlp.networking.exceptions import HTTPError, IncompleteRead, RequestError, TransportError
 from yt_dlp.utils import DownloadError, GeoRestrictedError, UserNotLive, YoutubeDLError
 
+from audioset_batch.adapters.formats import Format, FormatChooser, Listed, track_of
 from audioset_batch.adapters.fsclock import boot_time
+from audioset_batch.adapters.manifests import Manifests
 from audioset_batch.adapters.player_clients import PlayerClients
 from audioset_batch.adapters.ranged import RangedStream
 from audioset_batch.adapters.streams import ClientOptions, Resolved, Stream, Traffic
@@ -37,10 +39,6 @@ _CHUNK: Final = 64 * 1024
 _PAGE_LIMIT: Final = 16 * 1024 * 1024
 """No page, player answer or script of YouTube's comes near this; more is a server that does not stop."""
 
-_DIRECT: Final = "[protocol=https]"
-"""Plain files with Range support; HLS and DASH fragments cannot be read by byte range."""
-
-_AUDIO_FORMAT: Final = f"bestaudio{_DIRECT}/bestaudio*{_DIRECT}"
 _NOT_YET_A_VIDEO: Final = ("is_live", "is_upcoming", "post_live")
 _BUILDING: Final = threading.Lock()
 """The first YoutubeDL of a process loads yt-dlp's plugins, some of which object to being loaded twice."""
@@ -157,6 +155,8 @@ class YtDlpClient:
         self._clients = PlayerClients(self._ydl.params, extractor, lean=options.lean and options.cookies is None)
         self._placeholder_bytes: str | None = None
         self._selectors: dict[str, Callable[[dict[str, Any]], Any]] = {}
+        self._chooser = FormatChooser(self._pick, options, self._user_format)
+        self._manifests = Manifests(extractor, self._ydl.params, self._lacking)
 
     def _params(self) -> dict[str, Any]:
         params = parse_args(self._options.args)
@@ -207,6 +207,7 @@ class YtDlpClient:
 
     def _resolve(self, ytid: str) -> Resolved:
         self._log.warnings.clear()
+        self._manifests.listed = Listed()
         url = f"https://www.youtube.com/watch?v={ytid}"
         try:
             info = self._ydl.extract_info(url, download=False, ie_key="Youtube", process=False)
@@ -279,43 +280,51 @@ class YtDlpClient:
             timeout = isinstance(error, TimeoutError) or "timed out" in text.lower()
             raise SegmentTransient(Reason.TIMEOUT if timeout else Reason.NETWORK, f"{label}: {text}") from error
 
-    def _sorted_formats(self, info: dict[str, Any]) -> list[dict[str, Any]]:
+    def _lacking(self, formats: list[Format], listed: Listed) -> bool:
+        """Whether an HLS manifest is needed: without it, formats are listed but none can be taken."""
+        info = {"formats": list(formats)}
+        try:
+            self._chooser.choose(self._in_order(info), listed)
+        except SegmentTransient:
+            return True
+        except SegmentUnavailable as error:
+            return error.reason is Reason.FORMAT_UNAVAILABLE
+        return False
+
+    def _sorted_formats(self, info: dict[str, Any]) -> list[Format]:
         """yt-dlp's order, worst first, without its selection, which raises instead of saying what is missing."""
-        formats = [f for f in info.get("formats") or () if f.get("url") and not f.get("has_drm")]
-        info["formats"] = formats
-        if formats:
-            for entry in formats:
-                entry.setdefault("protocol", "https" if entry["url"].startswith("https:") else "unknown")
-                entry.setdefault("http_headers", {})
-            self._ydl.sort_formats(info)
-        elif not self._ydl.params.get("ignore_no_formats_error"):
+        formats = self._in_order(info)
+        if not formats and not self._ydl.params.get("ignore_no_formats_error"):
             self._ydl.raise_no_formats(info)
         return formats
 
-    def _select(self, ytid: str, info: dict[str, Any], formats: list[dict[str, Any]]) -> Resolved:
-        mode = self._options.video_mode
-        height = f"[height<={self._options.max_height}]" if self._options.max_height else ""
-        codecs = ("[vcodec^=avc1]", "") if self._options.prefer_h264 else ("",)
-        audio = video = None
-        if mode == "bestvideoaudio":
-            video = self._pick(formats, "/".join(f"best{height}{_DIRECT}{codec}" for codec in codecs))
-            audio = video
-            if video is None:
-                missing = Reason.NO_AUDIO if self._pick(formats, f"bestvideo*{_DIRECT}") else Reason.NO_VIDEO
-                raise SegmentUnavailable(missing, _formats_line(formats, "no single stream has both"))
-        else:
-            audio = self._pick(formats, self._user_format or _AUDIO_FORMAT)
-            if audio is None or not audio.has_audio:
-                raise SegmentUnavailable(Reason.NO_AUDIO, _formats_line(formats, "none has audio"))
-            if mode != "none":
-                kinds = [f"{kind}{height}{_DIRECT}{codec}" for codec in codecs for kind in ("bestvideo", "bestvideo*")]
-                video = self._pick(formats, "/".join(kinds))
-                if video is None:
-                    raise SegmentUnavailable(Reason.NO_VIDEO, _formats_line(formats, "none has video"))
-        duration = info.get("duration")
-        return Resolved(ytid, float(duration) if duration else None, audio, video)
+    def _in_order(self, info: dict[str, Any]) -> list[Format]:
+        formats = [f for f in info.get("formats") or () if f.get("url") and not f.get("has_drm")]
+        info["formats"] = formats
+        for entry in formats:
+            entry.setdefault("protocol", "https" if entry["url"].startswith("https:") else "unknown")
+            entry.setdefault("http_headers", {})
+        if formats:
+            self._ydl.sort_formats(info)
+        return formats
 
-    def _pick(self, formats: list[dict[str, Any]], spec: str) -> Stream | None:
+    def _select(self, ytid: str, info: dict[str, Any], formats: list[Format]) -> Resolved:
+        listed = self._manifests.listed
+        choice = self._chooser.choose(formats, listed)
+        audio = tuple(_stream(entry, listed) for entry in choice.audio)
+        one_file = choice.video is choice.audio
+        video = audio if one_file else tuple(_stream(entry, listed) for entry in choice.video)
+        duration = info.get("duration")
+        return Resolved(
+            ytid,
+            float(duration) if duration else None,
+            audio[0],
+            video[0] if video else None,
+            audio[1:],
+            () if one_file else video[1:],
+        )
+
+    def _pick(self, spec: str, formats: list[Format]) -> Format | None:
         selector = self._selectors.get(spec)
         if selector is None:
             selector = self._selectors[spec] = self._ydl.build_format_selector(spec)
@@ -324,8 +333,7 @@ class YtDlpClient:
             "has_merged_format": any("none" not in (f.get("acodec"), f.get("vcodec")) for f in formats),
             "incomplete_formats": False,
         }
-        chosen = next(iter(selector(context)), None)
-        return None if chosen is None else _stream(chosen)
+        return next(iter(selector(context)), None)
 
     def _evidence(self, error: YoutubeDLError) -> Evidence:
         causes = list(_causes(error))
@@ -349,10 +357,14 @@ def _media_http_error(error: HTTPError, label: str) -> EgressBlocked | SegmentTr
     return SegmentTransient(Reason.HTTP_ERROR, f"{label}: {short(str(error))}")
 
 
-def _stream(entry: Mapping[str, Any]) -> Stream:
-    acodec, vcodec = (entry.get(key) or "none" for key in ("acodec", "vcodec"))
+def _stream(entry: Mapping[str, Any], listed: Listed) -> Stream:
+    segmented = entry.get("protocol") != "https"
+    # A playlist may leave codecs out (None); a file's are known.
+    acodec, vcodec = (entry.get(key) or ("" if segmented else "none") for key in ("acodec", "vcodec"))
     size = entry.get("filesize") or entry.get("filesize_approx")
     bitrate = entry.get("tbr")
+    available_at = entry.get("available_at")
+    track = track_of(entry, listed)
     return Stream(
         url=str(entry["url"]),
         format_id=str(entry.get("format_id") or ""),
@@ -360,15 +372,14 @@ def _stream(entry: Mapping[str, Any]) -> Stream:
         codec=str(acodec if acodec != "none" else vcodec),
         has_audio=acodec != "none",
         has_video=vcodec != "none",
-        size=int(size) if size else None,
+        size=int(size) if size and not segmented else None,
         bitrate=float(bitrate) * 1000 if bitrate else None,
         headers=dict(entry.get("http_headers") or {}),
+        segmented=segmented,
+        available_at=float(available_at) if available_at else None,
+        language=track.language,
+        track=track.kind,
     )
-
-
-def _formats_line(formats: Sequence[Mapping[str, Any]], what: str) -> str:
-    names = ", ".join(str(entry.get("format_id")) for entry in formats[:12])
-    return f"{what} among the {len(formats)} formats ({names})"
 
 
 def _causes(error: BaseException) -> Sequence[BaseException]:

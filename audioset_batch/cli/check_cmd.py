@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audioset_batch.cli.common import add_config_options, config_from
+from audioset_batch.cli.common import add_config_options, config_from, config_options
 
 if TYPE_CHECKING:
     from audioset_batch.cluster.checks.finding import Finding
@@ -25,7 +25,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "fetched through each egress, within its budget, and thrown away.",
         epilog="Exit status: 0 no error (warnings are fine); 1 a check failed; 2 usage or config error.",
     )
-    add_config_options(parser)
+    add_config_options(parser, runs=True)
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="overrides data_dir of the config")
     parser.add_argument(
         "--on-compute", action="store_true", help="look at software, disk and network on a compute node, by srun"
@@ -71,7 +71,7 @@ def _checks(args: argparse.Namespace, config: Config, data: DataDir) -> Iterator
     here = socket.gethostname()
     if args.on_compute:
         print("waiting for a compute node (srun) ...", file=sys.stderr)
-        yield from check_on_node(config.slurm, _options(args, data))
+        yield from check_on_node(config.slurm, ["--data-dir", str(data.root), *config_options(args)])
     else:
         yield from (finding.at(here) for finding in _node(config, data))
     if args.only_node:
@@ -89,15 +89,6 @@ def _node(config: Config, data: DataDir) -> Iterator[Finding]:
     yield from check_software(config)
     yield from check_writing(data)
     yield from check_ways_out(config, data)
-
-
-def _options(args: argparse.Namespace, data: DataDir) -> list[str]:
-    options = ["--data-dir", str(data.root)]
-    if args.config is not None:
-        options += ["--config", str(args.config.expanduser().absolute())]
-    for override in args.overrides:
-        options += ["--set", override]
-    return options
 
 
 def _print(finding: Finding) -> None:

@@ -26,8 +26,12 @@ def shield_ids(argv: Sequence[str]) -> list[str]:
     return [*(argument for argument in argv if argument not in ids), "--", *ids]
 
 
-def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """`--config` and `--set`. The job scripts know AUDIOSET_CONFIG; whoever exports it means these commands too."""
+def add_config_options(parser: argparse.ArgumentParser, *, runs: bool = False) -> None:
+    """`--config` and `--set`. The job scripts know AUDIOSET_CONFIG; whoever exports it means these commands too.
+
+    Args:
+        runs: The command does what `config.powers` describes, so it takes that only from a trusted config.
+    """
     parser.add_argument(
         "--config",
         type=Path,
@@ -43,13 +47,30 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="override one key, e.g. --set audio.sample_rate=16000 (may be repeated)",
     )
+    if runs:
+        parser.add_argument(
+            "--trust-config",
+            action="store_true",
+            help="take what runs programs (docs/security.md) from a config that others can change, too",
+        )
+
+
+def config_options(args: argparse.Namespace) -> list[str]:
+    """The options of `add_config_options` for another command in another folder."""
+    options: list[str] = []
+    if args.config is not None:
+        options += ["--config", str(args.config.expanduser().absolute())]
+    for override in args.overrides:
+        options += ["--set", override]
+    return [*options, "--trust-config"] if args.trust_config else options
 
 
 def config_from(args: argparse.Namespace, data_dir: Path | None = None) -> Config:
     """The config that the options name; `data_dir`, if given, overrides the file's."""
     from audioset_batch.config import load_config
 
-    config = load_config(args.config, args.overrides)
+    runs = hasattr(args, "trust_config")
+    config = load_config(args.config, args.overrides, trusted=not runs or args.trust_config, secrets=runs)
     if data_dir is not None:
         config = config.model_copy(update={"data_dir": data_dir.expanduser()})
     return config

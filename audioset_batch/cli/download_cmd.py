@@ -29,7 +29,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "continue. Options given here win over the config; those of audiosetdl's script are all taken.",
     )
     parser.add_argument("data_dir", nargs="?", type=Path, metavar="DATADIR", help="default: data_dir of the config")
-    add_config_options(parser)
+    add_config_options(parser, runs=True)
     add = parser.add_argument_group("what to download (when DATADIR is not prepared yet)").add_argument
     add("--subsets", type=subset_list, metavar="A,B", help="default: all three, or those with a file below")
     add("-e", "--eval", dest="eval_path", metavar="FILE|URL", help="eval segments")
@@ -206,7 +206,7 @@ def _with_options(config: Config, args: argparse.Namespace) -> Config:
     overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
     if not overrides:
         return config
-    validated = load_config(args.config, [*args.overrides, *overrides])
+    validated = load_config(args.config, [*args.overrides, *overrides], trusted=args.trust_config)
     return validated.model_copy(update={"data_dir": config.data_dir})
 
 

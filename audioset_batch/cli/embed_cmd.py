@@ -92,7 +92,7 @@ def _root(args: argparse.Namespace) -> Path:
     if folder is None and args.config is not None:
         from audioset_batch.config import load_config
 
-        folder = load_config(args.config, []).data_dir
+        folder = load_config(args.config, trusted=True, secrets=False).data_dir
     if folder is None:
         raise UsageError("name a data directory or a folder of audio (or a --config that does), or --smoke-test")
     root = folder.expanduser().resolve()

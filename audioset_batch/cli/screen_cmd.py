@@ -28,7 +28,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "requeues itself then.",
     )
     parser.add_argument("data_dir", nargs="?", type=Path, metavar="DATADIR", help="default: data_dir of the config")
-    add_config_options(parser)
+    add_config_options(parser, runs=True)
     parser.add_argument("--task", type=positive, metavar="K", help="only shard K of each subset: for array jobs")
     parser.add_argument("--subsets", type=subset_list, metavar="A,B", help="default: all that have shards")
     parser.add_argument(

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audioset_batch.cli.common import add_config_options, config_from, subset_list
+from audioset_batch.cli.common import add_config_options, config_from, config_options, subset_list
 from audioset_batch.cli.worker_cmd import positive
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         epilog="Exit status: 0 submitted (local: all segments ok or unavailable); 1 refused by SLURM (local: some "
         "failed or pending); 2 usage or config; 75 an earlier submission is not over, or stopped early.",
     )
-    add_config_options(parser)
+    add_config_options(parser, runs=True)
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="overrides data_dir of the config")
     parser.add_argument("--subsets", type=subset_list, metavar="A,B", help="only these subsets")
     parser.add_argument(
@@ -49,6 +49,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def run(args: argparse.Namespace) -> int:
     """Plan the chain and submit it, run it, or print it."""
     from audioset_batch.cluster.submit import submitting
+    from audioset_batch.config.powers import powers
     from audioset_batch.errors import UsageError
     from audioset_batch.layout import DataDir
 
@@ -60,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
         config = config.model_copy(update={"source": config.source.model_copy(update={"subsets": args.subsets})})
     act = _local if args.cluster == "local" else _slurm
     if args.dry_run:
+        for power in powers(config):
+            print(f"note: {'.'.join(power.key)} of the config: {power.what}", file=sys.stderr)
         return act(args, config, data)
     with submitting(data):
         return act(args, config, data)
@@ -90,11 +93,7 @@ def _plan(args: argparse.Namespace, config: Config, data: DataDir) -> Plan:
 
 
 def _worker_options(args: argparse.Namespace) -> list[str]:
-    options: list[str] = []
-    if args.config is not None:
-        options += ["--config", str(args.config.expanduser().absolute())]
-    for override in args.overrides:
-        options += ["--set", override]
+    options = config_options(args)
     if args.subsets is not None:
         options += ["--subsets", ",".join(args.subsets)]
     return options

@@ -17,7 +17,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         description="Download, cut, verify and record shard K of each subset. Run it again to continue: what is "
         "recorded is not fetched again, failed segments are tried again.",
     )
-    add_config_options(parser)
+    add_config_options(parser, runs=True)
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="overrides data_dir of the config")
     parser.add_argument("--subsets", type=subset_list, metavar="A,B", help="only these subsets")
     parser.add_argument(

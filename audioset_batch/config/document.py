@@ -52,7 +52,9 @@ def markdown() -> str:
         "",
         "Made from the code (`make reference`). A config is YAML and names only what differs from these defaults;",
         "lists replace lists; unknown keys are errors. `--set section.key=value` overrides one key of any command.",
-        "No cookie and no proxy password is ever logged or written to a manifest.",
+        "No cookie and no proxy password is ever logged or written to a manifest, and `--set` takes none. Options of",
+        "yt-dlp that run programs, and `slurm.setup`, are taken only from a config that nobody but you and root can",
+        "change, or with `--trust-config`: see [security.md](security.md).",
     ]
     sections = [(name, _section(field), field) for name, field in Config.model_fields.items()]
     lines += _table("Top level", "", [(n, f) for n, s, f in sections if s is None])

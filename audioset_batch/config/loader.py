@@ -4,29 +4,42 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from audioset_batch.config.powers import powers
+from audioset_batch.config.proxy import read_proxy_file
 from audioset_batch.config.schema import Config
+from audioset_batch.config.trust import who_can_change
 from audioset_batch.errors import UsageError
+from audioset_batch.redact import redact, redact_values
 
 KeyPath = tuple[str | int, ...]
+
+_ON_COMMAND_LINE: Final = "--set "
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""None of them is of use in a value, and a line break in one would begin a line of its own in an sbatch script."""
 
 
 class ConfigError(UsageError):
     """The config cannot be used; the text lists every problem."""
 
 
-def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
+def load_config(
+    path: Path | None = None, overrides: Sequence[str] = (), *, trusted: bool = False, secrets: bool = True
+) -> Config:
     """Read a config file and `--set a.b=value` overrides on top of the defaults.
 
     Args:
         path: YAML file; None for the defaults alone.
         overrides: `a.b=value` strings; the value is read as YAML, list items are addressed by index.
+        trusted: Take what runs programs (see `config.powers`) from a file that others can write, too.
+        secrets: Read the files that `proxy_file` names; False for who only looks, and may not be allowed to.
 
     Raises:
         ConfigError: the file cannot be read, is not YAML, or has unknown keys or impossible values.
@@ -43,10 +56,45 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Conf
         config = Config.model_validate(data)
     except ValidationError as error:
         problems.extend(_describe(error, places, str(path or "--set")))
+    else:
+        if path is not None and not trusted:
+            problems.extend(_not_to_be_trusted(config, path, places))
+        if secrets:
+            config = _with_proxies(config, places, str(path or "--set"), problems)
     if problems or config is None:
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        raise ConfigError("\n  ".join([f"config {path or '(--set)'}: {count}", *problems]))
+        raise ConfigError(redact("\n  ".join([f"config {path or '(--set)'}: {count}", *problems])))
     return config
+
+
+def _not_to_be_trusted(config: Config, path: Path, places: Mapping[KeyPath, str]) -> list[str]:
+    """What a file that others can write may not say. What `--set` says is the user's own."""
+    from_file = [
+        power for power in powers(config) if not _place(power.key, places, str(path)).startswith(_ON_COMMAND_LINE)
+    ]
+    who = who_can_change(path) if from_file else ""
+    if not who:
+        return []
+    return [
+        f"{_place(power.key, places, str(path))}: {_dotted(power.key)}: {power.what}, so it is taken only from a file "
+        f"that nobody but you and root can change, and {who}. Take a copy of your own (chmod go-w), or give "
+        "--trust-config"
+        for power in from_file
+    ]
+
+
+def _with_proxies(config: Config, places: Mapping[KeyPath, str], fallback: str, problems: list[str]) -> Config:
+    """The config with the URL of each `proxy_file` as `proxy`."""
+    egresses = []
+    for index, egress in enumerate(config.egress):
+        if egress.proxy_file is not None:
+            key: KeyPath = ("egress", index, "proxy_file")
+            try:
+                egress = egress.model_copy(update={"proxy": read_proxy_file(egress.proxy_file)})
+            except ValueError as error:
+                problems.append(f"{_place(key, places, fallback)}: {_dotted(key)}: {error}")
+        egresses.append(egress)
+    return config.model_copy(update={"egress": tuple(egresses)})
 
 
 def _read_yaml(path: Path) -> tuple[Any, dict[KeyPath, str], list[str]]:
@@ -60,7 +108,7 @@ def _read_yaml(path: Path) -> tuple[Any, dict[KeyPath, str], list[str]]:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"config {path}: not valid YAML: {error}") from error
+        raise ConfigError(redact(f"config {path}: not valid YAML: {_yaml_problem(error)}")) from error
     except (RecursionError, ValueError) as error:  # nested too deep; impossible dates and the like
         raise ConfigError(f"config {path}: not usable as YAML: {error}") from error
     if data is None:
@@ -69,14 +117,24 @@ def _read_yaml(path: Path) -> tuple[Any, dict[KeyPath, str], list[str]]:
         raise ConfigError(f"config {path}: expected `key: value` lines, got a {type(data).__name__}")
     places: dict[KeyPath, str] = {}
     problems: list[str] = []
-    for key_path, line, twice in _walk(node, (), set()):
+    for key_path, value, twice in _walk(node, (), set()):
+        place = f"{path}:{value.start_mark.line + 1}"
         if twice:
-            problems.append(f"{path}:{line}: {_dotted(key_path)}: given twice")
-        places[key_path] = f"{path}:{line}"
+            problems.append(f"{place}: {_dotted(key_path)}: given twice")
+        if isinstance(value, yaml.ScalarNode) and _CONTROL.search(value.value) and key_path[:2] != ("slurm", "setup"):
+            problems.append(f"{place}: {_dotted(key_path)}: has a line break or another control character")
+        places[key_path] = place
     return data, places, problems
 
 
-def _walk(node: yaml.Node | None, prefix: KeyPath, above: set[int]) -> Iterator[tuple[KeyPath, int, bool]]:
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    """Without the line itself, which yaml would show: it may hold a password."""
+    mark = getattr(error, "problem_mark", None)
+    what = str(getattr(error, "problem", None) or "not readable")
+    return what if mark is None else f"{what} (line {mark.line + 1}, column {mark.column + 1})"
+
+
+def _walk(node: yaml.Node | None, prefix: KeyPath, above: set[int]) -> Iterator[tuple[KeyPath, yaml.Node, bool]]:
     if node is None or id(node) in above:  # an alias may contain itself
         return
     above = above | {id(node)}
@@ -84,18 +142,18 @@ def _walk(node: yaml.Node | None, prefix: KeyPath, above: set[int]) -> Iterator[
         seen: set[str] = set()
         for key_node, value_node in node.value:
             key = str(key_node.value)
-            yield (*prefix, key), key_node.start_mark.line + 1, key in seen
+            yield (*prefix, key), value_node, key in seen
             seen.add(key)
             yield from _walk(value_node, (*prefix, key), above)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            yield (*prefix, index), item.start_mark.line + 1, False
+            yield (*prefix, index), item, False
             yield from _walk(item, (*prefix, index), above)
 
 
 def _apply(data: Any, override: str, places: dict[KeyPath, str], problems: list[str]) -> None:
     dotted, separator, text = override.partition("=")
-    label = f"--set {dotted}"  # without the value, which may be a password
+    label = f"{_ON_COMMAND_LINE}{dotted}"  # without the value, which may be a password
     if not separator or not all(dotted.split(".")):
         problems.append(f"{label}: expected SECTION.KEY=VALUE, e.g. --set audio.sample_rate=16000")
         return
@@ -103,6 +161,13 @@ def _apply(data: Any, override: str, places: dict[KeyPath, str], problems: list[
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError):
         problems.append(f"{label}: the value is not valid YAML")
+        return
+    if redact_values(value) != value:
+        problems.append(
+            f"{label}: has a password or a token, and everybody on this machine can read command lines: put it into a "
+            "config that only you can read, a proxy into its `proxy_file:` or the variable HTTPS_PROXY, cookies into "
+            "the file that `cookies:` names"
+        )
         return
     keys: list[str | int] = [int(part) if part.isdigit() else part for part in dotted.split(".")]
     target = data
@@ -120,6 +185,8 @@ def _apply(data: Any, override: str, places: dict[KeyPath, str], problems: list[
     if isinstance(target, dict) or (isinstance(target, list) and isinstance(last, int) and last < len(target)):
         container: Any = target
         container[last] = value
+        for place in [place for place in places if place[: len(keys)] == tuple(keys)]:
+            del places[place]
         places[tuple(keys)] = label
     else:
         problems.append(f"{label}: there is no {dotted!r}")
@@ -189,13 +256,13 @@ def _value_at(error: ValidationError, key_path: KeyPath) -> Any:
     for item in error.errors(include_url=False):
         if _known_prefix(item["loc"]) == key_path:
             value = item["input"]
-            if "proxy" in key_path or isinstance(value, dict | list | tuple | BaseModel):
-                return None  # a proxy may hold a password; a whole section is no help
+            if {"proxy", "args"} & set(key_path) or isinstance(value, dict | list | tuple | BaseModel):
+                return None  # a proxy or an option of yt-dlp may hold a password; a whole section is no help
             return value
     return None
 
 
-def _place(key_path: KeyPath, places: dict[KeyPath, str], fallback: str) -> str:
+def _place(key_path: KeyPath, places: Mapping[KeyPath, str], fallback: str) -> str:
     for length in range(len(key_path), 0, -1):
         place = places.get(key_path[:length])
         if place is not None:

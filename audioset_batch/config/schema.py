@@ -5,12 +5,12 @@ Field descriptions are the text of `docs/configuration.md`, which is generated f
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from audioset_batch.config.proxy import proxy_problem
 from audioset_batch.model import SUBSETS
 
 DEFAULT_BASE_URL = "http://storage.googleapis.com/us_audioset/youtube_corpus/v1/csv"
@@ -58,6 +58,11 @@ class Audio(Section):
     )
     bit_depth: Literal[16, 24, 32] = Field(16, description="Bits per sample of flac (16, 24) and wav.")
     channels: Literal["keep", 1, 2] = Field("keep", description="1 mixes down, 2 duplicates, `keep` leaves.")
+    track: Literal["original", "any"] = Field(
+        "original",
+        description="Where YouTube lists the original sound but gives no address for it: `original` leaves the segment "
+        "`failed` (`no_usable_format`), `any` takes a dubbed track. See docs/formats.md.",
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> Audio:
@@ -142,7 +147,16 @@ class Egress(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = Field(
         "direct", description="Name in manifests and reports."
     )
-    proxy: str | None = Field(None, description="Proxy URL; null: the usual environment variables hold.")
+    proxy: str | None = Field(
+        None,
+        description="Proxy URL, its user and password percent-encoded; null: the usual environment variables hold.",
+    )
+    proxy_file: Path | None = Field(
+        None,
+        strict=False,
+        description="File whose only line is the proxy URL, in place of `proxy`: for a password that others are not to "
+        "read in the config.",
+    )
     cookies: Path | None = Field(
         None,
         strict=False,
@@ -168,7 +182,7 @@ class Egress(Section):
     )
     pause_max_seconds: Seconds = Field(14400.0, description="Longest pause.")
 
-    @field_validator("cookies", mode="before")
+    @field_validator("cookies", "proxy_file", mode="before")
     @classmethod
     def _path(cls, value: object) -> object:
         return Path(value).expanduser() if isinstance(value, str) and value else value
@@ -176,9 +190,16 @@ class Egress(Section):
     @field_validator("proxy")
     @classmethod
     def _proxy_url(cls, value: str | None) -> str | None:
-        if value is not None and not re.match(r"(?i)(https?|socks4a?|socks5h?)://[^\s/]+", value):
-            raise ValueError("not a proxy URL: expected http://, https:// or socks5:// and a host")
+        problem = "" if value is None else proxy_problem(value)
+        if problem:
+            raise ValueError(problem)
         return value
+
+    @model_validator(mode="after")
+    def _one_proxy(self) -> Egress:
+        if self.proxy is not None and self.proxy_file is not None:
+            raise ValueError("give proxy or proxy_file, not both")
+        return self
 
 
 class Probe(Section):

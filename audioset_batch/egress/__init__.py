@@ -2,9 +2,9 @@
 
 from audioset_batch.egress.guard import Verdict
 from audioset_batch.egress.pool import EgressPool, Grant, Wait
-from audioset_batch.egress.redact import redact, redact_proxy, redact_values
 from audioset_batch.egress.shared import Pause, read_pauses
 from audioset_batch.egress.status import EgressStatus, read_egress_status
+from audioset_batch.redact import redact, redact_proxy, redact_values
 
 __all__ = [
     "EgressPool",

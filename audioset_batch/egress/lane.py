@@ -17,10 +17,10 @@ from audioset_batch.adapters.publish import storage
 from audioset_batch.config.schema import Egress, Probe
 from audioset_batch.egress import slots
 from audioset_batch.egress.guard import Guard, Verdict
-from audioset_batch.egress.redact import redact
 from audioset_batch.egress.shared import EgressState, SharedEgress
 from audioset_batch.egress.slots import Grid, Reservation
 from audioset_batch.reasons import Reason
+from audioset_batch.redact import redact
 
 PROBER_SECONDS: Final = 60.0
 _BUSY_SECONDS: Final = 0.5
@@ -167,7 +167,9 @@ class Lane:
         def change(state: EgressState) -> EgressState | None:
             old = state.grid
             if old is None:
-                return replace(state, grid=wanted, grid_number=state.grid_number + 1)
+                # After slots that cannot be trusted the new ones begin as after a change of the budget.
+                begin = now + (2 * wanted.interval + wanted.spread + wanted.slack if state.grid_number else 0.0)
+                return replace(state, grid=replace(wanted, start=begin), grid_number=state.grid_number + 1)
             if (old.budget, old.window) == (wanted.budget, wanted.window):
                 return None
             _log.warning(

@@ -130,7 +130,8 @@ class EgressPool:
         self.lock = threading.RLock()
         self._folder = folder
         self._egresses = tuple(egresses)
-        self._lanes = [Lane(egress, probe, SharedEgress(folder / egress.name), holder) for egress in egresses]
+        shared = [SharedEgress(folder / egress.name, egress.pause_max_seconds) for egress in egresses]
+        self._lanes = [Lane(egress, probe, one, holder) for egress, one in zip(egresses, shared, strict=True)]
         self._next = 0
 
     def try_acquire(self, want: int | None = None) -> Grant | Wait:

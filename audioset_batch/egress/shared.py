@@ -7,22 +7,35 @@ killed at any instruction: there is no lock that it could leave behind.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
 import os
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from audioset_batch.adapters import untrusted
 from audioset_batch.adapters.fsclock import FsClock
 from audioset_batch.adapters.lease import Holder
 from audioset_batch.adapters.publish import make_folders, storage
 from audioset_batch.adapters.register import Register, Version
+from audioset_batch.adapters.sharedfs import Folder
+from audioset_batch.egress import slots
 from audioset_batch.egress.slots import Grid
+from audioset_batch.errors import InputRefused, UnsafePath
+
+FORMAT: Final = 1
+"""Of the state file; grows when older versions of this package would misread it. They refuse a later one."""
 
 _KEPT_VERSIONS: Final = 4
+_HISTORY: Final = "pauses.jsonl"
+_MOST_HISTORY: Final = 4 << 20
+_LATEST: Final = 4102444800.0
+"""The year 2100. `datetime` fails at times that are much later, and nobody has been there."""
 _log = logging.getLogger(__name__)
 
 
@@ -75,19 +88,32 @@ class Pause:
     reopened: float | None = None
 
 
-def _known(kind: type[Any], values: dict[str, Any]) -> dict[str, Any]:
-    """Without the fields that a later version has added: several may share the folder."""
-    names = {f.name for f in dataclasses.fields(kind)}
-    return {k: v for k, v in values.items() if k in names}
-
-
 def _decode(data: bytes) -> EgressState:
-    values = _known(EgressState, json.loads(data))
+    """The state that another task, user or version wrote.
+
+    Raises:
+        ValueError: it is damaged.
+        InputRefused: it is a later version's.
+    """
+    values = untrusted.load_object(data)
+    if untrusted.whole(values.get("format", FORMAT), 1, 10**6) > FORMAT:
+        raise InputRefused(f"written by a later version of audioset-batch (format {values['format']}, known: {FORMAT})")
+    found = untrusted.fields_of(EgressState, values)
     if values.get("grid") is not None:
-        values["grid"] = Grid(**_known(Grid, values["grid"]))
+        found["grid"] = Grid(
+            **{"start": 0.0, "budget": 0.0, "window": 0.0, **untrusted.fields_of(Grid, values["grid"])}
+        )
     if values.get("prober") is not None:
-        values["prober"] = Holder(**_known(Holder, values["prober"]))
-    return EgressState(**values)
+        found["prober"] = Holder.from_values(values["prober"])
+    return EgressState(**found)
+
+
+def _within_reason(state: EgressState, written_at: float, longest_pause: float) -> EgressState:
+    """Without a pause or a grid that no task would have made at `written_at`: another clock's, or somebody's fancy."""
+    grid = state.grid
+    if grid is not None and not grid.is_sane(written_at):
+        grid = None
+    return dataclasses.replace(state, grid=grid, until=min(state.until, written_at + longest_pause))
 
 
 class SharedEgress:
@@ -95,16 +121,19 @@ class SharedEgress:
 
     Args:
         folder: Made on the first change.
+        longest_pause: Seconds; a longer one that somebody wrote is cut.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, longest_pause: float = 86400.0) -> None:
         self.folder = folder
+        self._longest_pause = max(86400.0, longest_pause)
         # What is there now is never made anew: a data directory that was moved, a filesystem that was unmounted.
         self._root = next(above for above in folder.absolute().parents[1:] if above.exists())
         self.clock = FsClock(folder)
         self.names: list[str] = []
         self._register = Register(folder, "state", keep=_KEPT_VERSIONS)
         self._version: Version | None = None
+        self._damage: ValueError | None = None
         self.state = EgressState()
 
     def make_folder(self) -> None:
@@ -124,7 +153,8 @@ class SharedEgress:
         """
         with storage(self.folder):
             try:
-                self.names = os.listdir(self.folder)  # noqa: PTH208 - names alone are wanted
+                with Folder(self.folder) as folder:
+                    self.names = folder.names()
             except FileNotFoundError:
                 self.names = []
             numbers = self._register.numbers_among(self.names)
@@ -138,10 +168,46 @@ class SharedEgress:
             return
         self._version = version
         try:
-            self.state = _decode(version.data)
-        except (ValueError, TypeError, AttributeError) as error:
-            _log.warning("%s: not a state of an egress (%s); taken as open", self.folder, error)
-            self.state = EgressState()
+            self.state, self._damage = self._decoded(version), None
+        except InputRefused as error:
+            raise InputRefused(
+                f"{self._register.path(version.number)}: {error}. Update this installation, or use another egress_dir"
+            ) from None
+        except ValueError as error:
+            if self._damage is None:
+                _log.warning("%s: state.%d is damaged (%s): a probe decides", self.folder, version.number, error)
+            self.state, self._damage = self._safe(version), error
+
+    def _decoded(self, version: Version) -> EgressState:
+        # A file's time may be set at will, but no pause begins in the future.
+        written_at = min(version.mtime, self._now())
+        return _within_reason(_decode(version.data), written_at, self._longest_pause)
+
+    def _now(self) -> float:
+        try:
+            return self.clock.now()
+        except (OSError, UnsafePath):
+            return time.time()  # a reader without write permission has no better clock
+
+    def _safe(self, damaged: Version) -> EgressState:
+        """What to go by instead of a damaged state: the latest that is whole, but paused, until a probe has passed."""
+        known = None
+        for version in self._register.earlier(damaged):
+            with contextlib.suppress(ValueError, InputRefused):
+                known = self._decoded(version)
+                break
+        if known is None:
+            pauses = read_pauses(self.folder)
+            known = EgressState(epoch=len(pauses), grid_number=slots.newest_grid(self.names))
+            if pauses and pauses[-1].reopened is None:
+                last = pauses[-1]
+                paused = dataclasses.replace(known, paused=True, kind=last.kind, detail=last.detail, until=last.until)
+                known = _within_reason(paused, self._now(), self._longest_pause)
+        if not known.paused:
+            begun = min(damaged.mtime, self._now() - 1.0)
+            known = dataclasses.replace(known, paused=True, epoch=known.epoch + 1, since=begun, until=begun)
+            known = dataclasses.replace(known, kind="damaged state", detail="the shared state was damaged")
+        return dataclasses.replace(known, prober=None)
 
     def update(self, change: Callable[[EgressState], EgressState | None]) -> bool:
         """Replace the value by `change(value)`, again with the new value when somebody was faster.
@@ -158,10 +224,13 @@ class SharedEgress:
                 changed = change(self.state)
                 if changed is None:
                     return False
-                data = json.dumps(asdict(changed), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+                values = {"format": FORMAT, **asdict(changed)}
+                data = json.dumps(values, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
                 version = self._register.swap(self._version, data)
                 if version is not None:
-                    self._version, self.state = version, changed
+                    if self._damage is not None and self._version is not None:
+                        self._register.set_aside(self._version, self._damage)
+                    self._version, self.state, self._damage = version, changed, None
                     return True
 
     def log(self, event: str, state: EgressState, at: float) -> None:
@@ -179,12 +248,32 @@ class SharedEgress:
             "kind": state.kind,
             "detail": state.detail,
         }
-        with storage(self.folder), (self.folder / "pauses.jsonl").open("ab") as file:
-            file.write(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+        line = json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+        with storage(self.folder), Folder(self.folder) as folder:
+            fd = _open_history(folder)
+            try:
+                os.write(fd, line)
+            finally:
+                os.close(fd)
+
+
+def _open_history(folder: Folder) -> int:
+    """The history, to be appended to; what has its name and is no file of this folder alone is set aside."""
+    try:
+        fd = folder.open_or_create(_HISTORY, os.O_WRONLY | os.O_APPEND)
+        if os.fstat(fd).st_nlink == 1:
+            return fd
+        os.close(fd)
+        why = f"{folder.path / _HISTORY} has a hard link elsewhere"
+    except UnsafePath as error:
+        why = str(error)
+    if not folder.set_aside(_HISTORY, why):
+        raise UnsafePath(why)
+    return folder.create(_HISTORY, os.O_WRONLY | os.O_APPEND)
 
 
 def read_pauses(folder: Path) -> list[Pause]:
-    """The history of one egress folder, oldest first; lines that a kill tore are left out.
+    """The history of one egress folder, oldest first; lines that are torn or damaged are left out.
 
     Raises:
         StorageUnusable: it cannot be read.
@@ -192,22 +281,30 @@ def read_pauses(folder: Path) -> list[Pause]:
     pauses: dict[int, Pause] = {}
     with storage(folder.parent):
         try:
-            lines = (folder / "pauses.jsonl").read_bytes().splitlines()
+            with Folder(folder) as opened:
+                lines = opened.read_end(_HISTORY, _MOST_HISTORY).splitlines()
         except FileNotFoundError:
+            return []
+        except UnsafePath as error:
+            _log.warning("%s", error)
             return []
     for line in lines:
         try:
-            row = json.loads(line)
-            epoch, at, until = int(row["epoch"]), float(row["at"]), float(row["until"])
+            row = untrusted.load_object(line)
+            epoch = untrusted.whole(row["epoch"], 0, 10**12)
+            at, until = (untrusted.number(row[name], 0, _LATEST) for name in ("at", "until"))
             # A kill may have come between a pause and its line: the later lines of its epoch know its begin, too.
             begun = Pause(
-                started=float(row.get("since", at)), until=until, kind=str(row["kind"]), detail=str(row["detail"])
+                started=untrusted.number(row.get("since", at), 0, _LATEST),
+                until=until,
+                kind=untrusted.text(row["kind"]),
+                detail=untrusted.text(row["detail"]),
             )
             known = pauses.setdefault(epoch, begun)
             if row["event"] == "extended":
                 pauses[epoch] = dataclasses.replace(known, until=until)
             elif row["event"] == "reopened":
                 pauses[epoch] = dataclasses.replace(known, reopened=at)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError):
             continue
     return list(pauses.values())

@@ -17,12 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from audioset_batch.adapters.sharedfs import Folder
+
 _PREFIX: Final = "slot."
 _SLACK_SHARE: Final = 0.05
 _SLACK_MOST: Final = 10.0
 _SPREAD_SHARE: Final = 0.05
 _HORIZON_SECONDS: Final = 30.0
 _KEPT: Final = 400
+_MOST_BUDGET: Final = 1e9
+_LONGEST_WINDOW: Final = 31 * 86400.0
 _PRUNED_AT_ONCE: Final = 100
 
 
@@ -59,6 +63,13 @@ class Grid:
     def interval(self) -> float:
         """Seconds from the start of one slot to that of the next."""
         return (self.window + self.spread + self.slack) / self.per_window
+
+    def is_sane(self, written_at: float) -> bool:
+        """False for slots that no task would have made at `written_at`: nobody could wait for their begin."""
+        if not (0 < self.budget <= _MOST_BUDGET and 0 < self.window <= _LONGEST_WINDOW):
+            return False
+        latest = written_at + 3 * max(self.interval, self.window, _HORIZON_SECONDS)
+        return 0 < self.interval <= _LONGEST_WINDOW and 0 <= self.start <= latest
 
     def begin(self, slot: int) -> float:
         """When `slot` starts."""
@@ -104,7 +115,14 @@ class Reservation:
 def claimed(names: list[str], number: int) -> set[int]:
     """Slots of grid `number` whose files are among `names`."""
     prefix = f"{_PREFIX}{number}."
-    return {int(name[len(prefix) :]) for name in names if name.startswith(prefix) and name[len(prefix) :].isdigit()}
+    tails = (name[len(prefix) :] for name in names if name.startswith(prefix))
+    return {int(tail) for tail in tails if tail.isascii() and tail.isdigit()}
+
+
+def newest_grid(names: list[str]) -> int:
+    """The highest number of a grid whose slots are among `names`; 0 if there is none."""
+    numbers = (name.removeprefix(_PREFIX).partition(".")[0] for name in names if name.startswith(_PREFIX))
+    return max((int(one) for one in numbers if one.isascii() and one.isdigit() and len(one) < 10), default=0)
 
 
 def next_free(grid: Grid, taken: set[int], now: float) -> int:
@@ -122,10 +140,10 @@ def claim(folder: Path, number: int, slot: int) -> bool:
         OSError: the file can neither be made nor is it there.
     """
     try:
-        fd = os.open(_path(folder, number, slot), os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+        with Folder(folder) as opened:
+            os.close(opened.create(_name(number, slot)))
     except FileExistsError:
         return False
-    os.close(fd)
     return True
 
 
@@ -135,7 +153,8 @@ def give_back(folder: Path, reservation: Reservation) -> None:
     Raises:
         OSError: the file cannot be removed.
     """
-    _path(folder, reservation.number, reservation.slot).unlink(missing_ok=True)
+    with Folder(folder) as opened:
+        opened.remove(_name(reservation.number, reservation.slot))
 
 
 def prune(folder: Path, grid: Grid, number: int, names: list[str], now: float) -> None:
@@ -147,12 +166,14 @@ def prune(folder: Path, grid: Grid, number: int, names: list[str], now: float) -
         OSError: a file cannot be removed.
     """
     oldest = max(grid.at(now - grid.window) - 1, grid.at(now) - _KEPT)
-    old = [_path(folder, number, slot) for slot in claimed(names, number) if slot < oldest]
+    old = [_name(number, slot) for slot in claimed(names, number) if slot < oldest]
     if now > grid.begin(0):
         former = f"{_PREFIX}{number}."
-        old += [folder / name for name in names if name.startswith(_PREFIX) and not name.startswith(former)]
-    for path in old[:_PRUNED_AT_ONCE]:
-        path.unlink(missing_ok=True)
+        old += [name for name in names if name.startswith(_PREFIX) and not name.startswith(former)]
+    if old:
+        with Folder(folder) as opened:
+            for name in old[:_PRUNED_AT_ONCE]:
+                opened.remove(name)
 
 
 def used(grid: Grid, taken: set[int], now: float) -> float:
@@ -164,5 +185,5 @@ def used(grid: Grid, taken: set[int], now: float) -> float:
     return sum(first_kept <= slot <= last for slot in taken) * (last - first + 1) / kept if kept > 0 else 0.0
 
 
-def _path(folder: Path, number: int, slot: int) -> Path:
-    return folder / f"{_PREFIX}{number}.{slot}"
+def _name(number: int, slot: int) -> str:
+    return f"{_PREFIX}{number}.{slot}"

@@ -10,8 +10,8 @@ from typing import Literal
 
 from audioset_batch.config.schema import Egress
 from audioset_batch.egress import slots
-from audioset_batch.egress.redact import redact_proxy
 from audioset_batch.egress.shared import Pause, SharedEgress, read_pauses
+from audioset_batch.redact import redact_proxy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ def read_egress_status(folder: Path, egresses: Sequence[Egress]) -> list[EgressS
 
 
 def _status(folder: Path, egress: Egress) -> EgressStatus:
-    shared = SharedEgress(folder)
+    shared = SharedEgress(folder, egress.pause_max_seconds)
     state = shared.refresh()
     now = time.time()
     budget = egress.videos_per_hour
@@ -73,7 +73,7 @@ def _status(folder: Path, egress: Egress) -> EgressStatus:
         word = "paused" if now < state.until else "probing"
     return EgressStatus(
         name=egress.name,
-        proxy=redact_proxy(egress.proxy),
+        proxy=redact_proxy(egress.proxy) if egress.proxy or not egress.proxy_file else f"from {egress.proxy_file}",
         state=word,
         budget=budget,
         window_seconds=window,

@@ -57,6 +57,9 @@ _COLUMN_WORDS: Final[Mapping[str, str]] = {
     "frames": "samples per channel of the published audio",
     "source_sample_rate": "Hz, of the stream that it was cut from",
     "format_id": "yt-dlp's name of that stream; `audio+video` where they are two",
+    "audio_language": "language of the sound track, as YouTube writes it (`en`, `pt-BR`); empty where it names none, "
+    "as with most videos",
+    "audio_track": "`original`, `dubbed`, `descriptive` or `secondary`; empty where YouTube does not say",
     "video_start_seconds": "true start of the video in the source; with `video.cut: copy` that is the keyframe "
     "before the segment",
     "audio_bytes": "size of the published audio",

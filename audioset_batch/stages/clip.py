@@ -72,6 +72,8 @@ def make_clip(
         facts = verify_audio(audio, clip, config.audio)
     columns: dict[str, Any] = {
         "format_id": resolved.audio.format_id,
+        "audio_language": resolved.audio.language,
+        "audio_track": resolved.audio.track,
         "source_sample_rate": clip.source_sample_rate,
         **facts.columns(),
     }

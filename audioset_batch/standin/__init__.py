@@ -7,25 +7,30 @@ The content of its media tells its own time: `measure.locate_audio` and `measure
 source a clip was cut. As a process of its own: `python -m audioset_batch.standin`, switched by a `ControlClient`.
 """
 
-from audioset_batch.standin.catalog import Catalog, Outcome, Video
+from audioset_batch.standin.catalog import Catalog, Lock, Outcome, Video
 from audioset_batch.standin.control import ControlClient, ControlError
 from audioset_batch.standin.faults import Allowance, Block, Fault, Trouble, Where
 from audioset_batch.standin.library import default_cache
 from audioset_batch.standin.options import Access
 from audioset_batch.standin.server import Standin
+from audioset_batch.standin.tracks import AudioTrack, TrackKind, dubbed
 
 __all__ = [
     "Access",
     "Allowance",
+    "AudioTrack",
     "Block",
     "Catalog",
     "ControlClient",
     "ControlError",
     "Fault",
+    "Lock",
     "Outcome",
     "Standin",
+    "TrackKind",
     "Trouble",
     "Video",
     "Where",
     "default_cache",
+    "dubbed",
 ]

@@ -11,9 +11,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from audioset_batch.standin.formats import AUDIO_ITAGS, VIDEO_ITAGS
+from audioset_batch.standin.tracks import AudioTrack
+
 DEFAULT_ITAGS: Final = (18, 134, 140, 251)
-_VIDEO_ITAGS: Final = frozenset({134, 136})
-_AUDIO_ITAGS: Final = frozenset({140, 251})
+EVERY_CLIENT: Final = "*"
 
 
 class Outcome(StrEnum):
@@ -38,6 +40,23 @@ class Outcome(StrEnum):
     NO_AUDIO = "no_audio"
     NO_VIDEO = "no_video"
     NO_FORMATS = "no_formats"
+
+
+class Lock(StrEnum):
+    """What keeps a client from fetching a format that YouTube lists."""
+
+    SABR = "sabr"
+    """No URL."""
+    CIPHER = "cipher"
+    """No URL, but a `signatureCipher` that only the player script decodes; this script does not."""
+    N = "n"
+    """An `n` in the URL that the player script has to change; this script does not, and the media answer 403."""
+    DRM = "drm"
+    """Encrypted for a DRM system."""
+    OTF = "otf"
+    """`FORMAT_STREAM_TYPE_OTF`: no index, pieces by number."""
+    TOKEN = "token"
+    """The media answer 403 without a PO token (`pot`) in the URL; any will do."""
 
 
 GONE: Final = frozenset(
@@ -77,14 +96,28 @@ class Video:
         seconds: Duration of its media.
         outcome: What asking for it comes to.
         itags: Formats it has; `NO_AUDIO` and `NO_VIDEO` take theirs away, and give 134 or 251
-            where nothing would be left.
+            where nothing would be left. `formats.FORMATS` are those there are.
         announced_seconds: Duration that YouTube states; None for the true one.
-        channels: Of its audio, 1 or 2.
+        channels: Of its audio, 1 or 2; formats that are 5.1 or mono by their kind stay so.
         silent: Digital silence instead of the time code.
         edit_list: False: its MP4 files do not declare the encoder's priming.
         bit_rate: Of its audio, bit/s.
         placeholder: The thumbnail host says 200, not 404, when it sends the placeholder of a picture that is gone.
         sound: A sound of `sounds.py` instead of the time code, e.g. `siren+tick.7`.
+        tracks: Its audio tracks; empty for a video with one, which has no name. The content of each says which it is.
+        kids: Made for kids: clients VISIONOS and ANDROID_VR are told that it is not available; the watch page says so.
+        interstitial: What YouTube says of it comes in the error screens of August 2026 on.
+        storyboards: Comes with every answer that can be played.
+        hls: Clients VISIONOS and IOS are sent the address of an HLS manifest.
+        muxed: Client VISIONOS is sent the formats with sound and pictures, as YouTube no longer does.
+        sabr: Clients (their InnerTube names) that are sent no URLs, besides ANDROID and WEB, which never are (but for
+            the muxed formats of ANDROID); `EVERY_CLIENT` for all, the muxed formats too.
+        locks: Formats that are listed, but cannot be fetched as they are.
+        ad_seconds: Of an ad before it that can be skipped then: until then the media answer 403.
+        trailer: Id of the trailer that is shown instead of a film to be paid for; for `PURCHASE`.
+        feeds: Ids of a multi-camera event, of which this video is one.
+        answers: A whole player answer for a client (InnerTube name, or `EVERY_CLIENT`), instead of what the catalogue
+            would send. `answers.SIGNED` where it has an address becomes a signed one of the stand-in's.
     """
 
     ytid: str
@@ -98,6 +131,18 @@ class Video:
     bit_rate: int = 128_000
     placeholder: bool = False
     sound: str = ""
+    tracks: tuple[AudioTrack, ...] = ()
+    kids: bool = False
+    interstitial: bool = False
+    storyboards: bool = True
+    hls: bool = False
+    muxed: bool = True
+    sabr: tuple[str, ...] = ()
+    locks: Mapping[int, Lock] = field(default_factory=dict)
+    ad_seconds: float = 0.0
+    trailer: str = ""
+    feeds: tuple[str, ...] = ()
+    answers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def playable_itags(self) -> tuple[int, ...]:
@@ -106,9 +151,9 @@ class Video:
             case Outcome.OK | Outcome.LIVE:
                 return self.itags
             case Outcome.NO_AUDIO:
-                return tuple(itag for itag in self.itags if itag in _VIDEO_ITAGS) or (134,)
+                return tuple(itag for itag in self.itags if itag in VIDEO_ITAGS) or (134,)
             case Outcome.NO_VIDEO:
-                return tuple(itag for itag in self.itags if itag in _AUDIO_ITAGS) or (251,)
+                return tuple(itag for itag in self.itags if itag in AUDIO_ITAGS) or (251,)
             case _:
                 return ()
 
@@ -117,12 +162,36 @@ class Video:
         """Whether the thumbnail host still has a picture of it."""
         return self.outcome not in GONE
 
+    def tracks_of(self, itag: int) -> tuple[AudioTrack | None, ...]:
+        """The tracks that have this format; one without a name (None) where there are none, or no sound alone."""
+        if not self.tracks or itag not in AUDIO_ITAGS:
+            return (None,)
+        return tuple(track for track in self.tracks if track.itags is None or itag in track.itags)
+
+    def track(self, itag: int, xtags: str) -> AudioTrack | None:
+        """The track that a URL of this format with these `xtags` leads to. Raises KeyError if there is none."""
+        for track in self.tracks_of(itag):
+            if xtags == ("" if track is None else track.xtags):
+                return track
+        raise KeyError(xtags)
+
+    def content(self, track: AudioTrack | None) -> int:
+        """What the sound of a track is marked with; without a name it is the default's."""
+        if track is not None:
+            return self.tracks.index(track) if track.content is None else track.content
+        default = next((one for one in self.tracks if one.is_default), None)
+        return 0 if default is None else self.content(default)
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Video:
-        """From JSON; unknown keys raise TypeError."""
+        """From JSON; unknown keys raise TypeError, unknown words ValueError."""
         known = dict(values)
         known["outcome"] = Outcome(known.get("outcome", Outcome.OK))
         known["itags"] = tuple(known.get("itags", DEFAULT_ITAGS))
+        known["tracks"] = tuple(AudioTrack.from_dict(track) for track in known.get("tracks", ()))
+        known["locks"] = {int(itag): Lock(lock) for itag, lock in known.get("locks", {}).items()}
+        for name in ("sabr", "feeds"):
+            known[name] = tuple(known.get(name, ()))
         return cls(**known)
 
 

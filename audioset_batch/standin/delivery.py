@@ -27,7 +27,12 @@ _HUGE_WEBM: Final = (
 )
 """After the EBML header, a segment whose first element is 3 GiB of cues."""
 
-_STATUS: Final = {Trouble.SERVER_ERROR: 503, Trouble.FORBIDDEN: 403, Trouble.TOO_MANY: 429}
+_STATUS: Final = {
+    Trouble.SERVER_ERROR: 503,
+    Trouble.FORBIDDEN: 403,
+    Trouble.NOT_FOUND: 404,
+    Trouble.TOO_MANY: 429,
+}
 
 Sleep = Callable[[float], None]
 
@@ -135,7 +140,7 @@ def deliver(
     Raises:
         HangUp: the connection cannot be used again.
     """
-    if fault is not None and _instead(out, fault, location):
+    if fault is not None and _instead(out, fault, location, sleep):
         return
     trouble = None if fault is None else fault.trouble
     if trouble is Trouble.IGNORE_RANGE:
@@ -198,10 +203,10 @@ def _send_troubled(out: Outlet, body: Body, first: int, length: int, fault: Faul
             _send(out, body, first, length)
 
 
-def _instead(out: Outlet, fault: Fault, location: str) -> bool:
+def _instead(out: Outlet, fault: Fault, location: str, sleep: Sleep) -> bool:
     """Answers that have nothing of the body in them; False if the fault is not of that kind."""
     match fault.trouble:
-        case Trouble.SERVER_ERROR | Trouble.FORBIDDEN | Trouble.TOO_MANY:
+        case Trouble.SERVER_ERROR | Trouble.FORBIDDEN | Trouble.NOT_FOUND | Trouble.TOO_MANY:
             out.whole(_STATUS[fault.trouble], "text/plain", b"")
         case Trouble.HTML:
             out.whole(200, "text/html", _HTML)
@@ -211,6 +216,9 @@ def _instead(out: Outlet, fault: Fault, location: str) -> bool:
             out.whole(302, "text/plain", b"", {"Location": location})
         case Trouble.RESET if fault.after_bytes is None:
             raise HangUp(reset=True)
+        case Trouble.SILENT:
+            sleep(fault.seconds)
+            raise HangUp
         case Trouble.ENDLESS:
             out.head(200, {"Content-Type": "application/octet-stream", "Connection": "close"})
             while True:

@@ -20,6 +20,8 @@ class Block(StrEnum):
     PLAYER_429 = "player_429"
     MEDIA_429 = "media_429"
     SOFT_BAN = "soft_ban"
+    OTHER_VIDEO = "other_video"
+    """The player answer is another video's."""
 
 
 class Trouble(StrEnum):
@@ -29,8 +31,12 @@ class Trouble(StrEnum):
     """Status 503."""
     FORBIDDEN = "forbidden"
     """Status 403. On media with `first=n`: for the URLs of the video's first n resolves, until it is resolved again."""
+    NOT_FOUND = "not_found"
+    """Status 404."""
     TOO_MANY = "too_many"
     """Status 429."""
+    SILENT = "silent"
+    """Nothing comes for `seconds`, not even headers; then the connection ends."""
     RESET = "reset"
     """The connection is reset after `after_bytes` of the body (or before the answer's first byte)."""
     STALL = "stall"
@@ -70,6 +76,10 @@ class Where(StrEnum):
     PLAYER = "player"
     PAGE = "page"
     THUMBNAIL = "thumbnail"
+    MANIFEST = "manifest"
+    """HLS playlists, the master as well as those of its formats."""
+    SEGMENT = "segment"
+    """HLS media."""
 
 
 @dataclass(frozen=True, slots=True)

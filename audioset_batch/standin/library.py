@@ -10,6 +10,8 @@ from pathlib import Path
 
 from audioset_batch.standin.catalog import Video
 from audioset_batch.standin.delivery import OpenFile
+from audioset_batch.standin.formats import FORMATS, VIDEO_ITAGS
+from audioset_batch.standin.tracks import AudioTrack
 
 
 def default_cache() -> Path:
@@ -30,22 +32,26 @@ class Library:
         self._open: dict[str, OpenFile] = {}
         self._descriptors: list[int] = []
 
-    def get(self, video: Video, itag: int) -> OpenFile:
-        """The file of one format of a video."""
+    def get(self, video: Video, itag: int, track: AudioTrack | None = None) -> OpenFile:
+        """The file of one format of a video, of one of its audio tracks where it has several."""
         from audioset_batch.standin.synth import SourceSpec, synthesise  # PyAV takes a while to load
 
         spec = SourceSpec(
-            itag, video.seconds, video.channels, video.silent, video.edit_list, video.bit_rate, video.sound
+            itag,
+            video.seconds,
+            video.channels,
+            video.silent,
+            video.edit_list,
+            video.bit_rate,
+            video.sound,
+            0 if itag in VIDEO_ITAGS else video.content(track),
         )
         # One at a time: several threads must not encode the same packets side by side.
         with self._lock:
             if spec.file_name not in self._open:
                 descriptor = os.open(synthesise(self._cache, spec), os.O_RDONLY)
                 self._descriptors.append(descriptor)
-                kind = "webm" if itag == 251 else "mp4"
-                self._open[spec.file_name] = OpenFile(
-                    descriptor, f"{'audio' if itag in (140, 251) else 'video'}/{kind}"
-                )
+                self._open[spec.file_name] = OpenFile(descriptor, FORMATS[itag].content_type)
             return self._open[spec.file_name]
 
     def close(self) -> None:

@@ -42,6 +42,13 @@ _AUDIO_LEAD_PACKETS: Final = 50
 _CHUNK_SLOTS: Final = 20
 
 
+_LAYOUTS: Final = {1: "mono", 2: "stereo", 6: "5.1"}
+_LEVELS: Final = {1: (1.0,), 2: (1.0, 0.5), 6: (1.0, 0.5, 0.5, 0.0, 0.25, 0.25)}
+"""Of each channel: the right one is half as loud as the left, so that a test can tell the two apart."""
+_SAMPLES_PER_PACKET: Final = {"aac": 1024, "ac3": 1536, "eac3": 1536}
+_ENCODER_OPTIONS: Final = {"aac": {"aac_coder": "fast", "aac_pns": "0"}, "libopus": {"compression_level": "0"}}
+
+
 @dataclass(frozen=True, slots=True)
 class AudioCoding:
     """How one audio stream is encoded."""
@@ -52,29 +59,34 @@ class AudioCoding:
     bit_rate: int
     silent: bool = False
     sound: str = ""
+    mark: int = 0
 
     @property
     def samples_per_packet(self) -> int:
-        """AAC frames are 1,024 samples, Opus packets 20 ms."""
-        return 1024 if self.codec == "aac" else self.rate // 50
+        """AAC frames are 1,024 samples, those of AC-3 and E-AC-3 1,536, Opus packets 20 ms."""
+        return _SAMPLES_PER_PACKET.get(self.codec, self.rate // 50)
+
+    @property
+    def usual(self) -> bool:
+        """Whether many sources are encoded so."""
+        return not self.sound and not self.mark and (self.codec, self.rate) in (("aac", 44_100), ("libopus", 48_000))
 
     @property
     def name(self) -> str:
         """For file names."""
-        silence = "-silent" if self.silent else ""
-        return (
-            f"{self.codec}-{self.rate}-{self.channels}ch-{self.bit_rate}{silence}{'-' * bool(self.sound)}{self.sound}"
-        )
+        parts = [self.codec, str(self.rate), f"{self.channels}ch", str(self.bit_rate)]
+        parts += ["silent"] * self.silent + [self.sound] * bool(self.sound) + [f"mark{self.mark}"] * bool(self.mark)
+        return "-".join(parts)
 
     def configure(self, context: Any) -> None:
         """Set up an encoder, or a container's stream of it."""
-        context.layout = "mono" if self.channels == 1 else "stereo"
-        context.format = "fltp" if self.codec == "aac" else "flt"
+        context.layout = _LAYOUTS[self.channels]
+        context.format = "flt" if self.codec == "libopus" else "fltp"
         context.bit_rate = self.bit_rate
         context.time_base = Fraction(1, self.rate)
         # The cheapest settings: what matters is the layout and the time code.
         # Noise substitution is off: its noise depends on all frames decoded before, so no cut could equal the whole.
-        context.options = {"aac_coder": "fast", "aac_pns": "0"} if self.codec == "aac" else {"compression_level": "0"}
+        context.options = _ENCODER_OPTIONS.get(self.codec, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +95,12 @@ class VideoCoding:
 
     width: int
     height: int
+    codec: str = "libx264"
 
     @property
     def name(self) -> str:
         """For file names."""
-        return f"h264-{self.width}x{self.height}"
+        return f"{'h264' if self.codec == 'libx264' else self.codec}-{self.width}x{self.height}"
 
     def configure(self, context: Any) -> None:
         """Set up an encoder, or a container's stream of it."""
@@ -96,6 +109,8 @@ class VideoCoding:
         context.time_base = Fraction(1, FRAME_RATE)
         context.framerate = Fraction(FRAME_RATE)
         context.gop_size = GOP_FRAMES
+        if self.codec != "libx264":
+            return
         context.thread_count = 2
         context.options = {
             "preset": "ultrafast",
@@ -144,13 +159,13 @@ def audio_packets(cache: Path, coding: AudioCoding, seconds: float) -> Packets:
     """The packets of at least the first `seconds` of the audio."""
     if coding.silent:
         length = _LENGTHS_SECONDS[0]
-    elif coding.sound:
+    elif not coding.usual:
         # Few sources share one, so it is made no longer than needed.
         length = math.ceil(seconds)
     else:
         length = next((one for one in _LENGTHS_SECONDS if one >= seconds), _LENGTHS_SECONDS[-1])
     path = cache / f"master-v{FORMAT_VERSION}-{coding.name}-{length}s.npz"
-    repeats = length == _LENGTHS_SECONDS[-1] and not coding.sound
+    repeats = length == _LENGTHS_SECONDS[-1] and coding.usual
     if not path.exists():
         _save(path, _encode_audio(coding, length + 2))
     if coding.silent:
@@ -186,14 +201,13 @@ def _encode_audio(coding: AudioCoding, seconds: int) -> list[Any]:
     context: Any = av.CodecContext.create(coding.codec, "w")
     context.sample_rate = coding.rate
     coding.configure(context)
-    signal = SoundSignal(coding.rate, coding.sound) if coding.sound else AudioSignal(coding.rate)
+    signal = SoundSignal(coding.rate, coding.sound) if coding.sound else AudioSignal(coding.rate, coding.mark)
     packets: list[Any] = []
     for first in range(0, round(seconds / SLOT_SECONDS), _CHUNK_SLOTS):
         mono = signal.slots(first, _CHUNK_SLOTS)
         if coding.silent:
             mono = np.zeros_like(mono)
-        # The right channel is half as loud, so that a test can tell the two apart.
-        channels = np.stack([mono, mono / 2] if coding.channels == 2 else [mono])
+        channels = np.stack([mono * np.float32(level) for level in _LEVELS[coding.channels]])
         planar = context.format.is_planar
         frame = av.AudioFrame.from_ndarray(
             np.ascontiguousarray(channels if planar else channels.T.reshape(1, -1)),
@@ -208,7 +222,7 @@ def _encode_audio(coding: AudioCoding, seconds: int) -> list[Any]:
 
 
 def _encode_video(coding: VideoCoding) -> list[Any]:
-    context: Any = av.CodecContext.create("libx264", "w")
+    context: Any = av.CodecContext.create(coding.codec, "w")
     coding.configure(context)
     packets: list[Any] = []
     for number in range(VIDEO_PERIOD_SECONDS * FRAME_RATE):

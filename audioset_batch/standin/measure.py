@@ -15,6 +15,7 @@ from audioset_batch.standin.timecode import (
     FRAME_RATE,
     GRID_COLUMNS,
     GRID_ROWS,
+    MARK_HZ,
     SLOT_SECONDS,
     TONE_HZ,
     VIDEO_PERIOD_SECONDS,
@@ -25,6 +26,8 @@ from audioset_batch.standin.timecode import (
 _MAX_JITTER_SECONDS: Final = 0.0005
 """Slots of one piece that disagree by more than this mean a jump inside it."""
 _MIN_LIKENESS: Final = 0.3
+_MIN_MARK: Final = 0.01
+"""Amplitude of the weakest tone that counts as a track's mark."""
 _FRAME_PERIOD: Final = VIDEO_PERIOD_SECONDS * FRAME_RATE
 
 Floats = npt.NDArray[np.float64]
@@ -68,6 +71,28 @@ def locate_audio(samples: npt.ArrayLike, rate: int, near: float | None = None) -
     if near is None:
         return (position + SLOT_SECONDS / 2) % AUDIO_PERIOD_SECONDS - SLOT_SECONDS / 2
     return near + _wrap(position - near, AUDIO_PERIOD_SECONDS)
+
+
+def read_track(samples: npt.ArrayLike, rate: int) -> int:
+    """Which audio track a piece of synthesised sound is from: its mark, 0 for none.
+
+    Args:
+        samples: Shape (frames,) or (frames, channels), floating point within -1..1; at least two seconds.
+        rate: Samples a second.
+
+    Raises:
+        NotLocatable: too short to say.
+    """
+    signal = np.asarray(samples, dtype=np.float64)
+    if signal.ndim == 2:
+        signal = signal[:, 0]
+    if signal.size < 2 * rate:
+        raise NotLocatable(f"expected at least 2 s of audio, got {signal.size / rate:.3f} s")
+    window = np.hanning(signal.size)
+    time = np.arange(signal.size) / rate
+    levels = [2 * abs(np.sum(signal * window * np.exp(-2j * np.pi * hz * time))) / window.sum() for hz in MARK_HZ]
+    best = int(np.argmax(levels))
+    return best + 1 if levels[best] >= _MIN_MARK else 0
 
 
 def read_frame_number(frame: Any, near: int | None = None) -> int:

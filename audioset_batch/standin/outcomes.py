@@ -25,16 +25,24 @@ class Saying:
     subreason: str = ""
     age_gate: bool = False
 
-    def as_json(self) -> dict[str, Any]:
-        """The `playabilityStatus` object of a player response."""
-        message: dict[str, Any] = {"reason": {"simpleText": self.reason}}
-        if self.subreason:
-            message["subreason"] = {"simpleText": self.subreason}
-        answer: dict[str, Any] = {
-            "status": self.status,
-            "reason": self.reason,
-            "errorScreen": {"playerErrorMessageRenderer": message},
-        }
+    def as_json(self, *, interstitial: bool = False) -> dict[str, Any]:
+        """The `playabilityStatus` object of a player response.
+
+        Args:
+            interstitial: In the shape of August 2026 on: an interstitial has the sentences, and nothing else does.
+        """
+        answer: dict[str, Any] = {"status": self.status}
+        if interstitial:
+            view = {"title": {"content": self.reason}}
+            if self.subreason:
+                view["description"] = {"content": self.subreason}
+            answer["errorScreen"] = {"playerInterstitialRenderer": {"content": {"interstitialViewModel": view}}}
+        else:
+            message = {"reason": {"simpleText": self.reason}}
+            if self.subreason:
+                message["subreason"] = {"simpleText": self.subreason}
+            answer["reason"] = self.reason
+            answer["errorScreen"] = {"playerErrorMessageRenderer": message}
         if self.age_gate:
             answer["desktopLegacyAgeGateReason"] = 1
         return answer
@@ -77,6 +85,9 @@ SAYINGS: Final[dict[Outcome, Saying]] = {
     Outcome.PURCHASE: Saying("UNPLAYABLE", "This video requires payment to watch"),
     Outcome.UPCOMING: Saying("LIVE_STREAM_OFFLINE", "This live event will begin in 3 hours."),
 }
+
+KIDS: Final = Saying("UNPLAYABLE", "This video is not available")
+"""Of a video made for kids, to a client that has none of these."""
 
 BLOCK_SAYINGS: Final[dict[Block, Saying]] = {
     # The apostrophe is typographic, as YouTube's.

@@ -115,7 +115,8 @@ class Standin:
         """Make all media of the catalogue now, so that no request has to wait for it."""
         for video in list(self.catalog.videos.values()):
             for itag in video.playable_itags:
-                self._library.get(video, itag)
+                for track in video.tracks_of(itag):
+                    self._library.get(video, itag, track)
 
     def put_video(self, video: Video) -> None:
         """Add or replace a video."""

@@ -7,15 +7,17 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
-from audioset_batch.standin import pages
-from audioset_batch.standin.catalog import Catalog, Video
+from audioset_batch.standin import answers, pages
+from audioset_batch.standin.addresses import Address, read_address
+from audioset_batch.standin.catalog import Catalog, Lock, Video
 from audioset_batch.standin.delivery import Outlet, Span, Text, deliver
 from audioset_batch.standin.faults import Asked, Block, Fault, FaultBoard, Trouble, Where
 from audioset_batch.standin.journal import Journal
 from audioset_batch.standin.library import Library
 from audioset_batch.standin.outcomes import BLOCK_SAYINGS
+from audioset_batch.standin.tracks import AudioTrack
 from audioset_batch.standin.wire import HangUp, Request
 
 HOSTS: Final = ("youtube.com", "googlevideo.com", "ytimg.com", "youtube-nocookie.com")
@@ -91,7 +93,8 @@ class Site:
     def _watch(self, request: Request, egress: str, out: Outlet) -> None:
         ytid = request.query.get("v", "")
         issue, blocked = self._resolve(egress, ytid, "watch")
-        page = pages.watch(ytid, self._answer(ytid, egress, issue, blocked))
+        answer = self._answer(ytid, "WEB", egress, issue, blocked)
+        page = pages.watch(ytid, answer, kids=self._catalog.get(ytid).kids)
         self._page("watch", ytid, egress, page, out)
 
     def _page(self, kind: str, ytid: str, egress: str, page: bytes, out: Outlet) -> None:
@@ -111,7 +114,7 @@ class Site:
             out.whole(429, "application/json", b'{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED"}}')
             self._journal.add("player", egress, ytid=ytid, status=429)
             return
-        body = json.dumps(self._answer(ytid, egress, issue, blocked)).encode()
+        body = json.dumps(self._answer(ytid, client, egress, issue, blocked)).encode()
         self._send("player", Where.PLAYER, ytid, egress, Text(body, "application/json"), out, question)
 
     def _resolve(self, egress: str, ytid: str, question: str) -> tuple[int, Block | None]:
@@ -121,17 +124,14 @@ class Site:
             self._journal.add("resolve", egress, ytid=ytid, issue=issue, blocked=blocked)
         return issue, blocked
 
-    def _answer(self, ytid: str, egress: str, issue: int, blocked: Block | None) -> dict[str, object]:
-        video = self._catalog.get(ytid)
+    def _answer(self, ytid: str, client: str, egress: str, issue: int, blocked: Block | None) -> dict[str, Any]:
+        video = self._catalog.get(ytid) if blocked is not Block.OTHER_VIDEO else Video("stranger_id", itags=())
+        address = Address(video.ytid, egress, issue, time.time_ns(), int(time.time()) + _URL_SECONDS)
         saying = None if blocked is None else BLOCK_SAYINGS.get(blocked)
-        offers: tuple[pages.Offer, ...] = ()
-        if saying is None:
-            offers = tuple(self._offer(video, itag, egress, issue) for itag in video.playable_itags)
-        return pages.player(video, offers, saying)
+        return answers.player(video, client, address, self._size, saying)
 
-    def _offer(self, video: Video, itag: int, egress: str, issue: int) -> pages.Offer:
-        url = pages.media_url(video.ytid, itag, egress, issue, time.time_ns(), int(time.time()) + _URL_SECONDS)
-        return pages.Offer(itag, self._library.get(video, itag).size, url)
+    def _size(self, video: Video, itag: int, track: AudioTrack | None) -> int:
+        return self._library.get(video, itag, track).size
 
     def _send(
         self, kind: str, where: Where, ytid: str, egress: str, body: Text, out: Outlet, question: str | None = None
@@ -166,24 +166,22 @@ class Site:
 
     def _media(self, request: Request, host: str, egress: str, out: Outlet) -> None:
         began, clock = time.time(), time.monotonic()
-        query = request.query
         span = Span.parse(request.headers.get("range"))
-        try:
-            ytid, itag, issue = query["id"], int(query["itag"]), int(query["issue"])
-            signed_at, expires = int(query["signed"]), int(query["expire"])
-        except (KeyError, ValueError):
+        asked = read_address(request)
+        if asked is None:
             self._other(request, host, egress, out, None, "text/plain")
             return
-        fault = self._board.strike(Asked(Where.MEDIA, egress, ytid, itag, issue))
+        _, address = asked
+        ytid, itag = address.ytid, address.itag
+        fault = self._board.strike(Asked(Where.MEDIA, egress, ytid, itag, address.issue))
         video = self._catalog.get(ytid)
-        void = signed_at < self._void_before or expires < began or query.get("ip") != egress
         try:
             if self._board.blocked(egress) is Block.MEDIA_429:
                 out.whole(429, "text/plain", b"")
-            elif void or itag not in video.playable_itags:
+            elif not self._open(address, video, egress, request):
                 out.whole(403, "text/plain", b"")
             else:
-                body = self._library.get(*_file_sent(video, itag, fault))
+                body = self._library.get(*_file_sent(video, itag, video.track(itag, address.xtags), fault))
                 location = f"https://{host}{request.target}"
                 deliver(out, body, span, fault=fault, location=location, status=200, sleep=self._sleep)
         finally:
@@ -201,6 +199,19 @@ class Site:
                 seconds=round(time.monotonic() - clock, 4),
             )
 
+    def _open(self, address: Address, video: Video, egress: str, request: Request) -> bool:
+        """Whether this URL is let in."""
+        now = time.time()
+        if address.signed < self._void_before or address.expires < now or address.egress != egress:
+            return False
+        if now < address.signed / 1e9 + video.ad_seconds:
+            return False
+        lock = video.locks.get(address.itag)
+        if lock in (Lock.N, Lock.CIPHER) or (lock is Lock.TOKEN and "pot" not in request.query):
+            return False
+        xtags = {"" if track is None else track.xtags for track in video.tracks_of(address.itag)}
+        return address.itag in video.playable_itags and address.xtags in xtags
+
     def _other(
         self, request: Request, host: str, egress: str, out: Outlet, body: bytes | None, content_type: str
     ) -> None:
@@ -208,10 +219,12 @@ class Site:
         self._journal.add("other", egress, host=host, path=request.path, status=out.status)
 
 
-def _file_sent(video: Video, itag: int, fault: Fault | None) -> tuple[Video, int]:
-    """Whose file, and in which format, goes out for a request of this one."""
+def _file_sent(
+    video: Video, itag: int, track: AudioTrack | None, fault: Fault | None
+) -> tuple[Video, int, AudioTrack | None]:
+    """Whose file, in which format and of which track, goes out for a request of this one."""
     if fault is not None and fault.trouble is Trouble.NO_SOUND:
-        return video, 134
+        return video, 134, None
     if fault is not None and fault.trouble is Trouble.SHORTER_VIDEO:
-        return replace(video, seconds=5.0), itag
-    return video, itag
+        return replace(video, seconds=5.0), itag, track
+    return video, itag, track

@@ -1,9 +1,11 @@
 """Synthesised sources in the file layouts of YouTube, whose content tells its own time.
 
-    251        Opus 48 kHz in WebM; cues in front, one about every 10 s; CodecDelay 6.5 ms
-    140        AAC 44.1 kHz in fragmented MP4; one `sidx` in front, fragments of about 10 s; edit list for the priming
-    18         640 x 360 H.264 and AAC in progressive MP4; `moov` in front
-    134, 136   640 x 360, 1280 x 720 H.264 alone in fragmented MP4; one `sidx` in front, a keyframe every 5 s
+    249 to 251      Opus 48 kHz in WebM; cues in front, one about every 10 s; CodecDelay 6.5 ms
+    139, 140, 258   AAC in fragmented MP4; one `sidx` in front, fragments of about 10 s; edit list for the priming
+    328, 380        E-AC-3 and AC-3 5.1 in the same
+    18              640 x 360 H.264 and AAC in progressive MP4; `moov` in front
+    17, 36          MPEG-4 part 2 pictures and AAC mono in 3GP; `moov` in front
+    134, 136        640 x 360, 1280 x 720 H.264 alone in fragmented MP4; one `sidx` in front, a keyframe every 5 s
 
 The first call for a kind of file encodes (seconds); every other file is those packets written into a container.
 """
@@ -21,6 +23,7 @@ from typing import Any, Final
 
 import av
 
+from audioset_batch.standin.formats import FORMATS, Format
 from audioset_batch.standin.masters import (
     FORMAT_VERSION,
     AudioCoding,
@@ -31,12 +34,10 @@ from audioset_batch.standin.masters import (
     write_atomically,
 )
 from audioset_batch.standin.sounds import is_sound
-from audioset_batch.standin.timecode import FRAME_RATE
+from audioset_batch.standin.timecode import FRAME_RATE, MARKS
 
-ITAGS: Final = (18, 134, 136, 140, 251)
+ITAGS: Final = tuple(FORMATS)
 
-_SIZES: Final = {18: (640, 360), 134: (640, 360), 136: (1280, 720)}
-_SUFFIXES: Final = {251: ".webm"}
 _Item = tuple[float, Any]
 _FRAGMENTED: Final = "+dash+delay_moov+global_sidx"
 
@@ -54,6 +55,7 @@ class SourceSpec:
             of encoder priming that nothing declares.
         bit_rate: Of the audio, bit/s.
         sound: Name of a sound of `sounds.py`, instead of the time code.
+        mark: Which audio track the time code says it is; 0 for none.
     """
 
     itag: int
@@ -63,12 +65,15 @@ class SourceSpec:
     edit_list: bool = True
     bit_rate: int = 128_000
     sound: str = ""
+    mark: int = 0
 
     def __post_init__(self) -> None:
         if self.itag not in ITAGS:
             raise ValueError(f"itag {self.itag}: expected one of {ITAGS}")
         if self.seconds <= 0 or self.channels not in (1, 2):
             raise ValueError(f"expected seconds > 0 and 1 or 2 channels, got {self.seconds} and {self.channels}")
+        if not 0 <= self.mark <= MARKS:
+            raise ValueError(f"mark {self.mark}: expected 0 to {MARKS}")
         if self.sound and not is_sound(self.sound):
             raise ValueError(f"{self.sound!r} is no sound")
 
@@ -77,22 +82,28 @@ class SourceSpec:
         """Its name in the cache folder; equal specs have equal names."""
         parts = [f"v{FORMAT_VERSION}", str(self.itag), f"{self.seconds:g}s", f"{self.channels}ch", str(self.bit_rate)]
         parts += ["silent"] * self.silent + ["noedit"] * (not self.edit_list)
-        parts += [self.sound] * bool(self.sound)
-        return "-".join(parts) + _SUFFIXES.get(self.itag, ".mp4")
+        parts += [self.sound] * bool(self.sound) + [f"mark{self.mark}"] * bool(self.mark)
+        return "-".join(parts) + self.format.suffix
+
+    @property
+    def format(self) -> Format:
+        """What its itag stands for."""
+        return FORMATS[self.itag]
 
     @property
     def audio(self) -> AudioCoding | None:
         """How its audio is encoded, if it has any."""
-        if self.itag in (134, 136):
+        sound = self.format.sound
+        if sound is None:
             return None
-        codec, rate = ("libopus", 48_000) if self.itag == 251 else ("aac", 44_100)
-        return AudioCoding(codec, rate, self.channels, self.bit_rate, self.silent, self.sound)
+        channels, bit_rate = sound.channels or self.channels, sound.bit_rate or self.bit_rate
+        return AudioCoding(sound.codec, sound.rate, channels, bit_rate, self.silent, self.sound, self.mark)
 
     @property
     def video(self) -> VideoCoding | None:
         """How its video is encoded, if it has any."""
-        size = _SIZES.get(self.itag)
-        return None if size is None else VideoCoding(*size)
+        sight = self.format.sight
+        return None if sight is None else VideoCoding(sight.width, sight.height, sight.codec)
 
 
 def synthesise(cache: Path, spec: SourceSpec) -> Path:
@@ -108,7 +119,7 @@ def _write(cache: Path, spec: SourceSpec, path: Path) -> None:
     with av.open(str(path), "w", format=container, options=options) as output:
         tracks = []
         if (video := spec.video) is not None:
-            stream: Any = output.add_stream("libx264")
+            stream: Any = output.add_stream(video.codec)
             video.configure(stream.codec_context)
             tracks.append(_track(stream, cache, video, spec))
         if (audio := spec.audio) is not None:
@@ -120,13 +131,13 @@ def _write(cache: Path, spec: SourceSpec, path: Path) -> None:
 
 
 def _muxer(spec: SourceSpec) -> tuple[dict[str, str], str]:
-    if spec.itag == 251:
+    if spec.format.suffix == ".webm":
         # One cue per cluster; without video the muxer starts a cluster every `cluster_time_limit` ms.
         return {"cues_to_front": "1", "cluster_time_limit": "10010", "cluster_size_limit": "5000000"}, "webm"
     options = {"use_editlist": "1" if spec.edit_list else "0"}
-    if spec.itag == 18:
-        return options | {"movflags": "+faststart"}, "mp4"
-    if spec.itag == 140:
+    if spec.format.muxed:
+        return options | {"movflags": "+faststart"}, spec.format.suffix.removeprefix(".")
+    if spec.format.sight is None:
         return options | {"movflags": _FRAGMENTED, "frag_duration": "9980000"}, "mp4"
     return options | {"movflags": f"{_FRAGMENTED}+frag_keyframe"}, "mp4"
 

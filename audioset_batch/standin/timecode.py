@@ -3,6 +3,7 @@
 Audio is cut into slots of half a second. Each slot holds the same linear chirp (400 to 3,900 Hz), which gives the
 time within the slot, and fifteen tones above it, each at one of two frequencies, which spell the slot's number
 (11 bits) and a check (4 bits). Everything lies below 7.4 kHz, so it survives a conversion to 16 kHz.
+The sound of a video with several audio tracks is marked with one steady tone below the chirp, another for each track.
 
 Video is a picture of 8 x 4 luma blocks: the 16 bits of the frame's number, and beside each its complement.
 """
@@ -30,12 +31,17 @@ CHIRP_HZ: Final = (400.0, 3_900.0)
 TONE_HZ: Final = tuple((4_400.0 + 200.0 * bit, 4_500.0 + 200.0 * bit) for bit in range(WORD_BITS))
 """For each bit the frequencies of 0 and of 1."""
 
+MARKS: Final = 20
+MARK_HZ: Final = tuple(101 + 12 * mark for mark in range(MARKS))
+"""For each mark from 1 on. Odd, so that they lie between the lines of the chirp, which repeats twice a second."""
+
 GRID_ROWS: Final = 4
 GRID_COLUMNS: Final = 8
 FRAME_BITS: Final = 16
 
 _CHIRP_AMPLITUDE: Final = 0.3
 _TONE_AMPLITUDE: Final = 0.02
+_MARK_AMPLITUDE: Final = 0.05
 _FADE_SECONDS: Final = 0.005
 _DARK, _BRIGHT = 50, 200
 
@@ -62,10 +68,12 @@ class AudioSignal:
 
     Args:
         rate: Samples a second; even, so that a slot is a whole number of samples.
+        mark: Which track it is, 1 to `MARKS`; 0 for no mark.
     """
 
-    def __init__(self, rate: int) -> None:
+    def __init__(self, rate: int, mark: int = 0) -> None:
         self.rate = rate
+        self._mark = mark
         self._slot = round(rate * SLOT_SECONDS)
         time = np.arange(self._slot) / rate
         fade = _fade(rate)
@@ -78,6 +86,9 @@ class AudioSignal:
         words = np.array([word(first + index) for index in range(count)])
         bits = (words[:, None] >> np.arange(WORD_BITS - 1, -1, -1) & 1).astype(np.float32)
         samples: FloatArray = (self._base + bits @ self._steps).reshape(-1)
+        if self._mark:
+            time = (np.arange(samples.size) + first * self._slot) / self.rate
+            samples += (_MARK_AMPLITUDE * np.sin(2 * np.pi * MARK_HZ[self._mark - 1] * time)).astype(np.float32)
         return samples
 
 

@@ -134,6 +134,7 @@ def client_for(config: Config, index: int) -> YtDlpClient:
             video_mode=config.video.mode,
             max_height=config.video.max_height,
             prefer_h264=config.video.cut == "copy",
+            any_track=config.audio.track == "any",
         ),
         max_bytes=config.worker.max_clip_bytes,
     )

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from audioset_batch.egress.redact import redact
+from audioset_batch.redact import redact
 
 Level = Literal["ok", "warning", "error"]
 

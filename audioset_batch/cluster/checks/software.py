@@ -17,6 +17,7 @@ from typing import Final
 from audioset_batch.adapters.ytdlp_options import parse_args
 from audioset_batch.cluster.checks.finding import Finding, error, ok, warning
 from audioset_batch.config import Config
+from audioset_batch.config.powers import powers
 from audioset_batch.errors import UsageError
 from audioset_batch.versions import sox_version
 
@@ -37,6 +38,7 @@ def check_software(config: Config) -> Iterator[Finding]:
         yield _ytdlp_args(config)
     yield _javascript(config)
     yield _sox(config)
+    yield from _powers(config)
 
 
 def _python() -> Finding:
@@ -75,6 +77,12 @@ def _ytdlp_args(config: Config) -> Finding:
     except UsageError as problem:
         return error("youtube.args", str(problem), "correct youtube.args of the config")
     return ok("youtube.args", "yt-dlp takes them")
+
+
+def _powers(config: Config) -> Iterator[Finding]:
+    """What the config runs beside the program itself: it was taken, so it is from a trusted file or a command line."""
+    for power in powers(config):
+        yield ok("config", f"{'.'.join(power.key)}: {power.what}")
 
 
 def _javascript(config: Config) -> Finding:

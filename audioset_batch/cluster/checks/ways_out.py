@@ -22,10 +22,10 @@ from audioset_batch.cluster.checks.finding import Finding, error, ok, warning
 from audioset_batch.config import Config
 from audioset_batch.config.schema import Egress
 from audioset_batch.egress import EgressPool, Grant
-from audioset_batch.egress.redact import redact
 from audioset_batch.errors import AudiosetBatchError, EgressBlocked, EgressExhausted, Interrupted, SegmentError
 from audioset_batch.layout import DataDir
 from audioset_batch.model import Segment
+from audioset_batch.redact import redact
 from audioset_batch.stages.clip import make_clip
 from audioset_batch.worker.child import client_for
 
