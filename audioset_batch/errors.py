@@ -92,15 +92,20 @@ class TooLate(AudiosetBatchError):
 
 
 class SegmentError(AudiosetBatchError):
-    """About one segment. `reason` goes to the manifest, the text to its `detail` column."""
+    """About one segment. `reason` goes to the manifest, the text to its `detail` column.
 
-    def __init__(self, reason: Reason, detail: str) -> None:
+    `proven` is False where only the user's own settings say what the answer means: an egress in a soft ban may have
+    said the same.
+    """
+
+    def __init__(self, reason: Reason, detail: str, *, proven: bool = True) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+        self.proven = proven
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.reason, self.detail)
+        return type(self), (self.reason, self.detail), {"proven": self.proven}
 
 
 class SegmentTransient(SegmentError):

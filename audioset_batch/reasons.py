@@ -60,3 +60,20 @@ TRANSIENT_REASONS = frozenset(
     }
 )
 """A segment that ends with one of these is `failed` and tried again by later runs."""
+
+REFUSALS = (
+    Reason.REMOVED,
+    Reason.ACCOUNT_TERMINATED,
+    Reason.COPYRIGHT,
+    Reason.GEO_BLOCKED,
+    Reason.PRIVATE,
+    Reason.LOGIN_REQUIRED,
+    Reason.NONEXISTENT,
+    Reason.LIVE,
+    Reason.HTTP_ERROR,
+    Reason.NO_USABLE_FORMAT,
+)
+"""What the words of a refusal can mean."""
+
+ONCE_A_RUN = frozenset({Reason.NO_USABLE_FORMAT, Reason.UNRECOGNIZED})
+"""Transient reasons that another try seconds later does not change: no retries within a run."""

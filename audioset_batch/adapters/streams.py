@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from audioset_batch.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,7 @@ class ClientOptions:
         source_address: Local address to send from.
         video_mode: `Video.mode` of the config.
         max_height: Highest video stream to take, pixels.
+        wordings: `youtube.wordings`: plain text that a refusal contains, and the reason that it is given.
         prefer_h264: Take a worse H.264 stream before a better one of another codec: only that can be cut by copying.
         any_track: Take another sound track where the original one has no address.
     """
@@ -34,6 +37,7 @@ class ClientOptions:
     max_height: int | None = None
     prefer_h264: bool = False
     any_track: bool = False
+    wordings: Mapping[str, Reason] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

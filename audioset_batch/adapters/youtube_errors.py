@@ -1,84 +1,80 @@
-"""What YouTube's and yt-dlp's words mean: the one table from wording to decision.
+"""What a resolve without streams comes to: a ban, a fact about the video, or nothing that settles it.
 
-Pure text in, error out; `adapters.ytdlp` collects the evidence. "Sign in" alone decides nothing, and a 429
-on the player API reaches the exception only as "No video formats found!", so warnings count as well.
+Pure: evidence in, error out; `adapters.ytdlp` collects the evidence. The structured answers of the clients come first,
+yt-dlp's own last sentence counts only where there are none.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
+from audioset_batch.adapters.player_answers import Exchange, ListedFormat, PlayerAnswer, answers_of
+from audioset_batch.adapters.wordings import Blocked, Meaning, from_settings, meaning_of, plain
 from audioset_batch.errors import AudiosetBatchError, EgressBlocked, SegmentTransient, SegmentUnavailable
-from audioset_batch.reasons import Reason
-
-# Order matters: the first match decides. Apostrophes are ASCII and everything is lower case by then.
-_UNAVAILABLE: Final[tuple[tuple[str, Reason], ...]] = (
-    (r"blocked it in your country|not made this video available in your country", Reason.GEO_BLOCKED),
-    (r"not available (in|from) your (country|location)|geo.?restrict", Reason.GEO_BLOCKED),
-    (r"copyright", Reason.COPYRIGHT),
-    (r"account associated with this video|closed their youtube account", Reason.ACCOUNT_TERMINATED),
-    (r"(account|channel) (has been|was) (terminated|removed)", Reason.ACCOUNT_TERMINATED),
-    (r"private video|video is private", Reason.PRIVATE),
-    (r"confirm your age|inappropriate for some users|age.restricted", Reason.LOGIN_REQUIRED),
-    (
-        r"members-only|join this channel|requires payment|music premium|purchase|rent(al)? ",
-        Reason.LOGIN_REQUIRED,
-    ),
-    (r"live event|premieres? (in|will)|is upcoming|live stream (recording )?is (not|offline)", Reason.LIVE),
-    (r"has been removed|removed by the (uploader|user)|removed for violating", Reason.REMOVED),
-    (r"(is|are) drm protected", Reason.NO_AUDIO),
-    (r"video is (not available|unavailable)|does not exist|no longer available", Reason.NONEXISTENT),
-    (r"video unavailable|incomplete youtube id|truncated", Reason.NONEXISTENT),
-)
-
-_BLOCKED: Final[tuple[tuple[str, str], ...]] = (
-    (r"confirm you're not a bot", "bot check"),
-    (r"isn't available, try again later|rate.?limited by youtube", "rate limit"),
-    (r"http error 429|too many requests", "HTTP 429"),
-    (r"unusual traffic|captcha", "bot check"),
-)
+from audioset_batch.reasons import TRANSIENT_REASONS, Reason
 
 # These say only that something else went wrong before: look at the warnings first.
-_VAGUE: Final = re.compile(r"no video formats found|failed to extract any player response|unable to extract")
-
+_VAGUE: Final = re.compile(
+    r"no video formats found|failed to extract any player response|unable to extract|requested format is not available"
+)
 _TIMEOUT: Final = re.compile(r"timed? ?out")
 _HTTP_STATUS: Final = re.compile(r"http error (\d{3})")
 _NETWORK: Final = re.compile(
     r"unable to download|connection|reset by peer|refused|unreachable|resolve host|name or service|ssl|proxy"
     r"|incomplete ?read|bytes read|remote end closed|network"
 )
+_MANIFEST: Final = re.compile(r"m3u8|mpd|manifest")
+"""Warnings about what is fetched beside the player's answer, and was not needed."""
 _DETAIL_LENGTH: Final = 300
-_SIGN_IN: Final = re.compile(r"sign in|log ?in|account cookies")
+_AGE: Final = ("AGE_CHECK_REQUIRED", "AGE_VERIFICATION_REQUIRED", "CONTENT_CHECK_REQUIRED")
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """What is known of a resolve that went wrong.
+class Failure:
+    """An error of yt-dlp.
 
     Attributes:
-        message: Text of the exception.
-        warnings: What yt-dlp warned about during this resolve.
-        http_status: Status of the HTTP error behind the exception, if there is one.
+        message: Its text.
+        http_status: Status of the HTTP error behind it, if there is one.
         transport: True if the cause is a connection that failed.
-        geo_restricted: True if yt-dlp itself said so by the type of its error.
+        geo_restricted: True if yt-dlp says so by the type of its error.
     """
 
     message: str
-    warnings: Sequence[str] = ()
     http_status: int | None = None
     transport: bool = False
     geo_restricted: bool = False
 
 
-def _plain(text: str) -> str:
-    return text.replace("’", "'").replace("‘", "'").lower()
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of a resolve that brought no streams.
 
+    Attributes:
+        failure: yt-dlp's error.
+        warnings: What yt-dlp warned about during this resolve.
+        ytid: The video that was asked for.
+        exchanges: Requests to the player API, all clients'.
+        offered: Itags that yt-dlp offers to be fetched directly.
+        lack: `NO_AUDIO` or `NO_VIDEO`: what no offered format has; None where there was none to choose from.
+        user_format: The choice of format is the user's own `-f`.
+        max_height: `video.max_height`.
+        wordings: `youtube.wordings`.
+    """
 
-def _first(rules: Sequence[tuple[str, str | Reason]], text: str) -> str | Reason | None:
-    return next((value for pattern, value in rules if re.search(pattern, text)), None)
+    failure: Failure
+    warnings: Sequence[str] = ()
+    ytid: str = ""
+    exchanges: Sequence[Exchange] = ()
+    offered: Collection[str] = ()
+    lack: SegmentUnavailable | None = None
+    user_format: bool = False
+    max_height: int | None = None
+    wordings: Mapping[str, Reason] = field(default_factory=dict)
 
 
 def short(message: str) -> str:
@@ -89,52 +85,183 @@ def short(message: str) -> str:
     return text[:_DETAIL_LENGTH]
 
 
+def classify(evidence: Evidence) -> AudiosetBatchError:
+    """The error that a resolve without streams amounts to.
+
+    A fact about the video, from any client, comes first, unless another client lists streams; then bans; then what
+    the answers list; then "there is no such video", from a client that would know; then connections that failed; last,
+    what says nothing.
+    """
+    answers = answers_of(evidence.exchanges)
+    mine = [one for one in answers if one.ytid in (None, "", evidence.ytid)]
+    refused = [(one, _meaning(one)) for one in mine if not one.playable and (one.status != "OK" or one.texts)]
+    playable = [one for one in mine if one.playable]
+    if not answers:
+        return _by_message(evidence)
+    if not playable:
+        for answer, meaning in refused:
+            if isinstance(meaning, Reason) and meaning.permanent and meaning is not Reason.NONEXISTENT:
+                return SegmentUnavailable(meaning, _detail(answer))
+    if ban := _ban(evidence, refused, strangers=len(answers) > len(mine) and not mine):
+        return ban
+    if playable:
+        return _without_streams(evidence, playable)
+    for answer, meaning in refused:
+        if meaning is Reason.NONEXISTENT and answer.sees_all:
+            return SegmentUnavailable(meaning, _detail(answer))
+    answered = {one.client for one in answers}
+    if failed := [one for one in evidence.exchanges if one.failed and one.client not in answered]:
+        return _failed(failed[-1])
+    return _unsettled(evidence, refused)
+
+
+def too_many_requests(exchanges: Sequence[Exchange]) -> bool:
+    """Whether the player API or a manifest's host has said 429; another client may have given streams all the same."""
+    return any(one.status == 429 for one in exchanges)
+
+
+def _meaning(answer: PlayerAnswer) -> Meaning | None:
+    """What a refusal means, by its structure before its words."""
+    if answer.captcha:
+        return Blocked("bot check")
+    if answer.trailer:
+        return Reason.LOGIN_REQUIRED
+    meaning = meaning_of(answer.text)
+    if meaning is None or meaning in TRANSIENT_REASONS:
+        if answer.status in _AGE or answer.age_gate:
+            return Reason.LOGIN_REQUIRED
+        if answer.status == "LIVE_STREAM_OFFLINE":
+            return Reason.LIVE
+    return meaning
+
+
+def _detail(answer: PlayerAnswer) -> str:
+    """The words of an answer, and the date that it names."""
+    text = answer.text[:_DETAIL_LENGTH] or answer.status
+    return f"{text}; scheduled for {answer.starts}" if answer.starts else text
+
+
+def _ban(
+    evidence: Evidence, refused: Sequence[tuple[PlayerAnswer, Meaning | None]], *, strangers: bool
+) -> EgressBlocked | None:
+    for answer, meaning in refused:
+        if isinstance(meaning, Blocked):
+            return EgressBlocked(f"{meaning.kind}: {_detail(answer)}")
+    if too_many_requests(evidence.exchanges):
+        return EgressBlocked("HTTP 429: the player API, or a manifest that was needed")
+    if strangers:
+        return EgressBlocked("blocked address: every answer was about another video")
+    return None
+
+
+def _without_streams(evidence: Evidence, playable: Sequence[PlayerAnswer]) -> AudiosetBatchError:
+    """Streams are listed, and none was chosen. Their absence is a fact only where nothing was left out."""
+    listed = [entry for answer in playable for entry in answer.formats]
+    left_out = [entry for entry in listed if entry.itag not in evidence.offered]
+    lack = evidence.lack
+    if lack is not None and evidence.user_format:
+        if not left_out:
+            return SegmentUnavailable(Reason.FORMAT_UNAVAILABLE, f"the -f of youtube.args: {lack.detail}")
+    elif lack is not None and lack.reason is Reason.NO_AUDIO:
+        if not left_out and any(entry.picture for entry in listed) and not any(entry.sound for entry in listed):
+            return lack
+    elif lack is not None:
+        highest = evidence.max_height
+        wanted = (entry for entry in listed if entry.picture and not (highest and (entry.height or 0) > highest))
+        if listed and not any(wanted):
+            return lack
+    return SegmentTransient(Reason.NO_USABLE_FORMAT, _why_not(listed, left_out, playable))
+
+
+def _why_not(listed: Sequence[ListedFormat], left_out: Sequence[ListedFormat], playable: Sequence[PlayerAnswer]) -> str:
+    kinds = Counter(
+        "protected (DRM)" if one.drm
+        else "ciphered" if one.cipher
+        else "left out by yt-dlp" if one.address
+        else "without an address (SABR)"
+        for one in left_out
+    )  # fmt: skip
+    clients = ", ".join(dict.fromkeys(answer.client for answer in playable))
+    if not kinds:
+        return f"none of the {len(listed)} formats that {clients} lists will do"
+    named = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    return f"of the {len(listed)} formats that {clients} lists, none can be fetched: {named}"
+
+
+def _unsettled(evidence: Evidence, refused: Sequence[tuple[PlayerAnswer, Meaning | None]]) -> AudiosetBatchError:
+    """Words that settle nothing: those of a client that sees every video count most."""
+    ranked = sorted(refused, key=lambda pair: not pair[0].sees_all)
+    for answer, _ in ranked:
+        if found := from_settings(answer.text, evidence.wordings):
+            return _as_set(answer.text, *found)
+    for answer, meaning in ranked:
+        if isinstance(meaning, Reason) and meaning in TRANSIENT_REASONS:
+            return SegmentTransient(meaning, _detail(answer))
+    if not ranked:
+        return SegmentTransient(Reason.NO_USABLE_FORMAT, "the player answers OK and lists nothing to play")
+    answer, meaning = ranked[0]
+    if meaning is Reason.NONEXISTENT:
+        return SegmentTransient(
+            Reason.UNRECOGNIZED, f"{_detail(answer)} (from {answer.client}, which is not shown all)"
+        )
+    return SegmentTransient(Reason.UNRECOGNIZED, _detail(answer))
+
+
+def _as_set(text: str, pattern: str, reason: Reason) -> SegmentUnavailable | SegmentTransient:
+    """As `youtube.wordings` wants it. `detail` says so."""
+    kind = SegmentUnavailable if reason.permanent else SegmentTransient
+    return kind(reason, f"{text[:_DETAIL_LENGTH]} (by youtube.wordings: {pattern})", proven=False)
+
+
+def _by_message(evidence: Evidence) -> AudiosetBatchError:
+    """No client has answered, as far as is known: what yt-dlp says, and what it has warned about."""
+    detail = short(evidence.failure.message)
+    vague = is_vague(evidence.failure.message)
+    warnings = [one for one in evidence.warnings if not _MANIFEST.search(one.lower())]
+    meaning = None if vague else meaning_of(detail)
+    if isinstance(meaning, Blocked):
+        return EgressBlocked(f"{meaning.kind}: {detail}")
+    if evidence.failure.http_status == 429 or too_many_requests(evidence.exchanges):
+        return EgressBlocked(f"HTTP 429: {detail}")
+    if evidence.failure.geo_restricted:
+        return SegmentUnavailable(Reason.GEO_BLOCKED, detail)
+    failed = evidence.failure.transport or evidence.failure.http_status is not None
+    if isinstance(meaning, Reason) and meaning.permanent and meaning is not Reason.NONEXISTENT and not failed:
+        return SegmentUnavailable(meaning, detail)
+    if vague or evidence.failure.transport:
+        for warning in warnings:
+            if isinstance(ban := meaning_of(short(warning)), Blocked):
+                return EgressBlocked(f"{ban.kind}: {detail} (from yt-dlp's warnings)")
+    if vague:  # the last warning that is not vague itself is why
+        causes = [short(warning) for warning in warnings if not is_vague(warning)]
+        detail = f"{detail}: {causes[-1]}"[:_DETAIL_LENGTH] if causes else detail
+    text = plain("\n".join([detail, *(warnings if vague else ())]))
+    if vague or failed or _NETWORK.search(text) or _TIMEOUT.search(text) or _HTTP_STATUS.search(text):
+        return SegmentTransient(_kind_of_failure(text, evidence.failure), detail)
+    if found := from_settings(detail, evidence.wordings):
+        return _as_set(detail, *found)
+    if isinstance(meaning, Reason) and not meaning.permanent:
+        return SegmentTransient(meaning, detail)
+    return SegmentTransient(Reason.UNRECOGNIZED, detail)
+
+
+def _failed(exchange: Exchange) -> SegmentTransient:
+    """One client has refused in words that settle nothing, another one could not be asked."""
+    what = short(exchange.failure) or f"HTTP {exchange.status}, no answer of a player"
+    failure = Failure(what, exchange.status, transport=exchange.status is None)
+    return SegmentTransient(_kind_of_failure(plain(what), failure), f"{exchange.client}: {what}")
+
+
+def _kind_of_failure(text: str, failure: Failure) -> Reason:
+    if _TIMEOUT.search(text):
+        return Reason.TIMEOUT
+    if failure.http_status is not None or _HTTP_STATUS.search(text):
+        return Reason.HTTP_ERROR
+    if failure.transport or _NETWORK.search(text):
+        return Reason.NETWORK
+    return Reason.HTTP_ERROR
+
+
 def is_vague(message: str) -> bool:
     """Whether a message says only that something went wrong before it."""
-    return _VAGUE.search(_plain(message)) is not None
-
-
-def too_many_requests(warnings: Sequence[str]) -> bool:
-    """Whether a 429 is among the warnings; a resolve may have succeeded in spite of it, through another client."""
-    return re.search(r"http error 429|too many requests", _plain("\n".join(warnings))) is not None
-
-
-def classify(evidence: Evidence) -> AudiosetBatchError:
-    """The error that a failed resolve amounts to."""
-    message = _plain(evidence.message)
-    warnings = _plain("\n".join(evidence.warnings))
-    detail = short(evidence.message)
-    blocked = _first(_BLOCKED, message)
-    if blocked is None and evidence.http_status == 429:
-        blocked = "HTTP 429"
-    if blocked is not None:
-        return EgressBlocked(f"{blocked}: {detail}")
-    vague = is_vague(message)
-    if not vague:
-        if evidence.geo_restricted:
-            return SegmentUnavailable(Reason.GEO_BLOCKED, detail)
-        if not evidence.transport and evidence.http_status is None:
-            reason = _first(_UNAVAILABLE, message)
-            if isinstance(reason, Reason):
-                return SegmentUnavailable(reason, detail)
-    blocked = _first(_BLOCKED, warnings)
-    if blocked is not None and (vague or evidence.transport):
-        return EgressBlocked(f"{blocked}: {detail} (from yt-dlp's warnings)")
-    if vague:  # the last warning that is not vague itself is why
-        causes = [short(warning) for warning in evidence.warnings if not is_vague(warning)]
-        detail = f"{detail}: {causes[-1]}"[:_DETAIL_LENGTH] if causes else detail
-    return SegmentTransient(*_transient(message, warnings if vague else "", evidence, detail))
-
-
-def _transient(message: str, warnings: str, evidence: Evidence, detail: str) -> tuple[Reason, str]:
-    text = f"{message}\n{warnings}"
-    if _TIMEOUT.search(text):
-        return Reason.TIMEOUT, detail
-    status = _HTTP_STATUS.search(text)
-    if evidence.http_status is not None or status is not None:
-        return Reason.HTTP_ERROR, detail
-    if evidence.transport or _NETWORK.search(text):
-        return Reason.NETWORK, detail
-    if is_vague(message) or _SIGN_IN.search(message):
-        return Reason.HTTP_ERROR, detail
-    return Reason.INTERNAL, detail
+    return _VAGUE.search(plain(message)) is not None

@@ -12,119 +12,33 @@ import io
 import math
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import yt_dlp
 from yt_dlp.networking import Request
-from yt_dlp.networking.exceptions import HTTPError, IncompleteRead, RequestError, TransportError
-from yt_dlp.utils import DownloadError, GeoRestrictedError, UserNotLive, YoutubeDLError
+from yt_dlp.networking.exceptions import HTTPError, IncompleteRead, RequestError
+from yt_dlp.utils import YoutubeDLError
 
 from audioset_batch.adapters.formats import Format, FormatChooser, Listed, track_of
-from audioset_batch.adapters.fsclock import boot_time
 from audioset_batch.adapters.manifests import Manifests
+from audioset_batch.adapters.player_answers import PlayerAnswer, answers_of
 from audioset_batch.adapters.player_clients import PlayerClients
 from audioset_batch.adapters.ranged import RangedStream
 from audioset_batch.adapters.streams import ClientOptions, Resolved, Stream, Traffic
-from audioset_batch.adapters.youtube_errors import Evidence, classify, short, too_many_requests
+from audioset_batch.adapters.youtube_errors import Evidence, Failure, classify, short, too_many_requests
 from audioset_batch.adapters.ytdlp_cache import ThreadSafeCache
+from audioset_batch.adapters.ytdlp_failure import failure_of
 from audioset_batch.adapters.ytdlp_options import parse_args
-from audioset_batch.errors import EgressBlocked, SegmentTransient, SegmentUnavailable, TooLate, UsageError
+from audioset_batch.adapters.ytdlp_session import PAGE_LIMIT, Log, Session
+from audioset_batch.errors import AudiosetBatchError, EgressBlocked, SegmentTransient, SegmentUnavailable, UsageError
 from audioset_batch.reasons import Reason
 
 _SOCKET_TIMEOUT: Final = 20.0
-_CHUNK: Final = 64 * 1024
-_PAGE_LIMIT: Final = 16 * 1024 * 1024
-"""No page, player answer or script of YouTube's comes near this; more is a server that does not stop."""
-
 _NOT_YET_A_VIDEO: Final = ("is_live", "is_upcoming", "post_live")
 _BUILDING: Final = threading.Lock()
 """The first YoutubeDL of a process loads yt-dlp's plugins, some of which object to being loaded twice."""
-
-
-class _Log:
-    """Collects warnings: a 429 on the player API is said nowhere else."""
-
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def debug(self, message: str) -> None: ...
-
-    def info(self, message: str) -> None: ...
-
-    def warning(self, message: str, *, once: bool = False) -> None:
-        self.warnings.append(message)
-
-    def error(self, message: str) -> None: ...
-
-
-class _Body:
-    """An answer's body with an end, in time and in bytes.
-
-    Hands out what has come instead of waiting for all that was asked for, so that a server that drips is noticed.
-    """
-
-    def __init__(self, body: Any, deadline: float, most: int) -> None:
-        self._body = body
-        self._deadline = deadline
-        self._most = self._left = most
-
-    def read(self, amount: int | None = None, **options: Any) -> bytes:
-        if amount is not None:
-            return self._some(amount, options)
-        return b"".join(iter(lambda: self._some(_CHUNK, options), b""))
-
-    def _some(self, amount: int, options: dict[str, Any]) -> bytes:
-        _check_deadline(self._deadline)
-        data: bytes = getattr(self._body, "read1", self._body.read)(amount, **options)
-        self._left -= len(data)
-        if self._left < 0:
-            raise TransportError(f"the answer has more than {self._most} bytes")
-        return data
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._body, name)
-
-
-def _check_deadline(deadline: float) -> float:
-    """Seconds left."""
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TransportError("timed out: worker.segment_timeout has passed")
-    return left
-
-
-class _CountingYoutubeDL(yt_dlp.YoutubeDL):  # type: ignore[misc]
-    """Counts requests, and begins and ends them in time; everything else is yt-dlp's own.
-
-    Attributes:
-        start_by: A time of `boot_time` after which the next request is not made; it holds for that one alone.
-        deadline: A time of `time.monotonic` after which every request fails.
-        most: Bytes of the longest answer that is read.
-    """
-
-    traffic: Traffic
-    start_by: float = math.inf
-    deadline: float = math.inf
-    most: int = _PAGE_LIMIT
-
-    def urlopen(self, req: Any) -> Any:
-        left = _check_deadline(self.deadline)
-        # Looked at here and no sooner: yt-dlp's way to its first request is long, the first time above all.
-        if boot_time() > self.start_by:
-            raise TooLate("the time for this resolve has passed")
-        self.start_by = math.inf
-        self.traffic.requests += 1
-        if isinstance(req, str):
-            req = Request(req)
-        if isinstance(req, Request):
-            longest = float(req.extensions.get("timeout") or self.params["socket_timeout"])
-            req.extensions["timeout"] = min(longest, left)
-        response = super().urlopen(req)
-        response.fp = _Body(response.fp, self.deadline, self.most)
-        return response
 
 
 class YtDlpClient:
@@ -142,17 +56,19 @@ class YtDlpClient:
         self.traffic = Traffic()
         self._options = options
         self._max_bytes = max_bytes
-        self._log = _Log()
+        self._log = Log()
         params = self._params()
         self._user_format = params.pop("format", None)
         with _BUILDING:
-            self._ydl = _CountingYoutubeDL(params, auto_init=False)
+            self._ydl = Session(params, auto_init=False)
         self._ydl.cache = ThreadSafeCache(self._ydl)
-        self._ydl.traffic = self.traffic
+        self._ydl.traffic, self._ydl.exchanges = self.traffic, []
         extractor = yt_dlp.extractor.youtube.YoutubeIE()
         self._ydl.add_info_extractor(extractor)
         # The lean clients take no cookies.
         self._clients = PlayerClients(self._ydl.params, extractor, lean=options.lean and options.cookies is None)
+        self._offered: set[str] = set()
+        self._lack: SegmentUnavailable | None = None
         self._placeholder_bytes: str | None = None
         self._selectors: dict[str, Callable[[dict[str, Any]], Any]] = {}
         self._chooser = FormatChooser(self._pick, options, self._user_format)
@@ -160,11 +76,17 @@ class YtDlpClient:
 
     def _params(self) -> dict[str, Any]:
         params = parse_args(self._options.args)
+        if "lang" in params.get("extractor_args", {}).get("youtube", {}):
+            raise UsageError(
+                "youtube.args: youtube:lang changes the language in which YouTube refuses a video, so that bans and "
+                "removed videos are no longer told apart; leave it out"
+            )
         params.update(
             logger=self._log,
             quiet=True,
             noprogress=True,
             skip_download=True,
+            noplaylist=True,  # of an event with several cameras, the one that was asked for
             ignoreerrors=False,
             ignore_no_formats_error=False,
             format=params.get("format") or None,
@@ -199,29 +121,65 @@ class YtDlpClient:
             SegmentUnavailable: with the reason why the video cannot be had.
             SegmentTransient: the question could not be asked or answered this time.
         """
-        self._ydl.deadline, self._ydl.most, self._ydl.start_by = deadline, _PAGE_LIMIT, start_by
+        self._ydl.deadline, self._ydl.most, self._ydl.start_by = deadline, PAGE_LIMIT, start_by
+        self._ydl.exchanges.clear()
+        self._log.warnings.clear()
+        self._offered, self._lack = set(), None
         try:
-            return self._clients.ask(lambda: self._resolve(ytid))
+            return self._clients.ask(lambda: self._resolve(ytid), self._answers)
         finally:
             self._ydl.start_by = math.inf
+            self._ydl.exchanges.clear()
 
     def _resolve(self, ytid: str) -> Resolved:
-        self._log.warnings.clear()
+        """One question to the clients whose turn it is; what earlier ones have answered counts as well."""
         self._manifests.listed = Listed()
         url = f"https://www.youtube.com/watch?v={ytid}"
         try:
             info = self._ydl.extract_info(url, download=False, ie_key="Youtube", process=False)
+            if info.get("_type", "video") != "video":  # a trailer, in place of a film that is paid for
+                raise self._refusal(ytid, Failure(f"yt-dlp gives a {info['_type']} in place of the video"))
             if info.get("live_status") in _NOT_YET_A_VIDEO:
-                raise SegmentUnavailable(Reason.LIVE, f"live_status is {info['live_status']}")
+                raise SegmentUnavailable(Reason.LIVE, self._schedule(f"live_status is {info['live_status']}"))
             formats = self._sorted_formats(info)
         except YoutubeDLError as error:
-            raise classify(self._evidence(error)) from error
+            raise self._refusal(ytid, failure_of(error)) from error
         except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             # Answers that are not what YouTube sends (garbage, truncated JSON) break extractors in these ways.
             raise SegmentTransient(Reason.INTERNAL, f"yt-dlp: {type(error).__name__}: {error}") from error
-        if too_many_requests(self._log.warnings):
-            raise EgressBlocked("HTTP 429: one of several player clients (from yt-dlp's warnings)")
-        return self._select(ytid, info, formats)
+        if too_many_requests(self._ydl.exchanges):
+            raise EgressBlocked("HTTP 429: one of several player clients")
+        self._offered |= {str(entry.get("format_id")).partition("-")[0] for entry in formats}
+        try:
+            return self._select(ytid, info, formats)
+        except SegmentUnavailable as error:
+            self._lack = error
+            raise self._refusal(ytid, Failure(error.detail)) from error
+        except SegmentTransient as error:  # of this client; what others have listed may settle it
+            settled = self._refusal(ytid, Failure(error.detail))
+            raise (settled if isinstance(settled, SegmentUnavailable) else error) from error
+
+    def _refusal(self, ytid: str, failure: Failure) -> AudiosetBatchError:
+        return classify(
+            Evidence(
+                failure,
+                warnings=tuple(self._log.warnings),
+                ytid=ytid,
+                exchanges=self._ydl.exchanges,
+                offered=self._offered,
+                lack=self._lack,
+                user_format=self._user_format is not None and self._options.video_mode != "bestvideoaudio",
+                max_height=self._options.max_height,
+                wordings=self._options.wordings,
+            )
+        )
+
+    def _answers(self) -> Sequence[PlayerAnswer]:
+        return answers_of(self._ydl.exchanges)
+
+    def _schedule(self, what: str) -> str:
+        starts = next((answer.starts for answer in self._answers() if answer.starts), "")
+        return f"{what}; scheduled for {starts}" if starts else what
 
     def has_thumbnail(self, ytid: str, deadline: float = math.inf) -> bool:
         """Whether the thumbnail host still has a picture of the video: a hint at its fate, never more.
@@ -233,7 +191,7 @@ class YtDlpClient:
             EgressBlocked: the host has had enough (403, 429).
             SegmentTransient: it could not be asked, or answered with something else than 200 and 404.
         """
-        self._ydl.deadline, self._ydl.most = deadline, _PAGE_LIMIT
+        self._ydl.deadline, self._ydl.most = deadline, PAGE_LIMIT
         request = Request(f"https://i.ytimg.com/vi/{ytid}/default.jpg", method="HEAD")
         try:
             with contextlib.closing(self._ydl.urlopen(request)) as response:
@@ -262,7 +220,7 @@ class YtDlpClient:
     def _ask(self, stream: Stream, headers: Mapping[str, str], deadline: float) -> Iterator[Any]:
         """One media request; what fails in asking or in reading is translated."""
         label = f"format {stream.format_id}"
-        self._ydl.deadline, self._ydl.most = deadline, _PAGE_LIMIT
+        self._ydl.deadline, self._ydl.most = deadline, PAGE_LIMIT
         try:
             try:
                 response = self._ydl.urlopen(Request(stream.url, headers=dict(headers)))
@@ -335,19 +293,6 @@ class YtDlpClient:
         }
         return next(iter(selector(context)), None)
 
-    def _evidence(self, error: YoutubeDLError) -> Evidence:
-        causes = list(_causes(error))
-        http = next((cause for cause in causes if isinstance(cause, HTTPError)), None)
-        if any(isinstance(cause, UserNotLive) for cause in causes):
-            return Evidence("This live event is offline")
-        return Evidence(
-            message=str(error),
-            warnings=tuple(self._log.warnings),
-            http_status=None if http is None else http.status,
-            transport=any(isinstance(cause, TransportError) for cause in causes),
-            geo_restricted=any(isinstance(cause, GeoRestrictedError) for cause in causes),
-        )
-
 
 def _media_http_error(error: HTTPError, label: str) -> EgressBlocked | SegmentTransient:
     if error.status == 429:
@@ -380,22 +325,6 @@ def _stream(entry: Mapping[str, Any], listed: Listed) -> Stream:
         language=track.language,
         track=track.kind,
     )
-
-
-def _causes(error: BaseException) -> Sequence[BaseException]:
-    """The chain below a yt-dlp error: its `exc_info`, its `cause`, and Python's own links."""
-    chain: list[BaseException] = []
-    queue: list[Any] = [error]
-    while queue and len(chain) < 12:
-        current = queue.pop(0)
-        if not isinstance(current, BaseException) or current in chain:
-            continue
-        chain.append(current)
-        info = getattr(current, "exc_info", None)
-        if isinstance(current, DownloadError) and info:
-            queue.append(info[1])
-        queue += [getattr(current, "cause", None), current.__cause__, current.__context__]
-    return chain
 
 
 def _private_copy(cookies: Path) -> io.StringIO:

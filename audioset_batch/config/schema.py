@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from audioset_batch.config.proxy import proxy_problem
 from audioset_batch.model import SUBSETS
+from audioset_batch.reasons import REFUSALS, Reason
 
 DEFAULT_BASE_URL = "http://storage.googleapis.com/us_audioset/youtube_corpus/v1/csv"
 
@@ -233,6 +234,25 @@ class Youtube(Section):
         description="Ask first only the player clients that need no player script (one request per video), the others "
         "where these settle nothing. Off with cookies, or a player_client in args.",
     )
+
+    wordings: dict[str, Reason] = Field(
+        {},
+        description="Gives a reason to refusals in words that this version does not know (`unrecognized`): plain text "
+        "that they contain, in any case, and the reason, e.g. `{this video took a holiday: removed}`. Bans and what is "
+        "known keep their meaning.",
+    )
+
+    @field_validator("wordings", mode="before")
+    @classmethod
+    def _of_refusals(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        for pattern, reason in value.items():
+            if not isinstance(pattern, str) or len(pattern.strip()) < 5:
+                raise ValueError(f"{pattern!r}: expected text of 5 characters or more, or it is in too many refusals")
+            if reason not in REFUSALS:
+                raise ValueError(f"{pattern!r} cannot mean {reason!r}: choose from {', '.join(REFUSALS)}")
+        return {pattern: Reason(reason) for pattern, reason in value.items()}
 
     @field_validator("args", "player_skip", mode="before")
     @classmethod

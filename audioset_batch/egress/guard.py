@@ -1,9 +1,9 @@
 """A soft ban looks like dead videos: nothing is said about a video by an egress that may be lying.
 
-An answer `nonexistent` is believed between two answers that know a video: one that came before it was asked, one to a
-question asked later, and no known pause in between. What came before the first of them is asked again. More than a few
-`nonexistent` in a row, or too many among the recent answers, and a video known to be good is asked for before anything
-else; so a ban is missed only if it begins and ends within those few.
+An answer `nonexistent`, or a refusal that settles nothing (`unrecognized`), is believed between two answers that know a
+video: one that came before it was asked, one to a question asked later, and no known pause in between. What came before
+the first of them is asked again. More than a few such in a row, or too many among the recent answers, and a video known
+to be good is asked for before anything else; so a ban is missed only if it begins and ends within those few.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ _SAY_NOTHING: Final = frozenset(
         Reason.INTERNAL,
         Reason.MEDIA_FORBIDDEN,
         Reason.NO_USABLE_FORMAT,
-        Reason.UNRECOGNIZED,
     }
 )
+
+LIKE_A_BAN: Final = frozenset({Reason.NONEXISTENT, Reason.UNRECOGNIZED})
+"""What an address in a soft ban is told of every video."""
 
 
 class Verdict(StrEnum):
@@ -36,14 +38,14 @@ class Verdict(StrEnum):
 
 
 _RUN: Final = 3
-"""So many `nonexistent` in a row are nothing special; each probe that passes doubles it, until a video is found."""
+"""So many of these in a row are nothing special; each probe that passes doubles it, until a video is found."""
 
 
 class Guard:
     """The recent answers of one egress to this task.
 
     Args:
-        share: Share of `nonexistent` from which the egress is suspected.
+        share: Share of these from which the egress is suspected.
         recent: How many answers count as recent.
     """
 
@@ -64,7 +66,7 @@ class Guard:
         """An answer to the grant number `serial` of an epoch, when `issued` grants were out; "" is a success."""
         if reason in _SAY_NOTHING:
             return
-        dead = reason == Reason.NONEXISTENT
+        dead = reason in LIKE_A_BAN
         self._answers.append(dead)
         if dead:
             self._run += 1

@@ -35,7 +35,6 @@ _UNTESTED: Final = frozenset(
         Reason.INTERNAL,
         Reason.MEDIA_FORBIDDEN,
         Reason.NO_USABLE_FORMAT,
-        Reason.UNRECOGNIZED,
         Reason.TRUNCATED,
     }
 )

@@ -14,12 +14,11 @@ from typing import Final, Protocol, Self
 
 from audioset_batch.adapters.lease import Holder
 from audioset_batch.config.schema import Egress, Probe
-from audioset_batch.egress.guard import Verdict
+from audioset_batch.egress.guard import LIKE_A_BAN, Verdict
 from audioset_batch.egress.lane import Closed, Lane, Ticket
 from audioset_batch.egress.shared import SharedEgress
 from audioset_batch.egress.status import EgressStatus, read_egress_status
 from audioset_batch.errors import EgressExhausted, Interrupted, StorageUnusable
-from audioset_batch.reasons import Reason
 
 _LONGEST_NAP: Final = 0.2
 
@@ -65,8 +64,8 @@ class Grant:
     def answered(self, reason: str = "", detail: str = "") -> Verdict:
         """YouTube answered about the video: "" for success, else a `Reason`; a failed download is its own reason.
 
-        Returns RECORD, or HOLD for `nonexistent`: then record it only when `verdict` says so, for a soft ban looks
-        like that.
+        Returns RECORD, or HOLD for `nonexistent` and `unrecognized`: then record it only when `verdict` says so, for a
+        soft ban looks like that.
 
         Raises:
             StorageUnusable: the shared folder cannot be written.
@@ -74,7 +73,7 @@ class Grant:
         with self._pool.lock:
             if self._close():
                 self._ended_at = self._lane.issued
-                self._held = reason == Reason.NONEXISTENT and not self.probe_ytid
+                self._held = reason in LIKE_A_BAN and not self.probe_ytid
                 self._lane.answered(self._ticket, reason, detail)
         return self.verdict()
 

@@ -68,7 +68,7 @@ def _thread(jobs: queue.SimpleQueue[Job], connection: Connection, sending: threa
 
 def _run(job: Job, clients: dict[int, YtDlpClient], config: Config) -> Attempt:
     started = time.monotonic()
-    kind, reason, detail, clip = Kind.OK, "", "", None
+    kind, reason, detail, proven, clip = Kind.OK, "", "", True, None
     client = clients.get(job.egress)
     try:
         if client is None:
@@ -84,9 +84,9 @@ def _run(job: Job, clients: dict[int, YtDlpClient], config: Config) -> Attempt:
     except EgressBlocked as error:
         kind, detail = Kind.BLOCKED, str(error)
     except SegmentUnavailable as error:
-        kind, reason, detail = Kind.UNAVAILABLE, error.reason, error.detail
+        kind, reason, detail, proven = Kind.UNAVAILABLE, error.reason, error.detail, error.proven
     except SegmentTransient as error:
-        kind, reason, detail = Kind.TRANSIENT, error.reason, error.detail
+        kind, reason, detail, proven = Kind.TRANSIENT, error.reason, error.detail, error.proven
     except StorageUnusable as error:
         kind, detail = Kind.STORAGE, str(error)
     except StopRun as error:
@@ -101,6 +101,7 @@ def _run(job: Job, clients: dict[int, YtDlpClient], config: Config) -> Attempt:
         number=job.number,
         kind=kind,
         reason=str(reason),
+        proven=proven,
         detail=redact(detail),  # messages of HTTP libraries may hold the proxy's URL
         clip=clip,
         elapsed=time.monotonic() - started,
@@ -135,6 +136,7 @@ def client_for(config: Config, index: int) -> YtDlpClient:
             max_height=config.video.max_height,
             prefer_h264=config.video.cut == "copy",
             any_track=config.audio.track == "any",
+            wordings=config.youtube.wordings,
         ),
         max_bytes=config.worker.max_clip_bytes,
     )

@@ -56,6 +56,7 @@ class Attempt:
 
     Attributes:
         reason: A `Reason`, or "" where the kind says all.
+        proven: Whether the answer itself says so, and not the user's `youtube.wordings`.
         clip: Present when `kind` is OK and the job was a segment.
         elapsed: Seconds.
         requests: HTTP requests of every sort.
@@ -65,6 +66,7 @@ class Attempt:
     number: int
     kind: Kind
     reason: str = ""
+    proven: bool = True
     detail: str = ""
     clip: Clip | None = None
     elapsed: float = 0.0

@@ -26,7 +26,7 @@ from audioset_batch.model import Segment, SegmentKey
 from audioset_batch.plan.label_counts import label_counts
 from audioset_batch.plan.segments_csv import read_shard
 from audioset_batch.plan.swap import ensure_settled
-from audioset_batch.reasons import Reason, Status
+from audioset_batch.reasons import ONCE_A_RUN, Reason, Status
 from audioset_batch.record.hints import read_hints
 from audioset_batch.record.manifest import ManifestWriter, Outcome, replay
 from audioset_batch.record.standing import Standing
@@ -67,7 +67,7 @@ class _Flying:
 
 @dataclass(slots=True)
 class _Held:
-    """`nonexistent`, until the egress has shown that it is not a soft ban."""
+    """`nonexistent` or `unrecognized`, until the egress has shown that it is not a soft ban."""
 
     entry: Entry
     attempt: Attempt
@@ -290,13 +290,13 @@ class ShardRun:
         if attempt.kind is Kind.STORAGE:
             grant.release()
             raise StorageUnusable(attempt.detail)
-        verdict = grant.answered(attempt.reason, attempt.detail)
+        verdict = grant.answered(attempt.reason if attempt.proven else Reason.UNRECOGNIZED, attempt.detail)
         if entry is None:
             return
         entry.elapsed += attempt.elapsed
         entry.requests += attempt.requests
         entry.fetched_bytes += attempt.fetched_bytes
-        if attempt.kind is Kind.TRANSIENT:
+        if attempt.kind is Kind.TRANSIENT and attempt.reason not in ONCE_A_RUN:
             self._retry_or_fail(entry, grant.name, Reason(attempt.reason), attempt.detail)
         elif attempt.kind is Kind.OK and attempt.clip is not None:
             entry.attempts += 1
@@ -306,7 +306,7 @@ class ShardRun:
                 self._former.remove(entry.segment, columns)
             self._record(entry, Status.OK, grant.name, columns=columns)
         elif verdict is Verdict.RECORD:
-            self._record_unavailable(entry, attempt, grant)
+            self._record_refused(entry, attempt, grant)
         else:
             self._held.append(_Held(entry, attempt, grant))
 
@@ -318,9 +318,10 @@ class ShardRun:
         else:
             self._todo.put_back(entry)
 
-    def _record_unavailable(self, entry: Entry, attempt: Attempt, grant: Grant) -> None:
+    def _record_refused(self, entry: Entry, attempt: Attempt, grant: Grant) -> None:
         entry.attempts += 1
-        self._record(entry, Status.UNAVAILABLE, grant.name, reason=attempt.reason, detail=attempt.detail)
+        status = Status.UNAVAILABLE if attempt.kind is Kind.UNAVAILABLE else Status.FAILED
+        self._record(entry, status, grant.name, reason=attempt.reason, detail=attempt.detail)
 
     def _review_held(self) -> None:
         """Record what has turned out to be true, put back what a soft ban has said."""
@@ -328,7 +329,7 @@ class ShardRun:
         for held in self._held:
             verdict = held.grant.verdict()
             if verdict is Verdict.RECORD:
-                self._record_unavailable(held.entry, held.attempt, held.grant)
+                self._record_refused(held.entry, held.attempt, held.grant)
             elif verdict is Verdict.DISCARD:
                 self._todo.put_back(held.entry)
             else:

@@ -253,9 +253,16 @@ def test_no_manifest_is_fetched_where_a_file_is_there(resolve: Resolve, network:
         assert taken(resolve(answer(formats=(entry(18),), manifest=True)))[0] == "18"
         assert taken(resolve(answer(entry(251), manifest=True), "--extractor-args", "youtube:skip=webpage"))[0] == "251"
         assert len(network.asked) == 3
-    with pytest.raises(SegmentUnavailable):
-        resolve(answer(entry(134), manifest=True))
-    assert network.manifests == 0
+
+
+def test_pictures_alone_are_asked_about_once_more(resolve: Resolve, network: Network) -> None:
+    """Another client, of which no picture can be fetched, so that its manifest tells whether there is sound."""
+    offered = answer(entry(134), manifest=True)
+    assert taken(resolve(offered))[0] == "234"
+    network.master = "#EXTM3U\n"
+    with pytest.raises(SegmentUnavailable) as caught:
+        resolve(offered)
+    assert caught.value.reason is Reason.NO_AUDIO
 
 
 def test_a_manifest_stands_in_where_no_file_can_be_had(resolve: Resolve, network: Network) -> None:

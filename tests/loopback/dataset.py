@@ -15,7 +15,6 @@ EXPECTED_REASON = {
     Outcome.ACCOUNT_TERMINATED: "account_terminated",
     Outcome.NONEXISTENT: "nonexistent",
     Outcome.DOES_NOT_EXIST: "nonexistent",
-    Outcome.NOT_AVAILABLE: "nonexistent",
     Outcome.PRIVATE: "private",
     Outcome.COPYRIGHT_CLAIM: "copyright",
     Outcome.COPYRIGHT_BLOCK: "copyright",

@@ -1,0 +1,83 @@
+"""What the words of a refusal mean: the one table from YouTube's wordings to a meaning.
+
+Apostrophes are ASCII and everything is lower case by the time of the comparison; the first rule that matches decides.
+"Sign in" alone decides nothing: private, age and bot check all start with it; nor does "Video unavailable", which is
+the title of many second sentences.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from audioset_batch.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """The words are about the address that asks; `kind` names the sort of ban."""
+
+    kind: str
+
+
+Meaning = Blocked | Reason
+"""A ban; a permanent reason, which is a fact about the video; or a transient one, which says what may help."""
+
+_RULES: Final[tuple[tuple[str, Meaning], ...]] = (
+    # The address, not the video.
+    (r"(not|aren't) a (ro)?bot|unusual traffic|captcha|^please sign in(\. use --cookies.*)?\.?$", Blocked("bot check")),
+    (r"content (isn't|is not) available[,.]? (please )?try again later|rate.?limited", Blocked("rate limit")),
+    (r"too many requests|http error 429", Blocked("HTTP 429")),
+    (r"\bvpn\b.*(detected|turn off)|proxy[^.]*detected", Blocked("VPN or proxy detected")),
+    (r"\bip( address)? (is|has been|was)\b[^.]*\bblocked", Blocked("blocked address")),
+    # Gone with its account.
+    (r"(?<!your )\b(account|channel)s?\b[^.]*\b(terminated|suspended|closed|deleted|removed)",
+     Reason.ACCOUNT_TERMINATED),
+    (r"(terminated|suspended|closed|deleted) (their|the|this) ([\w']+ )?(account|channel)", Reason.ACCOUNT_TERMINATED),
+    # Removed, for one of many causes; before the country, which the advice behind it may name.
+    (r"(video|content)\b[^.]*\b(been|was) (removed|deleted|taken down)(?!.*copyright)", Reason.REMOVED),
+    (r"(trademark|privacy|legal|counterfeit) (claim|complaint|request|order)", Reason.REMOVED),
+    # Only here.
+    (r"(\bnot\b|cannot|n't|blocked|unavailable|restricted)[^.]*\b(in|from|on|for) (your|this)( current)? "
+     r"(country|region|location|territory)", Reason.GEO_BLOCKED),
+    (r"geo.?restrict", Reason.GEO_BLOCKED),
+    (r"copyright", Reason.COPYRIGHT),
+    (r"private video|video is (now )?(set to )?private|made this video private", Reason.PRIVATE),
+    # For somebody with an account: age, membership, purchase.
+    (r"(confirm|verify) your age|age.?(restrict|verif|limit)|inappropriate for some|over 18|viewer discretion",
+     Reason.LOGIN_REQUIRED),
+    (r"members?.only|channel's members|members of this channel|join this channel|only available to|premium"
+     r"|requires? (a )?(payment|purchase|subscription)|\bpurchase\b|\brent(al)?\b|\bbuy\b", Reason.LOGIN_REQUIRED),
+    # Not yet a video, or no longer.
+    (r"live ?(event|stream)|premier(e|es|ing)\b|\bis upcoming\b|(event|stream) (is|has) (offline|ended)", Reason.LIVE),
+    # The moment, not the video.
+    (r"error occurred|something went wrong|technical difficult|try again|error code|needs to be reloaded",
+     Reason.HTTP_ERROR),
+    # The client that asked.
+    (r"\bon this (app|device)|in this (app|application|device)|latest version of youtube|other websites|drm protected",
+     Reason.NO_USABLE_FORMAT),
+    # There is no such video.
+    (r"does(n't| not) exist|no longer (available|exists?)|(n't|not) available anymore", Reason.NONEXISTENT),
+    (r"^(video unavailable\. )?this video is unavailable\.?$", Reason.NONEXISTENT),
+)  # fmt: skip
+
+_COMPILED: Final = tuple((re.compile(pattern), meaning) for pattern, meaning in _RULES)
+
+
+def plain(text: str) -> str:
+    """As patterns and words are compared: one line, lower case, with ASCII apostrophes."""
+    return " ".join(text.replace("’", "'").replace("‘", "'").replace("\u02bc", "'").lower().split())
+
+
+def meaning_of(text: str) -> Meaning | None:
+    """What a refusal means; None where the words are not known, or say nothing, as "This video is not available"."""
+    words = plain(text)
+    return next((meaning for pattern, meaning in _COMPILED if pattern.search(words)), None)
+
+
+def from_settings(text: str, wordings: Mapping[str, Reason]) -> tuple[str, Reason] | None:
+    """The first pattern of `youtube.wordings` that the words contain, and its reason."""
+    words = plain(text)
+    return next(((pattern, reason) for pattern, reason in wordings.items() if plain(pattern) in words), None)
