@@ -6,7 +6,7 @@ SHELL_FILES := $(wildcard *.sh *.s jobs/*.sh jobs/*.s scripts/*.sh) .ci/run
 PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
 CHAOS := $(wildcard tests/chaos/run.py)
 
-.PHONY: help setup demo demo-slurm demo-learn test test-slow test-all test-in-fresh test-fresh lint test-tools bench chaos reference constraints
+.PHONY: help setup demo demo-slurm demo-learn test test-slow test-all test-in-fresh test-fresh lint test-tools bench bench-gpu chaos reference constraints
 .NOTPARALLEL: # two runs of pytest at once slow each other down
 
 help: ## show this list
@@ -56,6 +56,11 @@ test-tools: # SLURM for the tests that need a real one
 bench: ## compare with other downloaders
 	@./setup.sh --with test
 	$(BIN)/python benchmarks/run.py
+
+bench-gpu: ## embeddings and training on a GPU: under five minutes
+	@./setup.sh --with learn
+	$(BIN)/python benchmarks/gpu_bench.py
+	$(BIN)/python benchmarks/gpu_bench.py --render
 
 chaos: test-tools ## kill, preempt, block and fill while three nodes download; then check that nothing is lost
 	@./setup.sh --with test

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +17,7 @@ from audioset_batch.training.examples import Inputs, Rows
 from audioset_batch.training.files import published
 from audioset_batch.training.images import clip_image
 from audioset_batch.training.options import ModelOptions
-from audioset_batch.vggish.audio import decode
+from audioset_batch.vggish.audio import clip_threads, decode
 from audioset_batch.vggish.inputs import Clip, audio_source
 
 _PER_FILE: Final = 1000
@@ -78,7 +77,7 @@ def _image_file(
     path, flags = folder / f"{number:05d}.npy", folder / f"{number:05d}.readable.npy"
     if not path.exists():
         # Decoding, resampling and the FFT release the interpreter's lock.
-        with ThreadPoolExecutor(os.process_cpu_count() if hasattr(os, "process_cpu_count") else None) as pool:
+        with clip_threads(os.process_cpu_count() if hasattr(os, "process_cpu_count") else None) as pool:
             made = list(pool.map(lambda clip: _image(clip, options), clips))
         for clip, image in zip(clips, made, strict=True):
             if isinstance(image, str):

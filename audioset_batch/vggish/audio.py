@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,3 +61,16 @@ def decode(source: Path | bytes, name: str) -> tuple[FloatArray, float]:
     if not np.isfinite(samples).all():
         raise InputRefused(f"{name}: the samples contain NaN or infinity")
     return to_mono_16k(samples, sample_rate), samples.shape[0] / sample_rate
+
+
+@contextmanager
+def clip_threads(count: int | None) -> Iterator[ThreadPoolExecutor]:
+    """Threads for decoding and the front end, whose matrix products run in one thread each.
+
+    BLAS would start as many threads per product as there are cores: with 16 threads on 16 cores that made the front end
+    three times slower.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(count, thread_name_prefix="clip") as pool:
+        yield pool

@@ -9,14 +9,14 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audioset_batch.errors import InputRefused
-from audioset_batch.vggish.audio import decode
+from audioset_batch.vggish.audio import clip_threads, decode
 from audioset_batch.vggish.frontend import BANDS, EXAMPLE_FRAMES, MIN_SAMPLES, examples
 from audioset_batch.vggish.inputs import Clip, audio_source
 from audioset_batch.vggish.variables import EMBEDDING
@@ -84,7 +84,7 @@ def prepare_all(clips: Iterable[Clip], threads: int, stop: Callable[[], bool], t
 
     remaining = iter(clips)
     ahead: deque[Future[tuple[Prepared, float]]] = deque()
-    with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
+    with clip_threads(threads) as pool:
         while True:
             while len(ahead) < 4 * threads and not stop():
                 clip = next(remaining, None)
