@@ -43,7 +43,7 @@ test-fresh: ## demo and test in a minimal Debian, as root and as an ordinary use
 	scripts/fresh-machine.sh --user
 
 lint: ## formatting, types, import layers, shell scripts
-	@./setup.sh --with test,learn
+	@./setup.sh --pinned --with test,learn
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -54,7 +54,7 @@ test-tools: # SLURM for the tests that need a real one
 	@scripts/test-tools.sh
 
 bench: ## compare with other downloaders
-	@./setup.sh --with test
+	@./setup.sh --pinned --with test
 	$(BIN)/python benchmarks/run.py
 
 bench-gpu: ## embeddings and training on a GPU: under five minutes
@@ -63,7 +63,7 @@ bench-gpu: ## embeddings and training on a GPU: under five minutes
 	$(BIN)/python benchmarks/gpu_bench.py --render
 
 chaos: test-tools ## kill, preempt, block and fill while three nodes download; then check that nothing is lost
-	@./setup.sh --with test
+	@./setup.sh --pinned --with test
 	$(BIN)/python tests/chaos/run.py
 
 reference: setup ## write what is made from the code: configs/default.yaml, docs/{configuration,commands,manifest}.md

@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
 # Makes the environment that the job scripts, `make` and download_subset_files.sh use: a virtual environment in .venv with this
-# package (editable: what you pull or change here holds at once) and everything it needs, at the versions of constraints.txt.
-# Needs no root. Quick when nothing is to be done, and then without network.
+# package (editable: what you pull or change here holds at once) and everything it needs, at the versions of constraints.txt;
+# only yt-dlp is the newest, for YouTube changes and yt-dlp follows within days. Needs no root. Quick when nothing is to be done, and then without network.
 set -euo pipefail
 
 usage() {
     cat <<'TEXT'
-usage: ./setup.sh [--with EXTRA,...] [--require-sox] [--python PROGRAM]
-       ./setup.sh --update-yt-dlp
+usage: ./setup.sh [--pinned] [--with EXTRA,...] [--require-sox] [--python PROGRAM]
+       ./setup.sh --update-yt-dlp [--pre]
 
+  --pinned           yt-dlp at the version of constraints.txt, which the tests were run with; by default a new environment gets
+                     the newest that there is. Not while workers run: it changes the environment in place
   --with EXTRA,...   also install extras of pyproject.toml: test, learn, javascript, webdataset
   --require-sox      end with status 1 when sox cannot be had (otherwise: name the command that gets it, and go on)
   --python PROGRAM   the Python to build on (3.11 to 3.13); by default the first that fits of python3, python3.13, python3.12, python3.11, uv
-  --update-yt-dlp    bring yt-dlp to its newest release, whatever constraints.txt says: YouTube changes, and yt-dlp follows within days
+  --update-yt-dlp    bring yt-dlp to its newest release, also while workers run (audioset-batch update-yt-dlp; see docs/yt-dlp.md)
+  --pre              with --update-yt-dlp: take nightly builds as well
   -h, --help         show this text
 
 Status: 0 ready, 1 something could not be had, 2 wrong usage.
@@ -30,7 +33,7 @@ wrong_usage() {
     exit 2
 }
 
-extras="" require_sox=no python="" update=no
+extras="" require_sox=no python="" update=no pre=no choice=newest
 while [ $# -gt 0 ]; do
     case $1 in
         --with)
@@ -46,7 +49,9 @@ while [ $# -gt 0 ]; do
             ;;
         --python=*) python=${1#*=} ;;
         --require-sox) require_sox=yes ;;
+        --pinned) choice=pinned ;;
         --update-yt-dlp) update=yes ;;
+        --pre) pre=yes ;;
         -h | --help)
             usage
             exit 0
@@ -60,7 +65,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 project=$PWD
 venv=$project/.venv
 stamp=$venv/.setup-stamp
-unpinned=$venv/.yt-dlp-updated
 
 for extra in ${extras//,/ }; do
     case $extra in
@@ -68,6 +72,9 @@ for extra in ${extras//,/ }; do
         *) wrong_usage "unknown extra: $extra (there are test, learn, javascript, webdataset)" ;;
     esac
 done
+
+[ "$pre" = no ] || [ "$update" = yes ] || wrong_usage "--pre goes with --update-yt-dlp"
+[ "$choice" = newest ] || [ "$update" = no ] || wrong_usage "--pinned and --update-yt-dlp say the opposite of each other"
 
 # Two runs at once, such as by make -j: the second waits.
 if command -v flock >/dev/null; then
@@ -135,38 +142,94 @@ healthy() {
 
 # --- the package
 
-pins() { # the constraints; those of yt-dlp not, once it has been updated on purpose
-    if [ -e "$unpinned" ]; then
-        grep -v -i '^yt[-_]dlp' constraints.txt
-    else
-        cat constraints.txt
-    fi
-}
-
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@" </dev/null; }
 
 wanted_hash() { { printf '%s\n' "$project" && cat pyproject.toml constraints.txt; } | cksum; }
 
-# The stamp: the hash on the first line, the installed extras on the second.
-installed_extras=""
-install_package() {
-    local all
-    all=$(printf '%s,%s' "$extras" "$installed_extras" | tr , '\n' | sed '/^$/d' | sort -u | paste -sd, -)
-    say "installing audioset-batch${all:+ with $all}; the first time takes some minutes"
-    pins >"$venv/.constraints.txt"
-    pip install --quiet --use-pep517 -c "$venv/.constraints.txt" -e "$project${all:+[$all]}" ||
-        die "pip could not install the package; see above"
-    printf '%s\n%s\n' "$(wanted_hash)" "$all" >"$stamp"
+pinned_yt_dlp() { sed -n 's/^yt-dlp==//p' constraints.txt; }
+installed_yt_dlp() { # from the name of its metadata: starting Python to ask takes longer
+    local found
+    for found in "$venv"/lib/python*/site-packages/yt_dlp-*.dist-info; do
+        [ -d "$found" ] || continue
+        found=${found##*/yt_dlp-}
+        printf '%s\n' "${found%.dist-info}"
+    done
 }
 
+# The stamp: the hash on the first line, the installed extras on the second, `newest` or `pinned` on the third.
+installed_extras="" installed_choice=""
+install_package() { # with the constraints of the file $1
+    pip install --quiet --use-pep517 -c "$1" -e "$project${all:+[$all]}"
+}
+
+install() {
+    local all all_pins=$project/constraints.txt first_time=no
+    [ -n "$(installed_yt_dlp)" ] || first_time=yes
+    all=$(printf '%s,%s' "$extras" "$installed_extras" | tr , '\n' | sed '/^$/d' | sort -u | paste -sd, -)
+    say "installing audioset-batch${all:+ with $all}; the first time takes some minutes"
+    if [ "$choice" = pinned ]; then
+        install_package "$all_pins" || die "pip could not install the package; see above. Where it lacks \
+yt-dlp $(pinned_yt_dlp) alone, ./setup.sh without --pinned takes the newest that there is"
+        "$venv/bin/python" -m audioset_batch update-yt-dlp --undo >/dev/null
+    else
+        # An environment that is there keeps its yt-dlp, which workers may be using just now: --update-yt-dlp is safe.
+        grep -v -i '^yt[-_]dlp' constraints.txt >"$venv/.constraints.txt"
+        if install_package "$venv/.constraints.txt"; then
+            [ "$first_time" = no ] || newest_of_registry
+        else
+            say "that failed (see above); trying with yt-dlp $(pinned_yt_dlp), the tested one" >&2
+            install_package "$all_pins" || die "pip could not install the package; see above"
+        fi
+    fi
+    write_stamp "$all"
+    say_yt_dlp
+}
+
+newest_of_registry() { # what it needs may be newer than the constraints, and only where it must
+    pip install --quiet --retries 1 --upgrade --upgrade-strategy only-if-needed 'yt-dlp[default]' ||
+        say "no registry answers (see above): yt-dlp stays at $(installed_yt_dlp). ./setup.sh --update-yt-dlp tries again" >&2
+}
+
+say_yt_dlp() {
+    local pinned installed
+    pinned=$(pinned_yt_dlp) installed=$(installed_yt_dlp)
+    if [ -z "$installed" ]; then
+        return
+    elif [ "$installed" = "$pinned" ]; then
+        say "yt-dlp is $installed, the tested one"
+    else
+        say "yt-dlp is $installed; tested was $pinned (./setup.sh --pinned)"
+    fi
+}
+
+write_stamp() { printf '%s\n%s\n%s\n' "$(wanted_hash)" "$1" "$choice" >"$stamp"; }
+
 up_to_date() {
-    local extra
+    local extra have
     [ -f "$stamp" ] || return 1
-    { IFS= read -r have && IFS= read -r installed_extras; } <"$stamp" || return 1
+    { IFS= read -r have && IFS= read -r installed_extras && { IFS= read -r installed_choice || true; }; } <"$stamp" || return 1
     for extra in ${extras//,/ }; do
         [[ ,$installed_extras, == *,$extra,* ]] || return 1
     done
     [ "$have" = "$(wanted_hash)" ]
+}
+
+choose_yt_dlp() { # where everything is installed, and last time the other yt-dlp was asked for
+    case $choice in
+        "${installed_choice:-newest}") return ;;
+        pinned)
+            if [ "$(installed_yt_dlp)" != "$(pinned_yt_dlp)" ]; then
+                install
+                return
+            fi
+            "$venv/bin/python" -m audioset_batch update-yt-dlp --undo >/dev/null
+            ;;
+        newest)
+            "$venv/bin/python" -m audioset_batch update-yt-dlp ||
+                say "yt-dlp stays at $(installed_yt_dlp); ./setup.sh --update-yt-dlp tries again" >&2
+            ;;
+    esac
+    write_stamp "$installed_extras"
 }
 
 # --- sox
@@ -216,14 +279,18 @@ provide_sox() {
 
 if [ "$update" = yes ]; then
     healthy || die "there is no environment here yet: run ./setup.sh first"
-    touch "$unpinned"
-    pins >"$venv/.constraints.txt"
-    pip install --quiet --upgrade -c "$venv/.constraints.txt" 'yt-dlp[default]' || die "yt-dlp could not be updated; see above"
-    say "yt-dlp is $("$venv/bin/yt-dlp" --version); ./setup.sh keeps it, and removing .venv brings the pinned one back"
+    options=()
+    [ "$pre" = no ] || options=(--pre)
+    "$venv/bin/python" -m audioset_batch update-yt-dlp "${options[@]}" || exit
+    ! up_to_date || write_stamp "$installed_extras"
     exit 0
 fi
 
 healthy || make_venv
-up_to_date || install_package
+if up_to_date; then
+    choose_yt_dlp
+else
+    install
+fi
 provide_sox
 say "ready: .venv/bin/audioset-batch"

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 
 from audioset_batch import __version__
+from audioset_batch.adapters.ytdlp_versions import version_in_use
 
 
 def version_lines() -> list[str]:
@@ -30,7 +31,7 @@ def sox_version() -> str | None:
 
 def _distribution(name: str) -> str:
     try:
-        return importlib.metadata.version(name)
+        return version_in_use() if name == "yt-dlp" else importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
 

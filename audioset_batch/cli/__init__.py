@@ -30,6 +30,7 @@ COMMAND_MODULES = (
     "features_cmd",
     "embed_cmd",
     "train_cmd",
+    "update_cmd",
     "completion_cmd",
     "demo_cmd",
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audioset_batch.cli.common import add_config_options, config_from, subset_list
-from audioset_batch.cli.worker_cmd import positive
+from audioset_batch.cli.worker_cmd import positive, update_weekly
 from audioset_batch.model import SUBSETS
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
     _check_codec(args.audio_codec, config.audio.format)
     root = config.data_dir.absolute()
 
+    update_weekly(config, args)
     from audioset_batch.worker.pool import start_fork_server
 
     start_fork_server()

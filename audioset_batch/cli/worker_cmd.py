@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from audioset_batch.cli.common import add_config_options, config_from, require_data_dir, subset_list
+
+if TYPE_CHECKING:
+    from audioset_batch.config import Config
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -38,6 +42,19 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def update_weekly(config: Config, args: argparse.Namespace) -> None:
+    """Look for a newer yt-dlp if the config wants that, before worker processes are started with the one there is."""
+    if config.youtube.update != "weekly":
+        return
+    import logging
+
+    from audioset_batch.cli.log import log_to_stderr
+    from audioset_batch.update import update_if_due
+
+    log_to_stderr(args.verbose)
+    update_if_due(config, lambda line: logging.getLogger(__name__).info("%s", line))
+
+
 def run(args: argparse.Namespace) -> int:
     """Run the shard; returns the contract's exit status."""
     from audioset_batch.errors import UsageError
@@ -47,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
     config = config_from(args, args.data_dir)
     root = require_data_dir(config)
 
+    update_weekly(config, args)
     from audioset_batch.worker.pool import start_fork_server
 
     start_fork_server()

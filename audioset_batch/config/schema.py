@@ -229,6 +229,11 @@ class Youtube(Section):
         ("webpage", "configs", "initial_data"),
         description="Requests that yt-dlp leaves out when it resolves; [] for all.",
     )
+    update: Literal["never", "weekly"] = Field(
+        "never",
+        description="`weekly`: the first task after a week looks for a newer yt-dlp and tries it before its own work "
+        "begins; tasks that start later take it. See docs/yt-dlp.md.",
+    )
     lean: bool = Field(
         True,
         description="Ask first only the player clients that need no player script (one request per video), the others "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
+from audioset_batch.adapters.ytdlp_versions import age_days
 from audioset_batch.egress import EgressStatus
 from audioset_batch.status.collect import Overview, ShardLine, SubsetLine
 
@@ -24,6 +25,7 @@ def to_json(overview: Overview) -> dict[str, Any]:
         "seconds_left_at_budget": overview.seconds_at_budget,
         "slurm": overview.slurm,
         "slurm_says": overview.slurm_says,
+        "ytdlp": {"version": overview.ytdlp_version, "age_days": age_days(overview.ytdlp_version)},
         "egresses": [_egress(one) for one in overview.egresses],
         "shards": [_shard(line) for line in overview.shards],
     }

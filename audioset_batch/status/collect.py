@@ -15,6 +15,7 @@ from audioset_batch.egress import EgressStatus, read_egress_status
 from audioset_batch.layout import DataDir, ShardId, no_shards
 from audioset_batch.status.next_steps import next_steps
 from audioset_batch.status.queue import Queue, read_queue
+from audioset_batch.status.settings import ytdlp_version
 from audioset_batch.status.shards import LIVE_SECONDS, STATUSES, Seen, ShardReader
 
 Activity = Literal["done", "running", "queued", "stopped", "lost", "open"]
@@ -78,6 +79,7 @@ class Overview:
         next_steps: Commands that remain when none is left: `merge` and `report`, `report`, or nothing.
         seconds_at_pace, seconds_at_budget: For these; None if it cannot be told.
         slurm: `answered`, `silent` (with `slurm_says`) or `none`.
+        ytdlp_version: Of the worker that started last, or the newer one that the next would take; "" if none is known.
     """
 
     data_dir: str
@@ -94,6 +96,7 @@ class Overview:
     seconds_at_budget: float | None
     slurm: Literal["answered", "silent", "none"]
     slurm_says: str
+    ytdlp_version: str = ""
 
 
 class Collector:
@@ -149,6 +152,7 @@ class Collector:
             seconds_at_budget=3600 * left / budget if budget else None,
             slurm="answered" if queue.answered else "silent" if queue.why_not else "none",
             slurm_says=queue.why_not,
+            ytdlp_version=ytdlp_version(self._data),
         )
 
     def _read_queue(self, found: Sequence[Seen]) -> Queue:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
+from audioset_batch.adapters.ytdlp_versions import age_note
 from audioset_batch.egress import EgressStatus
 from audioset_batch.layout import shard_suffix
 from audioset_batch.reasons import TRANSIENT_REASONS
@@ -118,7 +119,10 @@ def _pace(overview: Overview) -> str:
         pace = "nothing finished lately, as far as is known"
     else:
         pace = "nobody works on it now"
-    return f"{pace}; {overview.left:,} left\ntime left{at_pace + ';' if at_pace else ''} {at_budget}"
+    old = age_note(overview.ytdlp_version)
+    return f"{pace}; {overview.left:,} left\ntime left{at_pace + ';' if at_pace else ''} {at_budget}" + (
+        old and f"\n{old}"
+    )
 
 
 def _egresses(overview: Overview) -> str:

@@ -17,6 +17,7 @@ from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.context import ForkServerProcess
 from typing import Final
 
+from audioset_batch.adapters import ytdlp_versions
 from audioset_batch.config import Config
 from audioset_batch.errors import StopEarly
 from audioset_batch.worker.messages import Attempt, Job
@@ -72,8 +73,9 @@ def start_fork_server() -> None:
 
     Returns at once; a second call does nothing.
     """
+    ytdlp_versions.note_use()
     forkserver.set_forkserver_preload(list(_PRELOAD))
-    with _signals_blocked():
+    with _signals_blocked(), ytdlp_versions.handed_on():
         forkserver.ensure_running()
 
 
@@ -111,7 +113,7 @@ class Pool:
                 target=_serve, args=(theirs, self._config, self._threads[index]), daemon=True
             )
             try:
-                with _signals_blocked():
+                with _signals_blocked(), ytdlp_versions.handed_on():  # starts the fork server again if it has died
                     process.start()
             except (EOFError, OSError) as error:  # somebody killed the fork server, or there is no memory
                 why = error

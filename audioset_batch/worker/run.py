@@ -8,11 +8,11 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Final
 
 from audioset_batch.adapters.lease import Holder
 from audioset_batch.adapters.slurm import JobIdentity, requeue
+from audioset_batch.adapters.ytdlp_versions import age_note, version_in_use
 from audioset_batch.config import Config
 from audioset_batch.egress import EgressPool
 from audioset_batch.errors import EgressExhausted, PlanChanging, ShardHeld, StopEarly, StorageUnusable, UsageError
@@ -84,13 +84,15 @@ def run_shards(config: Config, data: DataDir, shards: Sequence[ShardId]) -> RunR
             "egress %s uses cookies: YouTube may close an account that downloads much. Use one that nobody will miss",
             ", ".join(with_cookies),
         )
+    if old := age_note(version_in_use()):
+        _log.warning("%s", old)
     with stop_on_signals() as stop:
         note_settings(config, data)
         runs: list[ShardRun] = []
         try:
             with _resources(config, data, job) as (pool, egress):
                 for shard in shards:
-                    recorder = Recorder(shard.number, job, version("yt-dlp"))
+                    recorder = Recorder(shard.number, job, version_in_use())
                     runs.append(ShardRun(config, data, shard, pool, egress, stop, recorder))
                 return _run_all(runs)
         except ShardHeld as error:

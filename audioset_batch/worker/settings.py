@@ -9,11 +9,11 @@ import logging
 import os
 import platform
 import time
-from importlib.metadata import version
 from typing import Final
 
 from audioset_batch import __version__
 from audioset_batch.adapters.publish import atomic_write_json, make_folders, remove_quietly, storage
+from audioset_batch.adapters.ytdlp_versions import version_in_use
 from audioset_batch.config import Config
 from audioset_batch.egress import redact_values
 from audioset_batch.errors import StorageUnusable
@@ -32,7 +32,7 @@ def note_settings(config: Config, data: DataDir) -> None:
     values = {
         "versions": {
             "audioset-batch": __version__,
-            "yt-dlp": version("yt-dlp"),
+            "yt-dlp": version_in_use(),
             "python": platform.python_version(),
         },
         "config": redact_values(config.model_dump(mode="json", warnings=False)),

@@ -85,7 +85,7 @@ def test_age_of_ytdlp() -> None:
     today = datetime.date(2026, 8, 1)
     assert software._ytdlp("2026.5.3", today).level == "ok"
     old = software._ytdlp("2026.05.02.232323", today)
-    assert (old.level, old.advice) == ("warning", "./setup.sh --update-yt-dlp")
+    assert (old.level, old.advice) == ("warning", "audioset-batch update-yt-dlp")
     assert "91 days old" in old.text
 
 

@@ -32,7 +32,7 @@ TOOLS = (
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A checkout whose environment exists, with a pip that writes its arguments to `pip.log`."""
+    """A checkout whose environment exists; pip and this package write their arguments to `pip.log`."""
     root = tmp_path / "a checkout"
     (root / ".venv/bin").mkdir(parents=True)
     for name in ("setup.sh", "pyproject.toml", "constraints.txt"):
@@ -40,9 +40,7 @@ def project(tmp_path: Path) -> Path:
     (root / ".venv/pyvenv.cfg").touch()
     fake_python(root / ".venv/bin/python", root / "pip.log")
     (root / ".venv/bin/pip").write_text(f'#!/bin/sh\n\'\'\'exec\' "{root}/.venv/bin/python" "$0" "$@"\n')
-    yt_dlp = root / ".venv/bin/yt-dlp"
-    yt_dlp.write_text("#!/bin/sh\necho 2999.01.01\n")
-    yt_dlp.chmod(0o755)
+    have_yt_dlp(root)
     (tmp_path / "tools").mkdir()
     for name in TOOLS:
         if found := shutil.which(name):
@@ -51,8 +49,8 @@ def project(tmp_path: Path) -> Path:
 
 
 def fake_python(path: Path, log: Path) -> None:
-    is_pip = f'"-m pip") shift 2; echo "$*" >>"{log}" ;;'
-    path.write_text(f'#!/bin/sh\ncase "$1 $2" in {is_pip} *) exec "{sys.executable}" "$@" ;; esac\n')
+    recorded = f'"-m pip" | "-m audioset_batch") shift 2; echo "$*" >>"{log}" ;;'
+    path.write_text(f'#!/bin/sh\ncase "$1 $2" in {recorded} *) exec "{sys.executable}" "$@" ;; esac\n')
     path.chmod(0o755)
 
 
@@ -76,6 +74,19 @@ def pip_calls(project: Path) -> list[str]:
     return log.read_text().splitlines() if log.exists() else []
 
 
+def have_yt_dlp(project: Path, version: str | None = None) -> None:
+    """Let the environment have this yt-dlp, "" for none, by default the one of constraints.txt."""
+    packages = project / ".venv/lib/python3.11/site-packages"
+    shutil.rmtree(packages, ignore_errors=True)
+    if version != "":
+        (packages / f"yt_dlp-{version or pinned(project)}.dist-info").mkdir(parents=True)
+
+
+def pinned(project: Path) -> str:
+    lines = (project / "constraints.txt").read_text().splitlines()
+    return next(line.removeprefix("yt-dlp==") for line in lines if line.startswith("yt-dlp=="))
+
+
 def test_second_run_does_nothing(project: Path) -> None:
     assert setup(project).returncode == 0
     assert len(pip_calls(project)) == 1
@@ -83,6 +94,62 @@ def test_second_run_does_nothing(project: Path) -> None:
     done = setup(project)
     assert (done.returncode, done.stdout) == (0, "setup: ready: .venv/bin/audioset-batch\n")
     assert len(pip_calls(project)) == 1
+
+
+def test_a_new_environment_gets_the_newest_yt_dlp(project: Path) -> None:
+    have_yt_dlp(project, "")
+    setup(project)
+    constraints = (project / ".venv/.constraints.txt").read_text()
+    assert "numpy==" in constraints
+    assert "yt-dlp" not in constraints
+    (_, newest) = pip_calls(project)
+    assert newest.endswith("--upgrade --upgrade-strategy only-if-needed yt-dlp[default]"), "and what it needs"
+    assert "-c " not in newest
+
+
+def test_an_environment_keeps_its_yt_dlp(project: Path) -> None:
+    have_yt_dlp(project, "2999.1.1")
+    done = setup(project)
+    assert f"yt-dlp is 2999.1.1; tested was {pinned(project)}" in done.stdout
+    assert not any("--upgrade" in call for call in pip_calls(project))
+
+
+def test_without_a_registry_it_stays_and_that_is_said(project: Path) -> None:
+    have_yt_dlp(project, "")
+    python = project / ".venv/bin/python"
+    python.write_text(python.read_text().replace('echo "$*"', 'case "$*" in *--upgrade*) exit 1;; esac; echo "$*"'))
+    done = setup(project)
+    assert done.returncode == 0
+    assert "no registry answers (see above): yt-dlp stays at" in done.stderr
+
+
+def test_pinned_where_the_newest_cannot_be_had(project: Path) -> None:
+    python = project / ".venv/bin/python"
+    python.write_text(python.read_text().replace('echo "$*"', 'case "$*" in *.venv/.cons*) exit 1;; esac; echo "$*"'))
+    done = setup(project)
+    assert done.returncode == 0
+    assert f"trying with yt-dlp {pinned(project)}, the tested one" in done.stderr
+    assert pip_calls(project)[-1].endswith(f"-c {project}/constraints.txt -e {project}")
+
+
+def test_pinned(project: Path) -> None:
+    setup(project, "--pinned")
+    install, undo = pip_calls(project)
+    assert install.endswith(f"-c {project}/constraints.txt -e {project}")
+    assert undo == "update-yt-dlp --undo"
+    setup(project, "--pinned")
+    assert len(pip_calls(project)) == 2
+
+
+def test_pinned_after_newest_and_back(project: Path) -> None:
+    setup(project)
+    setup(project, "--pinned")
+    assert pip_calls(project)[1:] == ["update-yt-dlp --undo"], "it has the pinned one"
+    setup(project)
+    assert pip_calls(project)[2:] == ["update-yt-dlp"], "beside, for workers may be running"
+    have_yt_dlp(project, "2999.1.1")
+    setup(project, "--pinned")
+    assert pip_calls(project)[3].endswith(f"-c {project}/constraints.txt -e {project}")
 
 
 @pytest.mark.parametrize("name", ["pyproject.toml", "constraints.txt"])
@@ -115,16 +182,19 @@ def test_failed_installation_is_tried_again(project: Path) -> None:
     assert len(pip_calls(project)) == 1
 
 
-def test_updated_yt_dlp_is_not_taken_back_by_a_later_run(project: Path) -> None:
+def test_update(project: Path) -> None:
+    setup(project, "--pinned")
+    assert setup(project, "--update-yt-dlp").returncode == 0
+    assert setup(project, "--update-yt-dlp", "--pre").returncode == 0
+    assert pip_calls(project)[2:] == ["update-yt-dlp", "update-yt-dlp --pre"]
     setup(project)
-    done = setup(project, "--update-yt-dlp")
-    assert done.returncode == 0
-    assert "yt-dlp is 2999.01.01" in done.stdout
-    assert "--upgrade" in pip_calls(project)[-1]
-    setup(project, "--with", "test")
-    pins = (project / ".venv/.constraints.txt").read_text()
-    assert "numpy==" in pins
-    assert "yt-dlp" not in pins
+    assert len(pip_calls(project)) == 4
+
+
+def test_update_says_with_its_status_that_it_failed(project: Path) -> None:
+    python = project / ".venv/bin/python"
+    python.write_text(python.read_text().replace('echo "$*"', "exit 75; echo"))
+    assert setup(project, "--update-yt-dlp").returncode == 75
 
 
 def test_moved_checkout_gets_a_new_environment(project: Path) -> None:
@@ -179,6 +249,8 @@ def test_sox_from_conda(project: Path) -> None:
         (["--with", "tset"], "unknown extra: tset (there are test, learn, javascript, webdataset)"),
         (["--with"], "--with needs a value"),
         (["--upgrade"], "unknown argument: --upgrade"),
+        (["--pre"], "--pre goes with --update-yt-dlp"),
+        (["--pinned", "--update-yt-dlp"], "say the opposite"),
     ],
 )
 def test_wrong_usage(project: Path, args: list[str], said: str) -> None:

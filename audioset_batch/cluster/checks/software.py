@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from audioset_batch.adapters.ytdlp_options import parse_args
+from audioset_batch.adapters.ytdlp_versions import age_days, version_in_use
 from audioset_batch.cluster.checks.finding import Finding, error, ok, warning
 from audioset_batch.config import Config
 from audioset_batch.config.powers import powers
@@ -26,14 +26,14 @@ _OLDEST: Final = (3, 11)
 _NEWEST: Final = (3, 13)
 _PACKAGES: Final = ("av", "soundfile", "numpy", "pandas", "pyarrow", "submitit")
 _RUNTIMES: Final = {"node": "node", "bun": "bun", "qjs": "quickjs"}
-_UPDATE: Final = "./setup.sh --update-yt-dlp"
+_UPDATE: Final = "audioset-batch update-yt-dlp"
 
 
 def check_software(config: Config) -> Iterator[Finding]:
     """Python, packages, yt-dlp and its options, its JavaScript runtime, sox."""
     yield _python()
     yield _packages()
-    yield _ytdlp(_version("yt-dlp"), datetime.datetime.now(datetime.UTC).date())
+    yield _ytdlp(_version_of_ytdlp(), datetime.datetime.now(datetime.UTC).date())
     if config.youtube.args:
         yield _ytdlp_args(config)
     yield _javascript(config)
@@ -62,10 +62,9 @@ def _ytdlp(version: str | None, today: datetime.date) -> Finding:
     """Its version is the date of its release."""
     if version is None:
         return error("yt-dlp", "not installed", "./setup.sh")
-    match = re.match(r"(\d{4})\.(\d{1,2})\.(\d{1,2})", version)
-    if match is None:
+    age = age_days(version, today)
+    if age is None:
         return warning("yt-dlp", f"{version}: no date in it, so its age is unknown", f"if downloads fail: {_UPDATE}")
-    age = (today - datetime.date(int(match[1]), int(match[2]), int(match[3]))).days
     if age > YTDLP_OLD_DAYS:
         return warning("yt-dlp", f"{version} is {age} days old; YouTube changes faster than that", _UPDATE)
     return ok("yt-dlp", f"{version}, {age} days old")
@@ -113,6 +112,13 @@ def _sox(config: Config) -> Finding:
     if config.audio.sample_rate == "keep" and config.audio.channels == "keep":
         return warning("sox", "not on the PATH; this config converts nothing, so it may not be needed", advice)
     return error("sox", "not on the PATH; every conversion would fail", advice)
+
+
+def _version_of_ytdlp() -> str | None:
+    try:
+        return version_in_use()
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _version(name: str) -> str | None:

@@ -32,6 +32,8 @@ from audioset_batch.worker.child import client_for
 _YOUTUBE: Final = ("www.youtube.com", 443)
 _CONNECT_SECONDS: Final = 10.0
 _SLOT_SECONDS: Final = 20.0
+NO_CLIP: Final = "no clip came through"
+"""So begins what is said of an egress that was asked for every probe video, and was not blocked."""
 _PORTS: Final = {"http": 80, "https": 443}
 _SOCKS_PORT: Final = 1080
 
@@ -124,8 +126,8 @@ def _probe(config: Config, data: DataDir, index: int) -> Finding:
         shutil.rmtree(folder, ignore_errors=True)
     return error(
         topic,
-        f"no clip came through: {'; '.join(told)}",
-        "if the videos are gone, name others in probe.ytids; else ./setup.sh --update-yt-dlp, and look at the proxy",
+        f"{NO_CLIP}: {'; '.join(told)}",
+        "if the videos are gone, name others in probe.ytids; else audioset-batch update-yt-dlp, and look at the proxy",
     )
 
 
