@@ -135,7 +135,7 @@ class Video:
     kids: bool = False
     interstitial: bool = False
     storyboards: bool = True
-    hls: bool = False
+    hls: bool = True
     muxed: bool = True
     sabr: tuple[str, ...] = ()
     locks: Mapping[int, Lock] = field(default_factory=dict)
@@ -167,13 +167,6 @@ class Video:
         if not self.tracks or itag not in AUDIO_ITAGS:
             return (None,)
         return tuple(track for track in self.tracks if track.itags is None or itag in track.itags)
-
-    def track(self, itag: int, xtags: str) -> AudioTrack | None:
-        """The track that a URL of this format with these `xtags` leads to. Raises KeyError if there is none."""
-        for track in self.tracks_of(itag):
-            if xtags == ("" if track is None else track.xtags):
-                return track
-        raise KeyError(xtags)
 
     def content(self, track: AudioTrack | None) -> int:
         """What the sound of a track is marked with; without a name it is the default's."""

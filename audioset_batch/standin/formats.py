@@ -118,6 +118,17 @@ FORMATS: Final = {
 }
 """All that can be synthesised as one file."""
 
+HLS_FORMATS: Final = {
+    one.itag: one
+    for one in (
+        Format(93, "video/mp2t", ".ts", Sound("aac", 44_100, None, None, "MEDIUM"), _SMALL),
+        Format(230, "video/mp2t", ".ts", None, _SMALL),
+        Format(233, "video/mp2t", ".ts", Sound("aac", 22_050, 96_000, None, "LOW"), None),
+        Format(234, "video/mp2t", ".ts", Sound("aac", 44_100, None, None, "MEDIUM"), None),
+    )
+}
+"""What HLS playlists lead to: files of one segment after the other."""
+
 VIDEO_ITAGS: Final = frozenset(one.itag for one in FORMATS.values() if one.sound is None)
 AUDIO_ITAGS: Final = frozenset(one.itag for one in FORMATS.values() if one.sight is None)
 MUXED_ITAGS: Final = frozenset(one.itag for one in FORMATS.values() if one.muxed)

@@ -23,6 +23,8 @@ class Journal:
     - `watch`, `player`, `embed`, `thumbnail`: `ytid`, `status`
     - `media`: `ytid`, `itag`, `start`, `end` (the range asked for, both inclusive, null for open), `status`,
       `bytes` (body bytes sent), `trouble` (the fault that it met, or null), `seconds`
+    - `manifest`: `ytid`, `itag` (of an HLS format's playlist; 0: the master playlist), and as `media` from `status` on
+    - `segment`: `ytid`, `itag`, `number` (from 0), and as `media` from `status` on
     - `other`: `host`, `path`, `status`
 
     Args:
@@ -76,7 +78,8 @@ class Journal:
     def counters(self) -> dict[str, Any]:
         """Totals: `all`, by egress, and by video.
 
-        Of each: `resolves`, `pages` (watch, embed), `player`, `thumbnails`, `media`, `media_bytes`, `other`.
+        Of each: `resolves`, `pages` (watch, embed), `player`, `thumbnails`, `media`, `manifests`, `segments`,
+        `media_bytes` (of both kinds of media), `other`.
         """
         total: Counter[str] = Counter()
         egresses: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -87,7 +90,7 @@ class Journal:
                 counters.append(videos[event["ytid"]])
             for counter in counters:
                 counter[_COUNTER_OF[event["kind"]]] += 1
-                counter["media_bytes"] += event.get("bytes", 0)
+                counter["media_bytes"] += event.get("bytes", 0) if event["kind"] != "manifest" else 0
         empty = dict.fromkeys([*_COUNTER_OF.values(), "media_bytes"], 0)
         return {
             "all": empty | total,
@@ -120,5 +123,7 @@ _COUNTER_OF: Final = {
     "player": "player",
     "thumbnail": "thumbnails",
     "media": "media",
+    "manifest": "manifests",
+    "segment": "segments",
     "other": "other",
 }

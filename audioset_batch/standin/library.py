@@ -10,7 +10,8 @@ from pathlib import Path
 
 from audioset_batch.standin.catalog import Video
 from audioset_batch.standin.delivery import OpenFile
-from audioset_batch.standin.formats import FORMATS, VIDEO_ITAGS
+from audioset_batch.standin.formats import FORMATS, HLS_FORMATS
+from audioset_batch.standin.hls import Segment, read_index
 from audioset_batch.standin.tracks import AudioTrack
 
 
@@ -34,8 +35,16 @@ class Library:
 
     def get(self, video: Video, itag: int, track: AudioTrack | None = None) -> OpenFile:
         """The file of one format of a video, of one of its audio tracks where it has several."""
+        return self._file(video, itag, track)[0]
+
+    def segments(self, video: Video, itag: int, track: AudioTrack | None = None) -> list[Segment]:
+        """Where the segments of an HLS format lie in its file."""
+        return read_index(self._file(video, itag, track)[1])
+
+    def _file(self, video: Video, itag: int, track: AudioTrack | None) -> tuple[OpenFile, Path]:
         from audioset_batch.standin.synth import SourceSpec, synthesise  # PyAV takes a while to load
 
+        kind = FORMATS.get(itag) or HLS_FORMATS[itag]
         spec = SourceSpec(
             itag,
             video.seconds,
@@ -44,15 +53,15 @@ class Library:
             video.edit_list,
             video.bit_rate,
             video.sound,
-            0 if itag in VIDEO_ITAGS else video.content(track),
+            video.content(track) if kind.sound is not None else 0,
         )
         # One at a time: several threads must not encode the same packets side by side.
         with self._lock:
             if spec.file_name not in self._open:
                 descriptor = os.open(synthesise(self._cache, spec), os.O_RDONLY)
                 self._descriptors.append(descriptor)
-                self._open[spec.file_name] = OpenFile(descriptor, FORMATS[itag].content_type)
-            return self._open[spec.file_name]
+                self._open[spec.file_name] = OpenFile(descriptor, kind.content_type)
+            return self._open[spec.file_name], self._cache / spec.file_name
 
     def close(self) -> None:
         """Close all files."""

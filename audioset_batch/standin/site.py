@@ -6,16 +6,16 @@ import base64
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Final
 
 from audioset_batch.standin import answers, pages
-from audioset_batch.standin.addresses import Address, read_address
-from audioset_batch.standin.catalog import Catalog, Lock, Video
-from audioset_batch.standin.delivery import Outlet, Span, Text, deliver
-from audioset_batch.standin.faults import Asked, Block, Fault, FaultBoard, Trouble, Where
+from audioset_batch.standin.addresses import Address
+from audioset_batch.standin.catalog import Catalog, Video
+from audioset_batch.standin.delivery import Outlet, Text, deliver
+from audioset_batch.standin.faults import Asked, Block, FaultBoard, Where
 from audioset_batch.standin.journal import Journal
 from audioset_batch.standin.library import Library
+from audioset_batch.standin.mediahost import MediaHost
 from audioset_batch.standin.outcomes import BLOCK_SAYINGS
 from audioset_batch.standin.tracks import AudioTrack
 from audioset_batch.standin.wire import HangUp, Request
@@ -56,11 +56,11 @@ class Site:
         self._board = board
         self._journal = journal
         self._sleep = sleep
-        self._void_before = 0
+        self._media = MediaHost(catalog, library, board, journal, sleep)
 
     def expire_urls(self) -> None:
         """Media URLs given out so far are answered with 403 from now on."""
-        self._void_before = time.time_ns()
+        self._media.expire_urls()
 
     def handle(self, request: Request, host: str, egress: str, out: Outlet) -> None:
         """Answer one request.
@@ -72,7 +72,7 @@ class Site:
             self._sleep(delay)
         path = request.path
         if host.endswith("googlevideo.com"):
-            self._media(request, host, egress, out)
+            self._media.handle(request, host, egress, out)
         elif host.endswith("ytimg.com"):
             self._thumbnail(request, egress, out)
         elif path == "/watch":
@@ -164,67 +164,8 @@ class Site:
         finally:
             self._journal.add("thumbnail", egress, ytid=ytid, status=out.status)
 
-    def _media(self, request: Request, host: str, egress: str, out: Outlet) -> None:
-        began, clock = time.time(), time.monotonic()
-        span = Span.parse(request.headers.get("range"))
-        asked = read_address(request)
-        if asked is None:
-            self._other(request, host, egress, out, None, "text/plain")
-            return
-        _, address = asked
-        ytid, itag = address.ytid, address.itag
-        fault = self._board.strike(Asked(Where.MEDIA, egress, ytid, itag, address.issue))
-        video = self._catalog.get(ytid)
-        try:
-            if self._board.blocked(egress) is Block.MEDIA_429:
-                out.whole(429, "text/plain", b"")
-            elif not self._open(address, video, egress, request):
-                out.whole(403, "text/plain", b"")
-            else:
-                body = self._library.get(*_file_sent(video, itag, video.track(itag, address.xtags), fault))
-                location = f"https://{host}{request.target}"
-                deliver(out, body, span, fault=fault, location=location, status=200, sleep=self._sleep)
-        finally:
-            self._journal.add(
-                "media",
-                egress,
-                time=began,
-                ytid=ytid,
-                itag=itag,
-                start=None if span is None else span.start,
-                end=None if span is None else span.end,
-                status=out.status,
-                bytes=out.bytes,
-                trouble=None if fault is None else fault.trouble,
-                seconds=round(time.monotonic() - clock, 4),
-            )
-
-    def _open(self, address: Address, video: Video, egress: str, request: Request) -> bool:
-        """Whether this URL is let in."""
-        now = time.time()
-        if address.signed < self._void_before or address.expires < now or address.egress != egress:
-            return False
-        if now < address.signed / 1e9 + video.ad_seconds:
-            return False
-        lock = video.locks.get(address.itag)
-        if lock in (Lock.N, Lock.CIPHER) or (lock is Lock.TOKEN and "pot" not in request.query):
-            return False
-        xtags = {"" if track is None else track.xtags for track in video.tracks_of(address.itag)}
-        return address.itag in video.playable_itags and address.xtags in xtags
-
     def _other(
         self, request: Request, host: str, egress: str, out: Outlet, body: bytes | None, content_type: str
     ) -> None:
         out.whole(404 if body is None else 200, content_type, body or b"")
         self._journal.add("other", egress, host=host, path=request.path, status=out.status)
-
-
-def _file_sent(
-    video: Video, itag: int, track: AudioTrack | None, fault: Fault | None
-) -> tuple[Video, int, AudioTrack | None]:
-    """Whose file, in which format and of which track, goes out for a request of this one."""
-    if fault is not None and fault.trouble is Trouble.NO_SOUND:
-        return video, 134, None
-    if fault is not None and fault.trouble is Trouble.SHORTER_VIDEO:
-        return replace(video, seconds=5.0), itag, track
-    return video, itag, track

@@ -6,6 +6,7 @@
     18              640 x 360 H.264 and AAC in progressive MP4; `moov` in front
     17, 36          MPEG-4 part 2 pictures and AAC mono in 3GP; `moov` in front
     134, 136        640 x 360, 1280 x 720 H.264 alone in fragmented MP4; one `sidx` in front, a keyframe every 5 s
+    hls.py's        the same packets in MPEG-TS segments, one after the other in a file, with an index beside it
 
 The first call for a kind of file encodes (seconds); every other file is those packets written into a container.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,7 +25,8 @@ from typing import Any, Final
 
 import av
 
-from audioset_batch.standin.formats import FORMATS, Format
+from audioset_batch.standin.formats import FORMATS, HLS_FORMATS, Format
+from audioset_batch.standin.hls import write_index
 from audioset_batch.standin.masters import (
     FORMAT_VERSION,
     AudioCoding,
@@ -36,7 +39,7 @@ from audioset_batch.standin.masters import (
 from audioset_batch.standin.sounds import is_sound
 from audioset_batch.standin.timecode import FRAME_RATE, MARKS
 
-ITAGS: Final = tuple(FORMATS)
+ITAGS: Final = (*FORMATS, *HLS_FORMATS)
 
 _Item = tuple[float, Any]
 _FRAGMENTED: Final = "+dash+delay_moov+global_sidx"
@@ -88,7 +91,7 @@ class SourceSpec:
     @property
     def format(self) -> Format:
         """What its itag stands for."""
-        return FORMATS[self.itag]
+        return HLS_FORMATS[self.itag] if self.itag in HLS_FORMATS else FORMATS[self.itag]
 
     @property
     def audio(self) -> AudioCoding | None:
@@ -110,8 +113,18 @@ def synthesise(cache: Path, spec: SourceSpec) -> Path:
     """The file of `spec` in the folder `cache`, made if it is not there; safe with several processes at once."""
     path = cache / spec.file_name
     if not path.exists():
-        write_atomically(path, lambda temporary: _write(cache, spec, temporary))
+        write = _write_segments if spec.format.suffix == ".ts" else _write
+        write_atomically(path, lambda temporary: write(cache, spec, temporary))
     return path
+
+
+def _write_segments(cache: Path, spec: SourceSpec, path: Path) -> None:
+    """The segments one after the other, and before that the index, so that a file that is there has one."""
+    with tempfile.TemporaryDirectory(dir=cache) as folder:
+        written = Path(folder) / "playlist.m3u8"
+        _write(cache, spec, written)
+        write_index(cache / spec.file_name, written.read_text(encoding="utf-8"))
+        written.with_suffix(".ts").replace(path)
 
 
 def _write(cache: Path, spec: SourceSpec, path: Path) -> None:
@@ -131,6 +144,8 @@ def _write(cache: Path, spec: SourceSpec, path: Path) -> None:
 
 
 def _muxer(spec: SourceSpec) -> tuple[dict[str, str], str]:
+    if spec.format.suffix == ".ts":
+        return {"hls_time": "5", "hls_list_size": "0", "hls_flags": "single_file", "hls_segment_type": "mpegts"}, "hls"
     if spec.format.suffix == ".webm":
         # One cue per cluster; without video the muxer starts a cluster every `cluster_time_limit` ms.
         return {"cues_to_front": "1", "cluster_time_limit": "10010", "cluster_size_limit": "5000000"}, "webm"
