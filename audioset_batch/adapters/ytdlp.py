@@ -13,7 +13,6 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import yt_dlp
@@ -21,6 +20,7 @@ from yt_dlp.networking import Request
 from yt_dlp.networking.exceptions import HTTPError, IncompleteRead, RequestError
 from yt_dlp.utils import YoutubeDLError
 
+from audioset_batch.adapters.cookies import read_cookies
 from audioset_batch.adapters.formats import Format, FormatChooser, Listed, track_of
 from audioset_batch.adapters.manifests import Manifests
 from audioset_batch.adapters.player_answers import PlayerAnswer, answers_of
@@ -30,9 +30,9 @@ from audioset_batch.adapters.streams import ClientOptions, Resolved, Stream, Tra
 from audioset_batch.adapters.youtube_errors import Evidence, Failure, classify, short, too_many_requests
 from audioset_batch.adapters.ytdlp_cache import ThreadSafeCache
 from audioset_batch.adapters.ytdlp_failure import failure_of
-from audioset_batch.adapters.ytdlp_options import parse_args
+from audioset_batch.adapters.ytdlp_options import parse_args, usage_errors
 from audioset_batch.adapters.ytdlp_session import PAGE_LIMIT, Log, Session
-from audioset_batch.errors import AudiosetBatchError, EgressBlocked, SegmentTransient, SegmentUnavailable, UsageError
+from audioset_batch.errors import AudiosetBatchError, EgressBlocked, SegmentTransient, SegmentUnavailable
 from audioset_batch.reasons import Reason
 
 _SOCKET_TIMEOUT: Final = 20.0
@@ -59,8 +59,10 @@ class YtDlpClient:
         self._log = Log()
         params = self._params()
         self._user_format = params.pop("format", None)
-        with _BUILDING:
+        with _BUILDING, usage_errors():
             self._ydl = Session(params, auto_init=False)
+            if self._user_format:
+                self._ydl.build_format_selector(self._user_format)
         self._ydl.cache = ThreadSafeCache(self._ydl)
         self._ydl.traffic, self._ydl.exchanges = self.traffic, []
         extractor = yt_dlp.extractor.youtube.YoutubeIE()
@@ -76,11 +78,6 @@ class YtDlpClient:
 
     def _params(self) -> dict[str, Any]:
         params = parse_args(self._options.args)
-        if "lang" in params.get("extractor_args", {}).get("youtube", {}):
-            raise UsageError(
-                "youtube.args: youtube:lang changes the language in which YouTube refuses a video, so that bans and "
-                "removed videos are no longer told apart; leave it out"
-            )
         params.update(
             logger=self._log,
             quiet=True,
@@ -98,7 +95,8 @@ class YtDlpClient:
         if self._options.source_address is not None:
             params["source_address"] = self._options.source_address
         if self._options.cookies is not None:
-            params["cookiefile"] = _private_copy(self._options.cookies)
+            # yt-dlp rewrites its cookie file, and workers must not overwrite each other's: each has its own, in memory.
+            params["cookiefile"] = io.StringIO(read_cookies(self._options.cookies))
         if self._options.player_skip:
             extractor_args = params.setdefault("extractor_args", {})
             extractor_args.setdefault("youtube", {}).setdefault("player_skip", list(self._options.player_skip))
@@ -325,11 +323,3 @@ def _stream(entry: Mapping[str, Any], listed: Listed) -> Stream:
         language=track.language,
         track=track.kind,
     )
-
-
-def _private_copy(cookies: Path) -> io.StringIO:
-    """yt-dlp rewrites its cookie file, and workers must not overwrite each other's: each has its own, in memory."""
-    try:
-        return io.StringIO(cookies.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cookie file {cookies}: {getattr(error, 'strerror', None) or 'is no text'}") from error

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import optparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 import yt_dlp
 from yt_dlp.options import create_parser
+from yt_dlp.utils import YoutubeDLError
 
+from audioset_batch.config.proxy import proxy_problem
 from audioset_batch.errors import UsageError
 
 _REFUSED: Final = "youtube.args: yt-dlp does not take them"
@@ -42,7 +45,40 @@ def parse_args(args: Sequence[str]) -> dict[str, Any]:
     if parsed.urls:
         raise UsageError(f"youtube.args: {parsed.urls[0]!r} is not an option of yt-dlp")
     options: dict[str, Any] = parsed.ydl_opts
+    _refuse_languages(options)
+    _refuse_proxies(options)
     return options
+
+
+@contextlib.contextmanager
+def usage_errors() -> Iterator[None]:
+    """What yt-dlp finds wrong with its options later, as it is built: a format selector, a browser to impersonate.
+
+    Raises:
+        UsageError: with yt-dlp's own words.
+    """
+    try:
+        yield
+    except (YoutubeDLError, SyntaxError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{_REFUSED}: {' '.join(str(error).split())}") from error
+
+
+def _refuse_languages(options: Mapping[str, Any]) -> None:
+    """What an answer means is read from its English words: `hl=en`, which is yt-dlp's default."""
+    languages = options.get("extractor_args", {}).get("youtube", {}).get("lang")
+    headers = [name for name in options.get("http_headers") or () if name.lower() == "accept-language"]
+    if languages or headers:
+        raise UsageError(
+            f"youtube.args: {'youtube:lang' if languages else headers[0]} changes the language of YouTube's answers, "
+            "and what they mean is told by their English words: leave it out"
+        )
+
+
+def _refuse_proxies(options: Mapping[str, Any]) -> None:
+    for name in ("proxy", "geo_verification_proxy"):
+        url = options.get(name) or ""
+        if "@" in url and (problem := proxy_problem(url if "://" in url else f"http://{url}")):
+            raise UsageError(f"youtube.args: --{name.replace('_', '-')}: {problem}")
 
 
 def _refuse_what_prints(arguments: list[str]) -> None:

@@ -58,7 +58,19 @@ def run(args: argparse.Namespace) -> int:
     else:
         warned = sum(finding.level == "warning" for finding in findings)
         print(f"{len(findings)} checks: {counted(failed, 'error')}, {counted(warned, 'warning')}")
-    return 1 if failed else 0
+    return _status(config) or (1 if failed else 0)
+
+
+def _status(config: Config) -> int:
+    """2 where every command that goes out would refuse the config; why is among the findings."""
+    from audioset_batch.errors import UsageError
+    from audioset_batch.worker.preflight import check_clients
+
+    try:
+        check_clients(config)
+    except UsageError:
+        return 2
+    return 0
 
 
 def _checks(args: argparse.Namespace, config: Config, data: DataDir) -> Iterator[Finding]:

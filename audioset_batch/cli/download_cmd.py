@@ -92,11 +92,13 @@ def run(args: argparse.Namespace) -> int:
     start_fork_server()
     from audioset_batch.cli.log import log_to_stderr
     from audioset_batch.layout import DataDir
+    from audioset_batch.worker.preflight import check_clients_apart
     from audioset_batch.worker.run import run_shards
 
     if not args.no_logging:
         log_to_stderr(args.verbose, args.log_path)
     data = DataDir(root)
+    check_clients_apart(config)
     subsets = _prepare(args, data, config)
     shards = [shard for subset in subsets for shard in data.shards(subset)]
     result = run_shards(config, data, shards)

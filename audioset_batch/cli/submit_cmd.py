@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
     from audioset_batch.config.powers import powers
     from audioset_batch.errors import UsageError
     from audioset_batch.layout import DataDir
+    from audioset_batch.worker.preflight import check_clients
 
     config = config_from(args, args.data_dir)
     if config.data_dir is None:
@@ -59,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     data = DataDir(config.data_dir.resolve())
     if args.subsets is not None:
         config = config.model_copy(update={"source": config.source.model_copy(update={"subsets": args.subsets})})
+    check_clients(config)
     act = _local if args.cluster == "local" else _slurm
     if args.dry_run:
         for power in powers(config):

@@ -70,11 +70,13 @@ def run(args: argparse.Namespace) -> int:
     start_fork_server()
     from audioset_batch.cli.log import log_to_stderr
     from audioset_batch.layout import DataDir
+    from audioset_batch.worker.preflight import check_clients_apart
     from audioset_batch.worker.run import run_shards, shards_of_task
 
     if args.subsets is not None:
         config = config.model_copy(update={"source": config.source.model_copy(update={"subsets": args.subsets})})
     log_to_stderr(args.verbose)
     data = DataDir(root)
+    check_clients_apart(config)
     result = run_shards(config, data, shards_of_task(data, config, args.task))
     return result.exit_code

@@ -220,3 +220,25 @@ def test_video_of_limited_height(client: YtDlpClient, youtube: Standin, args: di
     else:
         resolved = limited.resolve(ALL[Outcome.OK])
         assert resolved.video is not None and resolved.video.format_id == "134"
+
+
+@pytest.mark.parametrize(
+    ("args", "problem"),
+    [
+        (["-f", "bestaudio["], "Invalid filter|Invalid format"),
+        (["-f", "ba/(b"], "Invalid format|brace"),
+        (["--format=best[height>>3]"], "Invalid"),
+        (["--impersonate", "netscape"], "[Ii]mpersonat"),
+        (["--extractor-args", "youtube:lang=de"], "English words"),
+        (["--extractor-args", "youtube:player_client=web;Lang=de"], "English words"),
+        (["--extractor-a=YouTube:lang=en"], "English words"),
+        (["--add-headers", "accept-language:de"], "English words"),
+        (["--proxy", "http://user:T1/RE@h"], "percent-encoded"),
+        (["--geo-verification-proxy", "user:T1/RE@h"], "percent-encoded"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_yt_dlp_would_find_wrong_later_is_found_as_it_is_built(args: list[str], problem: str) -> None:
+    with pytest.raises(UsageError, match=rf"youtube\.args: .*({problem})") as caught:
+        YtDlpClient(ClientOptions(args=tuple(args)))
+    assert "T1" not in str(caught.value)

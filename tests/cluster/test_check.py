@@ -42,7 +42,7 @@ def test_what_is_wrong_is_named_with_what_to_do_and_without_secrets(project: Pro
     project.settings["egress"].append({"name": "dead", "proxy": f"http://me:secret@127.0.0.1:{port}"})
     project.settings["youtube"]["args"] = ["--no-such-option"]
     project.write_config()
-    done = project.run("check", "--config", str(project.config), status=1)
+    done = project.run("check", "--config", str(project.config), status=2)
     lines = done.stdout.splitlines()
     dead = next(i for i, line in enumerate(lines) if line.startswith("ERROR   egress dead"))
     assert "Connection refused" in lines[dead]
@@ -55,7 +55,7 @@ def test_what_is_wrong_is_named_with_what_to_do_and_without_secrets(project: Pro
 def test_cookies_are_warned_of(project: Project) -> None:
     cookies = project.folder / "cookies.txt"
     asking = ("--set", f"egress.0.cookies={cookies}")
-    assert "cannot be read" in check(project, *asking, status=1)["cookies loopback"]["text"]
+    assert "cannot be read" in check(project, *asking, status=2)["cookies loopback"]["text"]
     cookies.write_text("# Netscape HTTP Cookie File\n.youtube.com\tTRUE\t/\tTRUE\t2000000000\tSID\tf00dcafe\n")
     for mode, words in ((0o600, "may close an account"), (0o640, "others can use")):
         cookies.chmod(mode)

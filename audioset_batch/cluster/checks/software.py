@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from audioset_batch.adapters.ytdlp_options import parse_args
+from audioset_batch.adapters.streams import ClientOptions
+from audioset_batch.adapters.ytdlp import YtDlpClient
 from audioset_batch.adapters.ytdlp_versions import age_days, version_in_use
 from audioset_batch.cluster.checks.finding import Finding, error, ok, warning
 from audioset_batch.config import Config
@@ -72,7 +73,7 @@ def _ytdlp(version: str | None, today: datetime.date) -> Finding:
 
 def _ytdlp_args(config: Config) -> Finding:
     try:
-        parse_args(config.youtube.args)
+        YtDlpClient(ClientOptions(args=config.youtube.args))
     except UsageError as problem:
         return error("youtube.args", str(problem), "correct youtube.args of the config")
     return ok("youtube.args", "yt-dlp takes them")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import os
 import shutil
 import socket
 import stat
@@ -17,12 +16,20 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from audioset_batch.adapters.cookies import read_cookies
 from audioset_batch.adapters.ytdlp import YtDlpClient
 from audioset_batch.cluster.checks.finding import Finding, error, ok, warning
 from audioset_batch.config import Config
 from audioset_batch.config.schema import Egress
 from audioset_batch.egress import EgressPool, Grant
-from audioset_batch.errors import AudiosetBatchError, EgressBlocked, EgressExhausted, Interrupted, SegmentError
+from audioset_batch.errors import (
+    AudiosetBatchError,
+    EgressBlocked,
+    EgressExhausted,
+    Interrupted,
+    SegmentError,
+    UsageError,
+)
 from audioset_batch.layout import DataDir
 from audioset_batch.model import Segment
 from audioset_batch.redact import redact
@@ -54,8 +61,10 @@ def check_ways_out(config: Config, data: DataDir) -> Iterator[Finding]:
 
 def _cookies(name: str, path: Path) -> Finding:
     topic = f"cookies {name}"
-    if not os.access(path, os.R_OK):
-        return error(topic, f"cookie file {path} cannot be read", "check its path")
+    try:
+        read_cookies(path)
+    except UsageError as problem:
+        return error(topic, str(problem), "correct the file, or the path of `cookies:`")
     if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         return warning(topic, f"others can use {path}, and with it the account", f"chmod go= {path}")
     return warning(
