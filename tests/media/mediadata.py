@@ -49,14 +49,15 @@ def steps16(samples: np.ndarray) -> np.ndarray:
 
 
 def encode_audio_file(
-    path: Path, codec: str, seconds: float, container: str, bursts: bool = False, **options: str
+    path: Path, codec: str, seconds: float, container: str, bursts: bool = False, begin: float = 0, **options: str
 ) -> Path:
     """The time code through `codec` with the muxer's own defaults but for `options`.
 
-    With `bursts`, noise of a bit rate that varies a lot from second to second instead.
+    With `bursts`, noise of a bit rate that varies a lot from second to second instead. With `begin`, the sound starts
+    that many seconds after the file does.
     """
     rate = 44100 if codec == "aac" else 48000
-    frame_size = 1024 if codec == "aac" else 960
+    frame_size = {"aac": 1024, "ac3": 1536, "eac3": 1536, "libmp3lame": 1152}.get(codec, 960)
     mono = AudioSignal(rate).slots(0, int(seconds * 2) + 1)[: round(seconds * rate)]
     if bursts:
         random = np.random.default_rng(7)
@@ -69,13 +70,13 @@ def encode_audio_file(
         stream.codec_context.options = {"aac_pns": "0"} if codec == "aac" else {"compression_level": "0"}
         for start in range(0, len(mono), frame_size):
             part = np.stack([mono[start : start + frame_size]] * 2)
-            planar = codec == "aac"
+            planar = codec != "libopus"
             frame = av.AudioFrame.from_ndarray(
                 np.ascontiguousarray(part if planar else part.T.reshape(1, -1)),
                 format="fltp" if planar else "flt",
                 layout="stereo",
             )
-            frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
+            frame.sample_rate, frame.pts, frame.time_base = rate, start + round(begin * rate), Fraction(1, rate)
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
     return path

@@ -16,7 +16,14 @@ from audioset_batch.adapters.media.source import DEFAULT_MAX_BYTES, ByteSource, 
 from audioset_batch.errors import SegmentTransient, SegmentUnavailable
 from audioset_batch.reasons import Reason
 
-PREROLL: Final = {"opus": Fraction(8, 10), "aac": Fraction(1, 10), "mp3": Fraction(3, 10)}
+PREROLL: Final = {
+    "opus": Fraction(8, 10),
+    "aac": Fraction(1, 10),
+    "mp3": Fraction(3, 10),
+    "mp3float": Fraction(3, 10),
+    "ac3": Fraction(1, 10),
+    "eac3": Fraction(1, 10),
+}
 """Seconds to decode before the start, so that the samples equal those of a decode from the beginning.
 
 For Opus the 80 ms of RFC 7845 make it sound right; equal bits take up to 0.5 s, as energies are predicted
@@ -77,6 +84,11 @@ def cut_audio_from(media: Media, start: Fraction, stop: Fraction, label: str) ->
     """`cut_audio` from an opened file; times in seconds."""
     track = audio_track(media, label)
     (samples,) = media.read([audio_want(track, start, stop)])
+    begins = None if samples else media.begins(track)
+    if begins is not None and begins >= stop:  # a player is silent until then
+        length = round(stop * track.sample_rate) - round(start * track.sample_rate)
+        silence = np.zeros((length, track.channels), np.float32)
+        return AudioClip(silence, track.sample_rate, track.sample_rate, track.codec)
     return decode_audio(track, samples, start, stop, label)
 
 

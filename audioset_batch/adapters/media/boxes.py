@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final, NamedTuple
@@ -15,6 +15,9 @@ MAX_INDEX_BYTES: Final = 64 << 20
 """No `moov` or `sidx` of a real file is longer; 64 MB are some 200 hours."""
 
 _AUDIO_OBJECT_TYPES: Final = {0x40: "aac", 0x66: "aac", 0x67: "aac", 0x68: "aac", 0x69: "mp3", 0x6B: "mp3"}
+_VIDEO_OBJECT_TYPES: Final = {0x20: "mpeg4"}
+_PLAIN_AUDIO_ENTRIES: Final = {b"ac-3": "ac3", b"ec-3": "eac3", b"samr": "amrnb", b"sawb": "amrwb"}
+"""Sound whose decoder needs no configuration."""
 _VIDEO_ENTRIES: Final = {
     b"avc1": ("h264", b"avcC"),
     b"avc3": ("h264", b"avcC"),
@@ -22,6 +25,8 @@ _VIDEO_ENTRIES: Final = {
     b"hev1": ("hevc", b"hvcC"),
     b"vp09": ("vp9", b"vpcC"),
     b"av01": ("libdav1d", b"av1C"),
+    b"mp4v": ("", b"esds"),
+    b"s263": ("h263", b"d263"),
 }
 
 
@@ -206,11 +211,14 @@ def _describe(data: bytes, stsd: Box, number: int, scale: int) -> Track | None:
     if entry is None:
         return None
     base = Fraction(1, scale)
-    if entry.kind in (b"mp4a", b"Opus"):
+    if entry.kind in (b"mp4a", b"Opus", *_PLAIN_AUDIO_ENTRIES):
         version, _, _, channels, _, _, _, rate = struct.unpack_from(">HHIHHHHI", data, entry.start + 8)
         if version != 0:
             raise UnexpectedLayout(f"audio sample entry of version {version}")
         rate >>= 16
+        if entry.kind in _PLAIN_AUDIO_ENTRIES:
+            codec = _PLAIN_AUDIO_ENTRIES[entry.kind]
+            return Track("audio", number, codec, b"", base, rate or scale, channels)
         if entry.kind == b"Opus":
             config = find(data, entry.start + 28, entry.stop, b"dOps")
             if config is None:
@@ -219,13 +227,17 @@ def _describe(data: bytes, stsd: Box, number: int, scale: int) -> Track | None:
         esds = find(data, entry.start + 28, entry.stop, b"esds")
         if esds is None:
             return None
-        codec, extradata = _esds(data[esds.start + 4 : esds.stop])
+        codec, extradata = _esds(data[esds.start + 4 : esds.stop], _AUDIO_OBJECT_TYPES)
         return Track("audio", number, codec, extradata, base, rate or scale, channels) if codec else None
     if entry.kind in _VIDEO_ENTRIES:
         codec, config_kind = _VIDEO_ENTRIES[entry.kind]
         width, height = struct.unpack_from(">HH", data, entry.start + 24)
         config = find(data, entry.start + 78, entry.stop, config_kind)
-        extradata = data[config.start : config.stop] if config and codec != "vp9" else b""
+        extradata = data[config.start : config.stop] if config and codec not in ("vp9", "h263") else b""
+        if entry.kind == b"mp4v":
+            codec, extradata = _esds(extradata[4:], _VIDEO_OBJECT_TYPES)
+            if not codec:
+                return None
         return Track("video", number, codec, extradata, base, width=width, height=height)
     return None
 
@@ -236,7 +248,7 @@ def _opus_head(dops: bytes) -> bytes:
     return struct.pack("<8sBBHIhB", b"OpusHead", 1, channels, 0, rate, gain, family) + dops[11:]
 
 
-def _esds(data: bytes) -> tuple[str, bytes]:
+def _esds(data: bytes, codecs: Mapping[int, str]) -> tuple[str, bytes]:
     """Codec name ("" if unknown) and decoder configuration of an elementary stream descriptor."""
     at, codec = 0, ""
     while at < len(data):
@@ -256,7 +268,7 @@ def _esds(data: bytes) -> tuple[str, bytes]:
                 at += 1 + data[at]
             at += 2 if flags & 0x20 else 0
         elif tag == 4:  # DecoderConfigDescriptor: 13 bytes, then its descriptors
-            codec = _AUDIO_OBJECT_TYPES.get(data[at], "")
+            codec = codecs.get(data[at], "")
             at += 13
         elif tag == 5:  # DecoderSpecificInfo
             return codec, data[at : at + size]

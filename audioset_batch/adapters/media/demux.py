@@ -79,6 +79,9 @@ class Media(Protocol):
     def keyframe(self, track: Track, time: Fraction) -> Fraction | None:
         """When the last keyframe at or before `time` is shown, if the index says so before anything is read."""
 
+    def begins(self, track: Track) -> Fraction | None:
+        """When the track's first sample is presented, to within a packet, if that is known."""
+
     def read(self, wants: Sequence[Want]) -> list[list[Sample]]:
         """Fetch and return the samples of each want, in as few requests as possible.
 

@@ -22,6 +22,7 @@ from audioset_batch.adapters.media.tables import Ints, SampleTable, concat, frag
 
 _WORTH_A_REQUEST: Final = 40 << 10
 """Bytes that a further request has to save."""
+_MEDIA_BOXES: Final = (b"sidx", b"moof", b"styp", b"emsg", b"prft")
 _END_MARGIN: Final = 4 << 10
 
 
@@ -88,6 +89,11 @@ class FragmentedMp4:
     def keyframe(self, track: Track, time: Fraction) -> Fraction | None:
         return None
 
+    def begins(self, track: Track) -> Fraction | None:
+        found = next(t for t in self._movie.tracks if t.track.number == track.number)
+        table = self._fragment(found, 0)
+        return int(table.pts.min()) * track.time_base if len(table) else None
+
     def read(self, wants: Sequence[Want]) -> list[list[Sample]]:
         return [self._read(want) for want in wants]
 
@@ -117,12 +123,22 @@ class FragmentedMp4:
         lo = int((want.start - want.preroll) // base)
         hi = -int(-want.stop // base)
         # Some writers count the index in media time, where audio's priming comes first, others in presentation
-        # time: so the first fragment is looked up by the one and the last by the other, to have enough with both.
+        # time: both are looked up, to have enough with either.
         rescale = base * self._index.scale
         starts = self._index.start
-        first = int(np.searchsorted(starts, int(lo * rescale), side="right")) - 1
-        last = int(np.searchsorted(starts, int((hi - _priming(track)) * rescale), side="left")) - 1
+        earliest, latest = min(lo, lo - _priming(track)), max(hi, hi - _priming(track))
+        if int(latest * rescale) > int(starts[-1]) and self._more_follows():
+            raise UnexpectedLayout("an index of a part of the file")
+        first = int(np.searchsorted(starts, int(earliest * rescale), side="right")) - 1
+        last = int(np.searchsorted(starts, int(latest * rescale), side="left")) - 1
         return _Span(max(first, 0), min(last, len(self._index) - 1), lo, hi)
+
+    def _more_follows(self) -> bool:
+        """Whether there is media behind the end of the index: FFmpeg's `+dash` writes an index for each fragment."""
+        end, size = int(self._index.offset[-1]), self._reader.size
+        if size is None or end + 8 > size:
+            return False
+        return self._reader.upto(end, end + 8)[4:] in _MEDIA_BOXES
 
     def _share(self, track: Mp4Track, number: int, tick: int) -> Fraction:
         """How far into fragment `number` the presentation tick lies, 0 to 1."""
@@ -185,7 +201,7 @@ class FragmentedMp4:
 
 
 def _priming(track: Mp4Track) -> int:
-    """Ticks from media to presentation time of audio, negative.
+    """Ticks from media to presentation time of audio: negative for priming, positive for sound that begins late.
 
     Zero for video, whose edit list only takes back what reordering delayed: a keyframe is shown at its decode time.
     """

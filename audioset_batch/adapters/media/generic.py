@@ -23,7 +23,12 @@ _MAX_BLOCK: Final = 1 << 20
 _KEEP: Final = 16 << 20
 _MAX_PACKETS: Final = 2_000_000
 _PROBE: Final = 1 << 20
-_DECODERS: Final = frozenset({"opus", "vorbis", "aac", "mp3", "h264", "hevc", "vp8", "vp9", "libdav1d", "flac"})
+_SOUND: Final = frozenset({"opus", "vorbis", "aac", "mp3", "mp3float", "flac", "ac3", "eac3", "amrnb", "amrwb"})
+_PICTURES: Final = frozenset({"h264", "hevc", "vp8", "vp9", "libdav1d", "mpeg4", "h263"})
+_DECODERS: Final = _SOUND | _PICTURES
+_BEFORE_ALL: Final = Fraction(-10)
+"""Seconds: before any priming, so that a seek there finds the first packet."""
+_ROUNDED_TO_ZERO_MS: Final = 2
 
 
 class RangeFile(io.RawIOBase):
@@ -110,11 +115,14 @@ class GenericMedia:
             raise UnexpectedLayout(f"FFmpeg cannot open it: {error}") from error
         self._streams: dict[int, Any] = {}
         self._tracks: list[Track] = []
+        self._firsts: dict[int, int] = {}
         for stream in self._container.streams:
             track = _track(stream)
             if track is not None:
                 self._tracks.append(track)
                 self._streams[stream.index] = stream
+        if not self._tracks:
+            raise UnexpectedLayout(f"no track that can be decoded ({_names(self._container)})")
 
     @property
     def tracks(self) -> Sequence[Track]:
@@ -122,6 +130,10 @@ class GenericMedia:
 
     def keyframe(self, track: Track, time: Fraction) -> Fraction | None:
         return None
+
+    def begins(self, track: Track) -> Fraction | None:
+        stream = self._streams[track.number]
+        return None if stream.start_time is None else stream.start_time * Fraction(stream.time_base)
 
     def read(self, wants: Sequence[Want]) -> list[list[Sample]]:
         try:
@@ -134,22 +146,36 @@ class GenericMedia:
 
     def _read(self, want: Want) -> list[Sample]:
         stream = self._streams[want.track.number]
-        opus_in_ms = want.track.codec == "opus" and self._format == "matroska"
-        # Matroska's times are milliseconds from which FFmpeg takes the rounded codec delay.
-        first = next((p for p in self._container.demux(stream) if p.pts is not None), None) if opus_in_ms else None
         lo = want.start - (want.preroll if want.track.kind == "audio" else 0)
         samples: list[Sample] = []
-        for target in (lo, Fraction(0)):
-            self._container.seek(max(int(target / stream.time_base), 0), stream=stream, backward=True)
-            samples = self._collect(stream, want, first)
+        if want.track.codec == "opus" and self._format == "matroska":
+            self._first_pts(stream)
+        for target in (lo, _BEFORE_ALL) if lo > 0 else (_BEFORE_ALL,):
+            self._seek(stream, target)
+            samples = self._collect(stream, want)
             starts_at_key = samples and (want.track.kind == "audio" or samples[0].key)
-            if target <= 0 or (starts_at_key and samples[0].pts * want.track.time_base <= max(lo, Fraction(0))):
+            if starts_at_key and samples[0].pts * want.track.time_base <= max(lo, Fraction(0)):
                 break
         return samples
 
-    def _collect(self, stream: Any, want: Want, first: Any) -> list[Sample]:
+    def _seek(self, stream: Any, target: Fraction) -> None:
+        self._container.seek(int(target / Fraction(stream.time_base)), stream=stream, backward=True)
+
+    def _first_pts(self, stream: Any) -> int:
+        """Of the stream's first packet."""
+        if stream.index not in self._firsts:
+            self._seek(stream, _BEFORE_ALL)
+            self._firsts[stream.index] = next((p.pts for p in self._container.demux(stream) if p.pts is not None), 0)
+        return self._firsts[stream.index]
+
+    def _collect(self, stream: Any, want: Want) -> list[Sample]:
         base = want.track.time_base
+        opus_in_ms = want.track.codec == "opus" and self._format == "matroska"
         delay = _preskip(stream)
+        # Matroska's times are milliseconds from which FFmpeg takes the rounded codec delay.
+        first = self._firsts.get(stream.index, 0)
+        begin = first * Fraction(stream.time_base) + Fraction(delay, 48_000)  # of the sound, with its priming
+        late = round(begin * 48_000) if begin * 1000 > _ROUNDED_TO_ZERO_MS else 0
         hi = want.stop / base
         samples: list[Sample] = []
         for count, packet in enumerate(self._container.demux(stream)):
@@ -161,8 +187,8 @@ class GenericMedia:
             dts = packet.dts if packet.dts is not None else pts
             data = bytes(packet)
             duration = packet.duration or 0
-            if first is not None:
-                pts = dts = opus_grid(pts - first.pts, 1 / Fraction(stream.time_base)) - delay
+            if opus_in_ms:
+                pts = dts = opus_grid(pts - first, 1 / Fraction(stream.time_base)) - delay + late
             elif stream.time_base != base:
                 pts = round(pts * stream.time_base / base)
                 dts = round(dts * stream.time_base / base)
@@ -197,6 +223,12 @@ def _track(stream: Any) -> Track | None:
         extradata = extradata[:10] + b"\0\0" + extradata[12:]
         base = Fraction(1, 48000)
     return Track("audio", stream.index, context.codec.name, extradata, base, rate, context.layout.nb_channels)
+
+
+def _names(container: Any) -> str:
+    """The codecs of a file's tracks, for messages."""
+    contexts = [stream.codec_context for stream in container.streams]
+    return ", ".join("unknown" if context is None else context.codec.name for context in contexts) or "there is none"
 
 
 def _preskip(stream: Any) -> int:

@@ -90,6 +90,10 @@ class ProgressiveMp4:
         cut = self._cut(Want(track, time, time + track.time_base, Fraction(0)))
         return int(cut.pts[0]) * track.time_base if len(cut) else None
 
+    def begins(self, track: Track) -> Fraction | None:
+        table = self._table(track)
+        return int(table.pts.min()) * track.time_base if len(table) else None
+
     def read(self, wants: Sequence[Want]) -> list[list[Sample]]:
         cuts = [self._cut(want) for want in wants]
         ranges = sorted((int(cut.offset.min()), int((cut.offset + cut.size).max())) for cut in cuts if len(cut))
@@ -104,10 +108,12 @@ class ProgressiveMp4:
         return [load_samples(self._reader, cut) for cut in cuts]
 
     def _cut(self, want: Want) -> SampleTable:
-        number = want.track.number
-        if number not in self._tables:
-            track = next(t for t in self._movie.tracks if t.track.number == number)
-            self._tables[number] = progressive_table(self._movie.data, track)
         lo = int((want.start - want.preroll) / want.track.time_base)
         hi = -int(-want.stop // want.track.time_base)
-        return self._tables[number].cut(lo, hi, want.track.kind == "video")
+        return self._table(want.track).cut(lo, hi, want.track.kind == "video")
+
+    def _table(self, track: Track) -> SampleTable:
+        if track.number not in self._tables:
+            found = next(t for t in self._movie.tracks if t.track.number == track.number)
+            self._tables[track.number] = progressive_table(self._movie.data, found)
+        return self._tables[track.number]

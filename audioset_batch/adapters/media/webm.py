@@ -79,6 +79,9 @@ class WebM:
     def keyframe(self, track: Track, time: Fraction) -> Fraction | None:
         return None
 
+    def begins(self, track: Track) -> Fraction | None:
+        return Fraction(self._zero) / self._header.ticks
+
     def read(self, wants: Sequence[Want]) -> list[list[Sample]]:
         return [self._read(want) for want in wants]
 
