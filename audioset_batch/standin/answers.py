@@ -58,8 +58,11 @@ def player(video: Video, client: str, address: Address, size_of: SizeOf, saying:
     return response
 
 
-def storyboards(ytid: str) -> dict[str, Any]:
+def storyboards(ytid: str, *, live: bool = False) -> dict[str, Any]:
     """The part of an answer that names the small pictures of a video."""
+    if live:
+        spec = f"https://i.ytimg.com/sb/{ytid}/storyboard_live_90_3x3_b2/M$M.jpg?rs=standin#159#90#3#3"
+        return {"playerLiveStoryboardSpecRenderer": {"spec": spec}}
     spec = f"https://i.ytimg.com/sb/{ytid}/storyboard3_L$L/$N.jpg?sqp=standin{_BOARDS}"
     return {"playerStoryboardSpecRenderer": {"spec": spec, "recommendedLevel": 1}}
 
@@ -88,7 +91,7 @@ def _playable(video: Video, client: str, address: Address, size_of: SizeOf) -> d
         "streamingData": streaming,
     }
     if entries and video.storyboards:
-        response["storyboards"] = storyboards(video.ytid)
+        response["storyboards"] = storyboards(video.ytid, live=video.outcome is Outcome.LIVE)
     if video.ad_seconds:
         response["adSlots"] = [_ad(video.ad_seconds)]
     if video.feeds:
