@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 from audioset_batch.adapters.player_answers import PlayerAnswer
+from audioset_batch.adapters.wordings import meaning_of
 from audioset_batch.errors import SegmentError, SegmentTransient, SegmentUnavailable
 from audioset_batch.reasons import Reason
 
@@ -41,10 +42,9 @@ def _leaves_doubt(error: SegmentError, answers: Sequence[PlayerAnswer]) -> bool:
 
 
 def _may_be_for_kids(answers: Sequence[PlayerAnswer]) -> bool:
-    """Whether a client that is not shown such videos has refused, and the one that plays them was not asked."""
-    return any(not one.sees_all and not one.playable for one in answers) and not any(
-        one.client == "WEB_EMBEDDED_PLAYER" for one in answers
-    )
+    """Whether a client that is not shown such videos has refused without a cause, and its stand-in was not asked."""
+    refused = any(not (one.sees_all or one.playable) and meaning_of(one.text) is None for one in answers)
+    return refused and all(one.client != "WEB_EMBEDDED_PLAYER" for one in answers)
 
 
 class PlayerClients:

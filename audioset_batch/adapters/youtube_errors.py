@@ -183,9 +183,9 @@ def _why_not(listed: Sequence[ListedFormat], left_out: Sequence[ListedFormat], p
     )  # fmt: skip
     clients = ", ".join(dict.fromkeys(answer.client for answer in playable))
     if not kinds:
-        return f"none of the {len(listed)} formats that {clients} lists will do"
+        return f"none of the {len(listed)} formats will do ({clients})"
     named = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-    return f"of the {len(listed)} formats that {clients} lists, none can be fetched: {named}"
+    return f"none of the {len(listed)} formats can be fetched ({clients}): {named}"
 
 
 def _unsettled(evidence: Evidence, refused: Sequence[tuple[PlayerAnswer, Meaning | None]]) -> AudiosetBatchError:

@@ -143,8 +143,11 @@ class YtDlpClient:
         except YoutubeDLError as error:
             raise self._refusal(ytid, failure_of(error)) from error
         except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-            # Answers that are not what YouTube sends (garbage, truncated JSON) break extractors in these ways.
-            raise SegmentTransient(Reason.INTERNAL, f"yt-dlp: {type(error).__name__}: {error}") from error
+            # Answers that are not what yt-dlp expects (garbage, truncated JSON) break extractors in these ways.
+            failure = Failure(f"yt-dlp: {type(error).__name__}: {error}")
+            if self._answers():
+                raise self._refusal(ytid, failure) from error
+            raise SegmentTransient(Reason.INTERNAL, failure.message) from error
         if too_many_requests(self._ydl.exchanges):
             raise EgressBlocked("HTTP 429: one of several player clients")
         self._offered |= {str(entry.get("format_id")).partition("-")[0] for entry in formats}
@@ -155,7 +158,8 @@ class YtDlpClient:
             raise self._refusal(ytid, Failure(error.detail)) from error
         except SegmentTransient as error:  # of this client; what others have listed may settle it
             settled = self._refusal(ytid, Failure(error.detail))
-            raise (settled if isinstance(settled, SegmentUnavailable) else error) from error
+            says_more = isinstance(settled, SegmentUnavailable) or all(one["protocol"] == "mhtml" for one in formats)
+            raise (settled if says_more else error) from error
 
     def _refusal(self, ytid: str, failure: Failure) -> AudiosetBatchError:
         return classify(

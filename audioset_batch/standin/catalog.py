@@ -75,7 +75,6 @@ USUAL_LOSSES: Final = (
     Outcome.REMOVED,
     Outcome.ACCOUNT_TERMINATED,
     Outcome.NONEXISTENT,
-    Outcome.NOT_AVAILABLE,
     Outcome.PRIVATE,
     Outcome.COPYRIGHT_CLAIM,
     Outcome.GEO_BLOCKED,
