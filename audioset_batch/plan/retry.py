@@ -1,74 +1,115 @@
-"""Reset segments, so that the next run tries them again: by status, by reason or by id."""
+"""Reset segments, so that the next run tries them again: those that a rule fits."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from audioset_batch.adapters.lease import Holder, Lease
+from audioset_batch.adapters.ytdlp_versions import order
 from audioset_batch.errors import PlanChanging
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import ManifestRow, Segment
 from audioset_batch.plan.segments_csv import read_shard
 from audioset_batch.plan.swap import ensure_settled
-from audioset_batch.reasons import Status
-from audioset_batch.record.manifest import RETRY, ManifestWriter, Outcome, replay
+from audioset_batch.reasons import Reason, Status
+from audioset_batch.record.manifest import RETRY, ManifestWriter, latest_rows, read_rows, row_key
 from audioset_batch.record.standing import note_standing
 from audioset_batch.record.tars import settle_left_open
 
 _LEASE_SECONDS = 120.0
 
+Counts = Counter[tuple[str, str, str]]
+"""Segments by status, reason, and why they fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is recorded of a segment.
+
+    Attributes:
+        row: The row that counts.
+        geo_blocked_from: The egresses that its video was `geo_blocked` from, in this or an earlier run.
+    """
+
+    row: dict[str, Any]
+    geo_blocked_from: frozenset[str] = frozenset()
+
+
+class Rule(Protocol):
+    """Tells which segments to reset."""
+
+    def why(self, known: Known) -> str | None:
+        """Why this one, "" if that needs no words; None: not this one."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which segments to reset; an empty collection does not restrict.
+    """Fits by what the row says; an empty value does not restrict.
 
     Attributes:
         statuses: `ok`, `unavailable` or `failed`.
         reasons: As in the manifest.
         ytids: Video ids.
+        before_ytdlp: Only rows of an older yt-dlp than this; rows that name none do not count.
     """
 
     statuses: Collection[str] = ()
     reasons: Collection[str] = ()
     ytids: Collection[str] = ()
+    before_ytdlp: str = ""
 
-    def fits(self, segment: Segment, outcome: Outcome) -> bool:
-        """True if this segment is to be reset."""
-        return (
-            outcome.status != Status.PENDING
-            and (not self.statuses or outcome.status in self.statuses)
-            and (not self.reasons or outcome.reason in self.reasons)
-            and (not self.ytids or segment.ytid in self.ytids)
+    def why(self, known: Known) -> str | None:
+        """ "" if the row fits."""
+        row = known.row
+        version = str(row.get("ytdlp_version") or "")
+        fits = (
+            (not self.statuses or row["status"] in self.statuses)
+            and (not self.reasons or row.get("reason") in self.reasons)
+            and (not self.ytids or row["ytid"] in self.ytids)
+            and (not self.before_ytdlp or (bool(version) and order(version) < order(self.before_ytdlp)))
         )
+        return "" if fits else None
 
 
-def count(data: DataDir, choice: Choice) -> Counter[tuple[str, str]]:
-    """How many segments `choice` fits, by (status, reason).
+@dataclass(frozen=True, slots=True)
+class All:
+    """Fits what every one of several rules fits."""
+
+    rules: Sequence[Rule]
+
+    def why(self, known: Known) -> str | None:
+        """Their words together."""
+        said = [rule.why(known) for rule in self.rules]
+        return None if None in said else "; ".join(filter(None, said))
+
+
+def count(data: DataDir, rule: Rule) -> Counts:
+    """How many segments `rule` fits.
 
     Raises:
         InputRefused: there are no shards.
         PlanChanging: prep is splitting just now.
     """
     ensure_settled(data)
-    return Counter(
-        (outcome.status, outcome.reason) for shard in data.all_shards() for _, outcome in _fitting(data, shard, choice)
-    )
+    return Counter(_counted(row, why) for shard in data.all_shards() for _, row, why in _fitting(data, shard, rule))
 
 
-def reset(data: DataDir, choice: Choice, holder: Holder) -> Counter[tuple[str, str]]:
-    """Append a reset row for each segment that `choice` fits; returns how many, by (status, reason).
+def reset(data: DataDir, rule: Rule, holder: Holder) -> Counts:
+    """Append a reset row for each segment that `rule` fits; returns how many.
 
     Raises:
         InputRefused: there are no shards.
         ShardHeld: a worker has one of the shards; those before it are done, and doing it again is harmless.
         StorageUnusable: a manifest cannot be written.
     """
-    done: Counter[tuple[str, str]] = Counter()
+    done: Counts = Counter()
     ensure_settled(data)
     for shard in data.all_shards():
-        if not any(True for _ in _fitting(data, shard, choice)):
+        if not any(True for _ in _fitting(data, shard, rule)):
             continue
         with Lease.acquire(data.lease(shard), holder, _LEASE_SECONDS) as lease:
             if ensure_settled(data):
@@ -76,10 +117,10 @@ def reset(data: DataDir, choice: Choice, holder: Holder) -> Counter[tuple[str, s
             if lease.predecessor_may_live:  # the next worker will not learn that from our lease
                 settle_left_open(data, shard, fence=True)
             with ManifestWriter(data.manifest(shard)) as manifest:
-                for segment, outcome in list(_fitting(data, shard, choice)):
+                for segment, row, why in list(_fitting(data, shard, rule)):
                     lease.check()
-                    manifest.append(_reset_row(shard, segment, outcome))
-                    done[outcome.status, outcome.reason] += 1
+                    manifest.append(_reset_row(shard, segment, row, why))
+                    done[_counted(row, why)] += 1
             note_standing(data, shard, (s.key for s in read_shard(data.shard_csv(shard), shard.subset)))
     return done
 
@@ -92,21 +133,28 @@ def unplanned(data: DataDir, ytids: Collection[str]) -> list[str]:
     return sorted(missing)
 
 
-def _fitting(data: DataDir, shard: ShardId, choice: Choice) -> Iterator[tuple[Segment, Outcome]]:
-    known = replay(data.manifest(shard))
+def _fitting(data: DataDir, shard: ShardId, rule: Rule) -> Iterator[tuple[Segment, dict[str, Any], str]]:
+    rows = list(read_rows(data.manifest(shard)))
+    known = latest_rows(rows)
     if not known:
         return
+    blocked: dict[tuple[Any, ...], set[str]] = {}
+    for row in rows:
+        if row.get("reason") == Reason.GEO_BLOCKED:
+            blocked.setdefault(row_key(row), set()).add(str(row.get("egress") or ""))
     for segment in read_shard(data.shard_csv(shard), shard.subset):
-        outcome = known.get(segment.key)
-        if outcome is not None and choice.fits(segment, outcome):
-            yield segment, outcome
+        found = known.get(segment.key)
+        if found is None or found["status"] == Status.PENDING:
+            continue
+        why = rule.why(Known(found, frozenset(blocked.get(segment.key, ()))))
+        if why is not None:
+            yield segment, found, why
 
 
-def _reset_row(shard: ShardId, segment: Segment, outcome: Outcome) -> ManifestRow:
-    return ManifestRow.of(
-        segment,
-        shard.number,
-        Status.PENDING,
-        reason=RETRY,
-        detail=f"was {outcome.status} {outcome.reason}".rstrip(),
-    )
+def _counted(row: dict[str, Any], why: str) -> tuple[str, str, str]:
+    return row["status"], str(row.get("reason") or ""), why
+
+
+def _reset_row(shard: ShardId, segment: Segment, row: dict[str, Any], why: str) -> ManifestRow:
+    was = f"was {row['status']} {row.get('reason') or ''}".rstrip()
+    return ManifestRow.of(segment, shard.number, Status.PENDING, reason=RETRY, detail=f"{was}: {why}" if why else was)
