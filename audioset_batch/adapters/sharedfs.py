@@ -16,6 +16,7 @@ import errno
 import logging
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -182,6 +183,17 @@ class Folder:
                 finally:
                     os.close(fd)
 
+    def make_own_folder(self) -> Path:
+        """Make a folder with a random name into which nobody else can write; returns its path.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        name = f"tmp{secrets.token_hex(8)}"
+        with self._naming(name):
+            os.mkdir(name, 0o700, dir_fd=self.fd)
+        return self.path / name
+
     def link(self, name: str, other: str) -> None:
         """Give a file a second name.
 
@@ -208,6 +220,18 @@ class Folder:
         """
         with self._naming(name), contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self.fd)
+
+    def remove_tree(self, name: str) -> None:
+        """Remove a folder with all that is in it, following no link; a file or link in its place as such.
+
+        Raises:
+            OSError: something cannot be removed.
+        """
+        with self._naming(name), contextlib.suppress(FileNotFoundError):
+            if stat.S_ISDIR(os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_mode):
+                shutil.rmtree(name, dir_fd=self.fd)
+            else:
+                self.remove(name)
 
     def set_aside(self, name: str, why: object) -> bool:
         """Rename what cannot be trusted to `damaged.<random>.<name>`, and say so; False if it cannot be renamed."""

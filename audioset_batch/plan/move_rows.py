@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from audioset_batch.adapters.sharedfs import Folder
 from audioset_batch.model import SegmentKey
 from audioset_batch.record.manifest import decode_row, row_key
 
@@ -46,7 +48,9 @@ def move_rows(
     """
     counts = MoveCounts()
     for number, path in manifests:
-        with path.open("rb") as file:
+        with Folder(path.parent, may_be_link=True) as folder:
+            fd = folder.open(path.name, os.O_RDONLY)
+        with open(fd, "rb") as file:  # noqa: PTH123 - of a descriptor
             while batch := list(itertools.islice(file, _BATCH)):
                 _move_batch(batch, number, subset, shards_of, outside, put, counts)
     return counts

@@ -16,6 +16,7 @@ import numpy as np
 
 from audioset_batch.adapters.lease import read_lease
 from audioset_batch.adapters.publish import storage
+from audioset_batch.adapters.sharedfs import read_file
 from audioset_batch.errors import ShardHeld
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import SegmentKey
@@ -23,6 +24,8 @@ from audioset_batch.plan.move_rows import MoveCounts, move_rows
 from audioset_batch.plan.swap import Swap, ensure_settled, splitting
 from audioset_batch.plan.table import YTID_DTYPE, SegmentTable, segment_hashes
 from audioset_batch.record.tars import open_tars, settle_left_open
+
+_MOST_TORN = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +168,7 @@ def _stage_subset(
             swap.stage(data.manifest(ShardId(subset, number)), lines, precious=True)
             return
         if side not in started and side.exists():
-            swap.stage(side, [side.read_bytes()], precious=True)
+            swap.stage(side, [read_file(side, _MOST_TORN)], precious=True)
         started.add(side)
         swap.stage(side, lines, precious=True)
 

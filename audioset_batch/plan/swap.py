@@ -9,18 +9,30 @@ after it has its own, so a worker and an exchange never meet.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import shutil
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
+from audioset_batch.adapters import untrusted
 from audioset_batch.adapters.lease import Holder, Lease, is_held, last_term
-from audioset_batch.errors import InputRefused, PlanChanging, ShardHeld, StorageUnusable
+from audioset_batch.adapters.publish import atomic_write_text, make_folders
+from audioset_batch.adapters.sharedfs import Folder, read_file
+from audioset_batch.errors import InputRefused, PlanChanging, ShardHeld, StorageUnusable, UnsafePath
 from audioset_batch.layout import DataDir
 
 _LEASE_SECONDS: Final = 120.0
+_FORMAT: Final = 1
+_MOST_JOURNAL: Final = 64 << 20
+_SPLIT_FILES: Final = re.compile(
+    r"[a-z0-9][a-z0-9_-]*\.csv\.\d{2,}"
+    r"|manifests/[a-z0-9][a-z0-9_-]*\.\d{2,}\.jsonl(\.torn)?"
+    r"|state/[a-z0-9][a-z0-9_-]*\.[a-z0-9]+\.json"
+)
+"""What a split exchanges: a journal that names anything else was written by somebody else."""
 
 
 class Swap:
@@ -30,10 +42,7 @@ class Swap:
         self._data = data
         self._staged: dict[str, bool] = {}
         finish_or_roll_back(data)
-        try:
-            data.split_staging.mkdir(parents=True)
-        except OSError as error:
-            raise _unusable(data.split_staging, error) from error
+        make_folders(data.split_staging, data.root)
 
     def stage(self, final: Path, chunks: Iterable[bytes], *, precious: bool = False) -> None:
         """Write what is to become `final`, after what was staged for it before.
@@ -42,10 +51,13 @@ class Swap:
         """
         relative = self._data.relative(final)
         path = self._data.split_staging / relative
+        new = relative not in self._staged
         try:
-            if relative not in self._staged:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("ab") as file:
+            if new:
+                make_folders(path.parent, self._data.root)
+            with Folder(path.parent) as folder:
+                fd = folder.create(path.name) if new else folder.open(path.name, os.O_WRONLY | os.O_APPEND)
+            with open(fd, "wb" if new else "ab") as file:  # noqa: PTH123 - of a descriptor
                 file.writelines(chunks)
         except OSError as error:
             raise _unusable(path, error) from error
@@ -55,24 +67,25 @@ class Swap:
         """Make the staged files take effect and remove `remove`; a file that is both is replaced."""
         gone = [name for name in map(self._data.relative, remove) if name not in self._staged]
         journal = self._data.split_journal
-        unfinished = journal.with_suffix(".part")
         try:
             for name, precious in self._staged.items():
                 if precious:
-                    with (self._data.split_staging / name).open("rb") as staged:
-                        os.fsync(staged.fileno())
-            with unfinished.open("w", encoding="utf-8") as file:
-                json.dump({"replace": list(self._staged), "remove": gone}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(journal)
+                    path = self._data.split_staging / name
+                    with Folder(path.parent) as folder:
+                        fd = folder.open(path.name, os.O_RDONLY)
+                    try:
+                        os.fsync(fd)
+                    finally:
+                        os.close(fd)
+            atomic_write_text(journal, json.dumps({"format": _FORMAT, "replace": list(self._staged), "remove": gone}))
         except OSError as error:
             raise _unusable(journal, error) from error
         finish_or_roll_back(self._data)
 
     def abandon(self) -> None:
         """Throw away what was staged; nothing else was touched."""
-        shutil.rmtree(self._data.split_staging, ignore_errors=True)
+        with contextlib.suppress(OSError, UnsafePath):
+            _clear(self._data)
 
 
 def unfinished_split(data: DataDir) -> bool:
@@ -139,32 +152,67 @@ def finish_or_roll_back(data: DataDir) -> bool:
         InputRefused: the journal is damaged.
         StorageUnusable: a file cannot be replaced or removed.
     """
-    if not data.split_staging.exists():
+    if not os.path.lexists(data.split_staging):
         return False
-    journal = data.split_journal
-    finished = journal.exists()
-    if finished:
-        try:
-            plan = json.loads(journal.read_text(encoding="utf-8"))
-            replace, remove = list(plan["replace"]), list(plan["remove"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputRefused(f"{journal}: cannot be read, so an unfinished split cannot be ended: {error}") from error
-        try:
-            for name in replace:
-                source, target = data.split_staging / name, data.root / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if source.exists():
-                    source.replace(target)
-            for name in remove:
-                (data.root / name).unlink(missing_ok=True)
-            journal.unlink()
-        except OSError as error:
-            raise _unusable(data.root, error) from error
+    finished = os.path.lexists(data.split_journal)
     try:
-        shutil.rmtree(data.split_staging)
+        Folder(data.split_staging).close()  # never behind a link, even one of a trusted owner
+        if finished:
+            replace, remove = _read_journal(data)
+            for name in replace:
+                _put_in_place(data, name)
+            for name in remove:
+                _remove(data.root / name)
+            _remove(data.split_journal)
+        _clear(data)
     except OSError as error:
         raise _unusable(data.split_staging, error) from error
     return finished
+
+
+def _read_journal(data: DataDir) -> tuple[list[str], list[str]]:
+    """What to replace and what to remove, by names relative to DATADIR.
+
+    Raises:
+        InputRefused: it is damaged, or names what no split touches.
+    """
+    journal = data.split_journal
+    try:
+        plan = untrusted.load_object(read_file(journal, _MOST_JOURNAL))
+        untrusted.whole(plan.get("format", _FORMAT), 1, _FORMAT)
+        lists = [plan["replace"], plan["remove"]]
+        for names in lists:
+            if not isinstance(names, list):
+                raise ValueError("a list of names was expected")
+            for name in names:
+                if not (isinstance(name, str) and _SPLIT_FILES.fullmatch(name)):
+                    raise ValueError(f"{untrusted.visible(str(name), 80)} is no file of a split")
+    except (OSError, ValueError, KeyError) as error:
+        raise InputRefused(f"{journal}: cannot be read, so an unfinished split cannot be ended: {error}") from error
+    return lists[0], lists[1]
+
+
+def _put_in_place(data: DataDir, name: str) -> None:
+    source, target = data.split_staging / name, data.root / name
+    make_folders(target.parent, data.root)
+    # Done before a kill, it is no longer there.
+    with (
+        contextlib.suppress(FileNotFoundError),
+        Folder(source.parent) as staged,
+        Folder(target.parent, may_be_link=True) as folder,
+    ):
+        staged.rename(source.name, target.name, folder)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError), Folder(path.parent, may_be_link=True) as folder:
+        folder.remove(path.name)
+
+
+def _clear(data: DataDir) -> None:
+    """Remove the staging folder; a link in its place as such."""
+    with Folder(data.split_staging.parent, may_be_link=True) as folder:
+        folder.remove_tree(data.split_staging.name)
 
 
 def _unusable(path: Path, error: OSError) -> StorageUnusable:

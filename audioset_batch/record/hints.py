@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from audioset_batch.adapters.publish import storage
+from audioset_batch.adapters.sharedfs import Folder, read_file
+from audioset_batch.errors import UnsafePath
+
+_MOST_BYTES: Final = 256 << 20
 
 
 def read_hints(path: Path) -> dict[str, bool]:
@@ -19,14 +24,14 @@ def read_hints(path: Path) -> dict[str, bool]:
     hints: dict[str, bool] = {}
     with storage(path.parent):
         try:
-            data = path.read_bytes()
-        except FileNotFoundError:
+            data = read_file(path, _MOST_BYTES)
+        except (FileNotFoundError, UnsafePath):
             return hints
     for line in data.splitlines():
         try:
             row = json.loads(line)
             hints[str(row["ytid"])] = bool(row["picture"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
     return hints
 
@@ -38,7 +43,9 @@ class HintWriter:
         self._path = path
         with storage(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a+b", buffering=0)  # nothing is left for `close` to fail at
+            with Folder(path.parent, may_be_link=True) as folder:
+                fd = folder.open_or_create(path.name, os.O_RDWR | os.O_APPEND)
+            self._file = open(fd, "a+b", buffering=0)  # noqa: PTH123,SIM115 - nothing is left for `close` to fail at
             if self._file.tell():
                 self._file.seek(-1, 2)
                 if self._file.read(1) != b"\n":

@@ -18,10 +18,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, BinaryIO, Final, Self
 
 from audioset_batch.adapters.publish import storage, unusable
-from audioset_batch.errors import StorageUnusable
+from audioset_batch.adapters.sharedfs import Folder
+from audioset_batch.errors import StorageUnusable, UnsafePath
 from audioset_batch.model import ManifestRow, SegmentKey
 from audioset_batch.reasons import Status
 
@@ -33,7 +34,18 @@ TIME_LIMIT: Final = 1e9
 
 _log = logging.getLogger(__name__)
 _STATUSES: Final = frozenset(str(status) for status in Status)
+_PATHS: Final = ("audio_path", "video_path", "tar")
+_TYPES: Final[tuple[tuple[str, type], ...]] = (
+    *((name, str) for name in ("reason", *_PATHS, "detail", "egress", "job_id", "host", "finished_at")),
+    *((name, int) for name in ("attempts", "offset", "sample_rate", "video_bytes", "restart_count")),
+)
+"""Columns that are calculated with or looked up here."""
+
+OUTSIDE: Final = r"^/|(^|/)\.\.(/|$)"
+"""A path that leads out of the data directory."""
+
 _TAIL_BLOCK: Final = 1 << 16
+_LONGEST_LINE: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +126,17 @@ def decode_row(line: bytes) -> dict[str, Any]:
     if not all(isinstance(row[k], str) for k in ("subset", "ytid", "status")):
         raise ValueError("subset, ytid or status that is not text")
     if row["status"] not in _STATUSES:
-        raise ValueError(f"unknown status {row['status']!r}")
+        raise ValueError(f"unknown status {row['status'][:40]!r}")
     if not all(isinstance(row[k], int | float) and abs(row[k]) < TIME_LIMIT for k in ("start_seconds", "end_seconds")):
         raise ValueError("times that are not numbers, or not of a video")
+    for name in _PATHS:
+        value = row.get(name)
+        if isinstance(value, str) and (value.startswith("/") or (".." in value and ".." in value.split("/"))):
+            raise ValueError(f"{name} leads out of the data directory")
+    for name, kind in _TYPES:
+        value = row.get(name)
+        if value is not None and type(value) is not kind:
+            row[name] = None  # as `merge` does with what does not fit a column
     return row
 
 
@@ -137,10 +157,12 @@ def read_rows(path: Path, on_problem: Callable[[LineProblem], None] = warn_of_pr
     """
     with storage(path.parent), contextlib.ExitStack() as stack:
         try:
-            file = stack.enter_context(path.open("rb"))
+            with Folder(path.parent, may_be_link=True) as folder:
+                fd = folder.open(path.name, os.O_RDONLY)
         except FileNotFoundError:
             return
-        for number, line in enumerate(file, 1):
+        file = stack.enter_context(open(fd, "rb"))  # noqa: PTH123 - of a descriptor
+        for number, line in enumerate(_lines(file), 1):
             try:
                 row = decode_row(line)
             except ValueError as error:
@@ -148,6 +170,14 @@ def read_rows(path: Path, on_problem: Callable[[LineProblem], None] = warn_of_pr
                 continue
             # A whole object without its line end is a whole row: no proper beginning of an object is one.
             yield row
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """The lines of a file; of one that no row is as long as, the beginning, for a problem to be reported."""
+    while line := file.readline(_LONGEST_LINE):
+        yield line
+        while len(line) == _LONGEST_LINE and not line.endswith(b"\n"):
+            line = file.readline(_LONGEST_LINE)
 
 
 def replay(path: Path, on_problem: Callable[[LineProblem], None] = warn_of_problem) -> dict[SegmentKey, Outcome]:
@@ -191,6 +221,25 @@ def _outcome(row: dict[str, Any]) -> Outcome:
     )
 
 
+def _open_own(path: Path) -> int:
+    """A descriptor to append to a file of `manifests/`, which is made if need be.
+
+    Raises:
+        UnsafePath: it is no regular file, or has a second name, under which rows would be written elsewhere.
+        OSError: it cannot be opened.
+    """
+    with Folder(path.parent, may_be_link=True) as folder:
+        fd = folder.open_or_create(path.name, os.O_RDWR | os.O_APPEND)
+    links = os.fstat(fd).st_nlink
+    if links > 1:
+        os.close(fd)
+        raise UnsafePath(
+            f"{path} has {links} names (hard links), so that rows would be appended elsewhere, too. Give it a file of "
+            f"its own: cp '{path}' '{path}.copy' && mv '{path}.copy' '{path}'"
+        )
+    return fd
+
+
 class ManifestWriter:
     """Appends rows to one manifest; the caller holds the shard's lease. Usable from several threads.
 
@@ -212,8 +261,11 @@ class ManifestWriter:
         self._damaged = False
         self._fd = -1
         try:
-            path.parent.mkdir(exist_ok=True)
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            with Folder(path.parent.parent, may_be_link=True) as above:
+                above.make_folder(path.parent.name)
+            self._fd = _open_own(path)
+            facts = os.fstat(self._fd)
+            self._file, self._size = (facts.st_dev, facts.st_ino), facts.st_size
             self._repair()
         except OSError as error:
             self._close_fd()
@@ -223,11 +275,13 @@ class ManifestWriter:
         """Write one row; when this returns, a kill of this process no longer loses it.
 
         Raises:
-            StorageUnusable: the row was not written whole; what came of it is taken back.
+            StorageUnusable: the row was not written whole (what came of it is taken back), or the file was removed,
+                replaced or shortened since the last row.
         """
         line = encode_row(row)
         with self._lock:
             try:
+                self._insist_on_its_file()
                 if self._damaged:
                     self._repair()
                 self._damaged = True
@@ -236,10 +290,33 @@ class ManifestWriter:
                     self._repair()
                     raise OSError(None, f"only {written} of {len(line)} bytes of a row could be written")
                 self._damaged = False
+                self._size += written
                 if self._fsync_seconds is not None and time.monotonic() - self._synced_at >= self._fsync_seconds:
                     self._sync()
             except OSError as error:
                 raise self._unusable(error) from error
+
+    def _insist_on_its_file(self) -> None:
+        """One look by name: a row in a file that has its name no more is lost to everybody."""
+        try:
+            facts = self.path.lstat()
+        except FileNotFoundError:
+            if not self.path.parent.exists():
+                raise
+            what = "was removed"
+        else:
+            if (facts.st_dev, facts.st_ino) != self._file:
+                what = "was replaced by another file"
+            elif facts.st_size < self._size:
+                what = f"was shortened from {self._size:,} to {facts.st_size:,} bytes"
+            else:
+                self._size = facts.st_size
+                return
+        raise StorageUnusable(
+            f"{self.path} {what} while this worker wrote to it (an editor, rsync, a restore?). Nothing more is "
+            "recorded; run the same command again: it finds the clips that were published, and goes by the manifest "
+            "that is there"
+        )
 
     def close(self) -> None:
         """Close the file (after a last fsync if asked for one). Closing twice is fine."""
@@ -267,12 +344,17 @@ class ManifestWriter:
         """End a whole last row that lacks its line end; move anything less than a row to the side file."""
         size = os.fstat(self._fd).st_size
         start = self._last_line_start(size)
+        if size - start > _LONGEST_LINE:
+            raise UnsafePath(
+                f"{self.path} ends with {size - start:,} bytes that are no row: restore it from a backup, or "
+                "move it away"
+            )
         tail = os.pread(self._fd, size - start, start)
         if tail:
             try:
                 decode_row(tail)
             except ValueError:
-                with self.path.with_name(f"{self.path.name}.torn").open("ab") as side:
+                with open(_open_own(self.path.with_name(f"{self.path.name}.torn")), "ab") as side:
                     side.write(tail + b"\n")
                     side.flush()
                     os.fsync(side.fileno())
@@ -287,10 +369,11 @@ class ManifestWriter:
             else:
                 os.write(self._fd, b"\n")
         self._damaged = False
+        self._size = os.fstat(self._fd).st_size
 
     def _last_line_start(self, size: int) -> int:
         end = size
-        while end > 0:
+        while end > 0 and size - end <= _LONGEST_LINE:
             begin = max(0, end - _TAIL_BLOCK)
             newline = os.pread(self._fd, end - begin, begin).rfind(b"\n")
             if newline >= 0:

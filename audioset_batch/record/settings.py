@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
-import json
-from typing import Any
+import time
+from typing import Any, Final
 
+from audioset_batch.adapters import untrusted
 from audioset_batch.adapters.publish import storage
+from audioset_batch.adapters.sharedfs import Folder
+from audioset_batch.errors import UnsafePath
 from audioset_batch.layout import DataDir
+
+_MOST_BYTES: Final = 1 << 20
 
 
 def read_settings(data: DataDir) -> list[dict[str, Any]]:
@@ -18,14 +24,18 @@ def read_settings(data: DataDir) -> list[dict[str, Any]]:
     """
     found: list[tuple[float, dict[str, Any]]] = []
     with storage(data.root):
-        for path in data.settings.glob("*.json"):
-            try:
-                values = json.loads(path.read_bytes())
-                moment = path.stat().st_mtime
-            except (ValueError, FileNotFoundError):
-                continue
-            if isinstance(values, dict) and isinstance(values.get("config"), dict):
-                found.append((moment, {**values, "last_used_at": iso_time(moment)}))
+        try:
+            with Folder(data.settings) as folder:
+                for name in folder.names():
+                    if name.endswith(".json") and not name.startswith("."):
+                        with contextlib.suppress(ValueError, FileNotFoundError, UnsafePath):
+                            content, facts = folder.read(name, _MOST_BYTES)
+                            values = untrusted.load_object(content)
+                            if isinstance(values.get("config"), dict):
+                                moment = min(facts.st_mtime, time.time())
+                                found.append((moment, {**values, "last_used_at": iso_time(moment)}))
+        except FileNotFoundError:
+            return []
     return [values for _, values in sorted(found, key=lambda item: item[0], reverse=True)]
 
 

@@ -5,18 +5,27 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-import json
+import logging
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
+from audioset_batch.adapters import untrusted
 from audioset_batch.adapters.lease import Holder
 from audioset_batch.adapters.publish import atomic_write_json, storage
-from audioset_batch.errors import StorageUnusable
+from audioset_batch.adapters.sharedfs import read_file
+from audioset_batch.errors import StorageUnusable, UnsafePath
+
+FORMAT: Final = 1
+"""Of the state file; grows when older versions of this package would misread it. They pass over a later one."""
+
+_MOST_BYTES: Final = 1 << 20
+_MOST_COUNTS: Final = 1000
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,15 +73,24 @@ def read_state(path: Path) -> ShardState | None:
     """
     with storage(path.parent):
         try:
-            text = path.read_bytes()
+            values = untrusted.load_object(read_file(path, _MOST_BYTES))
+            if untrusted.whole(values.get("format", FORMAT), 1, 10**6) > FORMAT:
+                raise ValueError(f"format {values['format']} of a later version, known here: {FORMAT}")
+            found = untrusted.fields_of(ShardState, values)
+            for name in ("counts", "reasons"):
+                found[name] = _counts(values.get(name, {}))
+            return ShardState(**found)
         except FileNotFoundError:
             return None
-    try:
-        values = json.loads(text)
-        known = {f.name for f in dataclasses.fields(ShardState)}
-        return ShardState(**{k: v for k, v in values.items() if k in known})
-    except (ValueError, TypeError, AttributeError):
-        return None
+        except (ValueError, TypeError, UnsafePath) as error:
+            _log.warning("%s is no state file (%s); passed over", path, error)
+            return None
+
+
+def _counts(value: object) -> dict[str, int]:
+    if not isinstance(value, dict) or len(value) > _MOST_COUNTS:
+        raise ValueError("expected counts by name")
+    return {untrusted.visible(name, 80): untrusted.whole(count, 0, 10**12) for name, count in value.items()}
 
 
 def renew_counts(path: Path, planned: int, counts: Mapping[str, int], reasons: Mapping[str, int]) -> None:
@@ -83,7 +101,7 @@ def renew_counts(path: Path, planned: int, counts: Mapping[str, int], reasons: M
     """
     state = read_state(path) or ShardState(planned=planned, finished=True)
     state = dataclasses.replace(state, planned=planned, counts=dict(counts), reasons=dict(reasons))
-    atomic_write_json(path, dataclasses.asdict(state))
+    atomic_write_json(path, {"format": FORMAT, **dataclasses.asdict(state)})
 
 
 class StateWriter:
@@ -146,7 +164,7 @@ class StateWriter:
 
     def _write(self) -> None:
         self._state = dataclasses.replace(self._state, updated_at=_now())
-        atomic_write_json(self._path, dataclasses.asdict(self._state))
+        atomic_write_json(self._path, {"format": FORMAT, **dataclasses.asdict(self._state)})
         self._written_at = time.monotonic()
 
     def __enter__(self) -> Self:

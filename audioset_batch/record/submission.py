@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import json
+import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Final, Literal, get_args
 
+from audioset_batch.adapters import untrusted
 from audioset_batch.adapters.publish import atomic_write_json, storage
+from audioset_batch.adapters.sharedfs import read_file
+from audioset_batch.errors import UnsafePath
 from audioset_batch.layout import DataDir
 
 Role = Literal["prep", "array", "merge", "report"]
+_MOST_BYTES: Final = 16 << 20
+_JOB_ID: Final = re.compile(r"[A-Za-z0-9_.+-]{1,64}")
+"""SLURM's are numbers, with a cluster's name behind `;` left out; those of one machine are words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +67,21 @@ def read_submission(data: DataDir) -> Submission | None:
     """
     with storage(data.root):
         try:
-            text = data.submission_json.read_bytes()
+            values = untrusted.load_object(read_file(data.submission_json, _MOST_BYTES))
         except FileNotFoundError:
             return None
+        except (ValueError, UnsafePath):
+            return None
     try:
-        values = json.loads(text)
-        jobs = tuple(
-            SubmittedJob(job["role"], str(job["job_id"]), tuple(job.get("tasks", ())), int(job.get("offset", 0)))
-            for job in values["jobs"]
-        )
-        return Submission(str(values["submitted_at"]), str(values["config"]), jobs)
+        jobs = tuple(map(_job, values["jobs"]))
+        return Submission(untrusted.text(values["submitted_at"]), untrusted.text(values["config"], 5000), jobs)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def _job(values: dict[str, Any]) -> SubmittedJob:
+    """Raises ValueError, TypeError, KeyError or AttributeError where it is none."""
+    if values["role"] not in get_args(Role) or not _JOB_ID.fullmatch(values["job_id"]):
+        raise ValueError("no job")
+    tasks = tuple(untrusted.whole(task, 0, 10**9) for task in values.get("tasks", ()))
+    return SubmittedJob(values["role"], values["job_id"], tasks, untrusted.whole(values.get("offset", 0), 0, 10**9))

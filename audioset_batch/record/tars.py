@@ -17,9 +17,11 @@ import tarfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from audioset_batch.adapters.publish import make_folders, storage
+from audioset_batch.adapters.sharedfs import Folder
+from audioset_batch.errors import UnsafePath
 from audioset_batch.layout import DataDir, ShardId, shard_suffix
 from audioset_batch.model import ManifestRow, Segment, SegmentKey
 from audioset_batch.reasons import Status
@@ -68,7 +70,11 @@ class OpenTar:
         self._path = final.with_name(final.name + OPEN_SUFFIX)
         with storage(final.parent):
             # Appending: bytes that come late from a stopped predecessor land behind ours, never in them.
-            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            with Folder(final.parent, may_be_link=True) as folder:
+                self._fd = folder.open_or_create(self._path.name, os.O_RDWR | os.O_APPEND)
+            if os.fstat(self._fd).st_nlink > 1:
+                self.close()
+                raise UnsafePath(f"{self._path} has a hard link, which would be cut off, too: put a copy in its place")
             os.ftruncate(self._fd, size)
 
     def append(self, sample: bytes) -> int:
@@ -219,7 +225,7 @@ def _good_until(final: Path, recorded: Iterable[tuple[int | None, SegmentKey]]) 
     lost: list[SegmentKey] = []
     ordered = sorted(((offset, key) for offset, key in recorded if offset is not None), reverse=True)
     path = final.with_name(final.name + OPEN_SUFFIX)
-    with storage(path), path.open("rb") as file:
+    with storage(path), _reading(path) as file:
         for offset, key in ordered:
             end = sample_end(file, offset, f"{key.ytid}_{key.start_ms}_{key.end_ms}")
             if end is not None:
@@ -231,11 +237,17 @@ def _good_until(final: Path, recorded: Iterable[tuple[int | None, SegmentKey]]) 
 def _replace_by_copy(final: Path, size: int, staging: Path) -> None:
     """Put a copy of the first `size` bytes in the place of an open tar."""
     path = final.with_name(final.name + OPEN_SUFFIX)
-    copy = staging / path.name
-    with storage(final.parent), path.open("rb") as source, copy.open("wb") as target:
-        for _ in range(0, size, _PIECE):
-            target.write(source.read(min(_PIECE, size - target.tell())))
-        target.flush()
-        os.fsync(target.fileno())
-        copy.replace(path)
+    with storage(final.parent), _reading(path) as source, Folder(staging) as folder:
+        with open(folder.create(path.name), "wb") as target:  # noqa: PTH123 - of a descriptor
+            for _ in range(0, size, _PIECE):
+                target.write(source.read(min(_PIECE, size - target.tell())))
+            target.flush()
+            os.fsync(target.fileno())
+        with Folder(final.parent, may_be_link=True) as tars:
+            folder.rename(path.name, path.name, tars)
     _log.warning("%s: the worker before may still be alive; going on in a copy", path)
+
+
+def _reading(path: Path) -> BinaryIO:
+    with Folder(path.parent, may_be_link=True) as folder:
+        return open(folder.open(path.name, os.O_RDONLY), "rb")  # noqa: PTH123 - of a descriptor

@@ -32,6 +32,7 @@ from audioset_batch.record.manifest import ManifestWriter, Outcome, replay
 from audioset_batch.record.standing import Standing
 from audioset_batch.record.state import StateWriter
 from audioset_batch.worker.former import FormerFiles, differing
+from audioset_batch.worker.found import PublishedFiles
 from audioset_batch.worker.messages import Attempt, Job, Kind
 from audioset_batch.worker.pool import Death, Pool
 from audioset_batch.worker.progress import RunProgress
@@ -136,6 +137,7 @@ class ShardRun:
             for key in self._sink.lost:
                 del known[key]
             self._former = FormerFiles(self._data, known)
+            self._published = PublishedFiles(self._data, self._config, known)
             for segment in segments:
                 outcome = known.get(segment.key)
                 settles = outcome is not None and outcome.status in (Status.OK, Status.UNAVAILABLE)
@@ -239,6 +241,9 @@ class ShardRun:
             entry = self._todo.peek(time.monotonic())
             if entry is None or not self._pool.can_take(alone=entry.suspect):
                 return None
+            if (columns := self._published.columns(entry.segment)) is not None:
+                self._record(self._todo.pop(), Status.OK, "", columns=columns, detail="published before, without a row")
+                continue
             try:
                 grant = self._egress.try_acquire(min(len(self._todo), self._pool.free))
             except EgressExhausted as error:

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from audioset_batch.adapters.publish import make_folders, remove_quietly, storage
-from audioset_batch.errors import UsageError
+from audioset_batch.adapters.publish import make_folders, storage
+from audioset_batch.adapters.sharedfs import Folder
+from audioset_batch.errors import UnsafePath, UsageError
 from audioset_batch.layout import DataDir, ShardId
 
 
@@ -46,11 +47,17 @@ def temporary_folders(data: DataDir, shard: ShardId, temp_dir: str) -> Iterator[
     """
     shared = data.tmp(shard)
     with storage(data.root):
-        shutil.rmtree(shared, ignore_errors=True)
-        make_folders(shared, data.root)
-        staging = Path(tempfile.mkdtemp(dir=shared))
-        for stale in data.states.glob(f".{data.state(shard).name}.*.tmp"):
-            remove_quietly(stale)  # of a worker that was killed as it replaced its state file
+        make_folders(shared.parent, data.root)
+        with Folder(shared.parent, may_be_link=True) as above:
+            with contextlib.suppress(OSError):
+                above.remove_tree(shared.name)
+            above.make_folder(shared.name)
+        with Folder(shared) as folder:  # a link that could not be removed is refused
+            staging = folder.make_own_folder()
+        with Folder(data.states, may_be_link=True) as states:
+            for name in states.names():
+                if name.startswith(f".{data.state(shard).name}.") and name.endswith(".tmp"):
+                    states.remove(name)  # of a worker that was killed as it replaced its state file
     work = staging
     try:
         if temp_dir != "shared":
@@ -64,7 +71,8 @@ def temporary_folders(data: DataDir, shard: ShardId, temp_dir: str) -> Iterator[
         yield Folders(work, staging)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-        shutil.rmtree(staging, ignore_errors=True)
+        with contextlib.suppress(OSError, UnsafePath), Folder(shared) as folder:
+            folder.remove_tree(staging.name)
 
 
 def _digest(data: DataDir) -> str:

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audioset_batch.adapters.sharedfs import Folder
 from audioset_batch.errors import StorageUnusable
 from audioset_batch.model import ManifestRow, SegmentKey
 from audioset_batch.reasons import Reason, Status
@@ -225,7 +226,7 @@ def test_a_filesystem_that_fails_while_reading_is_a_stop(tmp_path: Path, monkeyp
     def stale(*_: object, **__: object) -> None:
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
 
-    monkeypatch.setattr(Path, "open", stale)
+    monkeypatch.setattr(Folder, "open", stale)
     with pytest.raises(StorageUnusable, match="mount it again"):
         replay(path)
 

@@ -1,0 +1,60 @@
+"""Clips that were published but have no row: their manifest was removed, or a kill came in between."""
+
+from __future__ import annotations
+
+import logging
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from audioset_batch.config import Config
+from audioset_batch.layout import DataDir
+from audioset_batch.model import Segment, SegmentKey
+from audioset_batch.plan.verify_files import Found, verify
+from audioset_batch.record.manifest import Outcome
+
+_log = logging.getLogger(__name__)
+
+
+class PublishedFiles:
+    """Looks for the files of segments that no row is about; a look at a name each, before a resolve is spent on it.
+
+    Args:
+        data: The data directory.
+        config: Only files that are what it asks for are found.
+        known: What the shard's manifest says.
+    """
+
+    def __init__(self, data: DataDir, config: Config, known: Mapping[SegmentKey, Outcome]) -> None:
+        self._data = data
+        self._config = config
+        self._known = known
+        self._looked: set[SegmentKey] = set()
+
+    def columns(self, segment: Segment) -> dict[str, Any] | None:
+        """The columns of a clip that is there, whole and as the config asks; None if it has to be made."""
+        config = self._config
+        if segment.key in self._known or segment.key in self._looked or config.output.layout != "files":
+            return None
+        self._looked.add(segment.key)
+        audio = self._data.audio(segment, config.audio.format)
+        video = self._data.video(segment, config.video.format) if config.video.mode != "none" else None
+        if not all(_is_file(path) for path in (audio, video) if path is not None):
+            return None
+        verdict = verify(Found(audio, video))
+        rate = config.audio.sample_rate
+        if verdict.broken or (rate != "keep" and verdict.columns["sample_rate"] != rate):
+            return None
+        _log.info("%s was published without a row; recorded as it is", audio.name)
+        paths = {"audio_path": self._data.relative(audio)}
+        if video is not None:
+            paths["video_path"] = self._data.relative(video)
+        return verdict.columns | paths
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
