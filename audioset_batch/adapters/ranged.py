@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from audioset_batch.adapters.streams import Stream, Traffic
@@ -17,6 +18,8 @@ from audioset_batch.reasons import Reason
 _CHUNK: Final = 64 * 1024
 _SKIP_LIMIT: Final = 8 * 1024 * 1024
 """A server that ignores Range is read up to here to reach the start of the range."""
+_SEGMENT_LIMIT: Final = 16 * 1024 * 1024
+"""No segment or playlist of HLS comes near this."""
 
 
 class Answer(Protocol):
@@ -32,6 +35,11 @@ class Answer(Protocol):
 
 Ask = Callable[[Mapping[str, str]], AbstractContextManager[Answer]]
 """Sends one GET with these headers. Status 416 is an answer; other errors are raised, translated."""
+
+
+def label_of(stream: Stream) -> str:
+    """What messages call a stream."""
+    return f"format {stream.format_id}"
 
 
 class RangedStream:
@@ -55,7 +63,7 @@ class RangedStream:
         self._left = max_bytes
         self._max_bytes = max_bytes
         self.size = stream.size
-        self.url_label = f"format {stream.format_id}"
+        self.url_label = label_of(stream)
 
     def read(self, start: int, stop: int) -> bytes:
         """Bytes [start, stop) by one request; shorter only where the stream ends.
@@ -115,6 +123,57 @@ class RangedStream:
 
     def _bad(self, reason: Reason, what: str) -> SegmentTransient:
         return SegmentTransient(reason, f"{self.url_label}: {what}")
+
+
+class AskFor(Protocol):
+    """As `Ask`, for any address."""
+
+    def __call__(self, headers: Mapping[str, str], url: str) -> AbstractContextManager[Answer]: ...
+
+
+class SegmentFetcher:
+    """Fetches an HLS playlist and the segments that it lists; the `Fetch` that the media package reads them by.
+
+    Args:
+        ask: Sends one request.
+        stream: What was resolved: its URL is the playlist's.
+        traffic: Counts what is read.
+        max_bytes: Most bytes read altogether.
+    """
+
+    def __init__(self, ask: AskFor, stream: Stream, traffic: Traffic, max_bytes: int) -> None:
+        self._ask = ask
+        self._stream = stream
+        self._traffic = traffic
+        self._left = max_bytes
+
+    def __call__(self, url: str, span: tuple[int, int] | None) -> bytes:
+        """The bytes of `span`, or all.
+
+        Raises:
+            EgressBlocked: 429.
+            SegmentTransient: the connection, the server or the byte cap ended it; with the reason.
+        """
+        if url == self._stream.url:
+            data = self._playlist()
+        else:
+            part = replace(self._stream, url=url, size=None)
+            most = min(self._left, _SEGMENT_LIMIT)
+            ranged = RangedStream(lambda headers: self._ask(headers, url), part, self._traffic, most)
+            data = ranged.read(*(span or (0, most)))
+        self._left -= len(data)
+        return data
+
+    def _playlist(self) -> bytes:
+        self._traffic.media_requests += 1
+        data = bytearray()
+        with self._ask({**self._stream.headers, "Accept-Encoding": "identity"}, self._stream.url) as answer:
+            while chunk := answer.read(_CHUNK):
+                data += chunk
+                if len(data) > min(self._left, _SEGMENT_LIMIT):
+                    raise SegmentTransient(Reason.DECODE_ERROR, f"{label_of(self._stream)}: an endless playlist")
+        self._traffic.media_bytes += len(data)
+        return bytes(data)
 
 
 def _content_range(header: str | None) -> tuple[int | None, int | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from audioset_batch.reasons import Reason
@@ -84,6 +84,16 @@ class Resolved:
     video: Stream | None
     more_audio: tuple[Stream, ...] = ()
     more_video: tuple[Stream, ...] = ()
+
+    def without(self, stream: Stream) -> Resolved | None:
+        """The same with the next stream in place of this one; None where there is no further one."""
+        if stream is self.audio and self.more_audio:
+            following, *left = self.more_audio
+            video = following if self.video is self.audio else self.video
+            return replace(self, audio=following, video=video, more_audio=tuple(left))
+        if stream is self.video and self.more_video:
+            return replace(self, video=self.more_video[0], more_video=self.more_video[1:])
+        return None
 
 
 @dataclass(slots=True)

@@ -13,7 +13,8 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
 import yt_dlp
 from yt_dlp.networking import Request
@@ -25,7 +26,7 @@ from audioset_batch.adapters.formats import Format, FormatChooser, Listed, track
 from audioset_batch.adapters.manifests import Manifests
 from audioset_batch.adapters.player_answers import PlayerAnswer, answers_of
 from audioset_batch.adapters.player_clients import PlayerClients
-from audioset_batch.adapters.ranged import RangedStream
+from audioset_batch.adapters.ranged import RangedStream, SegmentFetcher, label_of
 from audioset_batch.adapters.streams import ClientOptions, Resolved, Stream, Traffic
 from audioset_batch.adapters.youtube_errors import Evidence, Failure, classify, short, too_many_requests
 from audioset_batch.adapters.ytdlp_cache import ThreadSafeCache
@@ -34,6 +35,9 @@ from audioset_batch.adapters.ytdlp_options import parse_args, usage_errors
 from audioset_batch.adapters.ytdlp_session import PAGE_LIMIT, Log, Session
 from audioset_batch.errors import AudiosetBatchError, EgressBlocked, SegmentTransient, SegmentUnavailable
 from audioset_batch.reasons import Reason
+
+if TYPE_CHECKING:
+    from audioset_batch.adapters.media.hls import SegmentedSource
 
 _SOCKET_TIMEOUT: Final = 20.0
 _NOT_YET_A_VIDEO: Final = ("is_live", "is_upcoming", "post_live")
@@ -210,18 +214,24 @@ class YtDlpClient:
         except (RequestError, OSError) as error:
             raise SegmentTransient(Reason.NETWORK, f"thumbnail: {short(str(error))}") from error
 
-    def open(self, stream: Stream, deadline: float) -> RangedStream:
-        """A byte source over one stream; `deadline` is a time of `time.monotonic`."""
+    def open(self, stream: Stream, deadline: float) -> RangedStream | SegmentedSource:
+        """A byte source over one stream, or what reads a playlist's; `deadline` is a time of `time.monotonic`."""
 
-        def ask(headers: Mapping[str, str]) -> contextlib.AbstractContextManager[Any]:
-            return self._ask(stream, headers, deadline)
+        def ask(headers: Mapping[str, str], url: str = stream.url) -> contextlib.AbstractContextManager[Any]:
+            return self._ask(replace(stream, url=url), headers, deadline)
 
+        if stream.segmented:
+            from audioset_batch.adapters.media.hls import SegmentedSource  # with FFmpeg, which a resolve does without
+
+            return SegmentedSource(
+                SegmentFetcher(ask, stream, self.traffic, self._max_bytes), stream.url, label_of(stream)
+            )
         return RangedStream(ask, stream, self.traffic, self._max_bytes)
 
     @contextlib.contextmanager
     def _ask(self, stream: Stream, headers: Mapping[str, str], deadline: float) -> Iterator[Any]:
         """One media request; what fails in asking or in reading is translated."""
-        label = f"format {stream.format_id}"
+        label = label_of(stream)
         self._ydl.deadline, self._ydl.most = deadline, PAGE_LIMIT
         try:
             try:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import re
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from audioset_batch.adapters.media.audio import AudioClip, cut_audio
 from audioset_batch.adapters.media.convert import convert_audio
@@ -16,6 +19,7 @@ from audioset_batch.adapters.media.verify_video import verify_video
 from audioset_batch.adapters.media.video import VideoClip, cut_video, write_video
 from audioset_batch.adapters.media.write import write_audio
 from audioset_batch.adapters.publish import storage
+from audioset_batch.adapters.ranged import label_of
 from audioset_batch.adapters.streams import Resolved, Stream
 from audioset_batch.adapters.ytdlp import YtDlpClient
 from audioset_batch.config import Config
@@ -23,9 +27,23 @@ from audioset_batch.errors import SegmentTransient, SegmentUnavailable
 from audioset_batch.model import Clip, Segment
 from audioset_batch.reasons import Reason
 
+_NEXT_FORMAT: Final = frozenset({Reason.MEDIA_FORBIDDEN, Reason.DECODE_ERROR})
+"""With these the next format of the same track may still do; others concern the way there, or the video."""
+_MOST_FURTHER: Final = 2
+_LONGEST_WAIT: Final = 180.0
+
+
+def _nobody(seconds: float) -> None: ...
+
 
 def make_clip(
-    segment: Segment, client: YtDlpClient, config: Config, stem: Path, deadline: float, start_by: float = math.inf
+    segment: Segment,
+    client: YtDlpClient,
+    config: Config,
+    stem: Path,
+    deadline: float,
+    start_by: float = math.inf,
+    waiting: Callable[[float], None] = _nobody,
 ) -> Clip:
     """Make the clip of `segment` in files beginning with `stem`.
 
@@ -34,8 +52,9 @@ def make_clip(
         client: This thread's way to YouTube.
         config: Formats and limits.
         stem: Folder and unique beginning of the temporary files' names.
-        deadline: A time of `time.monotonic` after which every request fails.
+        deadline: A time of `time.monotonic` after which every request fails; later by what is waited for an ad.
         start_by: A time of `boot_time` by which the first request has to be made.
+        waiting: Called with the seconds that it is going to wait until an ad is over.
 
     Raises:
         TooLate: `start_by` had passed before.
@@ -50,9 +69,82 @@ def make_clip(
             Reason.SEGMENT_PAST_END,
             f"the video lasts {resolved.duration_seconds:g} s, the segment starts at {segment.start_ms / 1000:g} s",
         )
+    media = _read(segment, resolved, client, config, deadline + _after_ads(resolved, waiting))
+    clip = convert_audio(media.sound, config.audio)
+    audio = stem.with_name(f"{stem.name}.{config.audio.format}")
+    with storage(audio.parent):
+        write_audio(clip, audio, config.audio)
+        facts = verify_audio(audio, clip, config.audio)
+    columns: dict[str, Any] = {
+        "format_id": media.audio.format_id,
+        "audio_language": media.audio.language,
+        "audio_track": media.audio.track,
+        "source_sample_rate": clip.source_sample_rate,
+        **facts.columns(),
+    }
+    video = None
+    if media.pictures is not None:
+        video = stem.with_name(f"{stem.name}.{config.video.format}")
+        columns |= _write_pictures(media.pictures, video)
+        if media.video is not media.audio and media.video is not None:
+            columns["format_id"] = f"{media.audio.format_id}+{media.video.format_id}"
+    return Clip(audio, video, columns)
+
+
+def _after_ads(resolved: Resolved, waiting: Callable[[float], None]) -> float:
+    """Wait until the server gives the bytes: it answers 403 while an ad would be on. The seconds waited."""
+    streams = [stream for stream in (resolved.audio, resolved.video) if stream is not None]
+    seconds = max(stream.available_at or 0.0 for stream in streams) - time.time()
+    if seconds <= 0:
+        return 0.0
+    if seconds > _LONGEST_WAIT:
+        raise SegmentTransient(Reason.TIMEOUT, f"YouTube shows ads for {seconds:.0f} s before it gives the media")
+    waiting(seconds)
+    time.sleep(seconds)
+    return seconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Media:
+    """The segment's sound and pictures, and the streams that they were read from."""
+
+    sound: AudioClip
+    pictures: VideoClip | None
+    audio: Stream
+    video: Stream | None
+
+
+def _read(segment: Segment, resolved: Resolved, client: YtDlpClient, config: Config, deadline: float) -> _Media:
+    """Fetch and cut; where a format is refused or cannot be read, the next ones of the same track."""
+    said: list[SegmentTransient] = []
+    while True:
+        try:
+            return _read_these(segment, resolved, client, config, deadline)
+        except SegmentTransient as error:
+            said.append(error)
+            following = None
+            if error.reason in _NEXT_FORMAT and len(said) <= _MOST_FURTHER:
+                following = resolved.without(_stream_of(error, resolved))
+            if following is None:
+                if len(said) == 1:
+                    raise
+                raise SegmentTransient(said[0].reason, "; ".join(one.detail for one in said)) from error
+            resolved = following
+
+
+def _stream_of(error: SegmentTransient, resolved: Resolved) -> Stream:
+    """The stream that an error is about; each message says so."""
+    assert resolved.audio is not None
+    if resolved.video is not None and re.search(rf"\b{re.escape(label_of(resolved.video))}(?![\w-])", error.detail):
+        return resolved.audio if resolved.video is resolved.audio else resolved.video
+    return resolved.audio
+
+
+def _read_these(segment: Segment, resolved: Resolved, client: YtDlpClient, config: Config, deadline: float) -> _Media:
+    assert resolved.audio is not None
     limit = config.worker.max_clip_bytes
     source: ByteSource = client.open(resolved.audio, deadline)
-    if resolved.video is not None:
+    if resolved.video is not None and not resolved.audio.segmented:
         source = KeptSource(source, limit)
     pictures = None
     if resolved.video is resolved.audio:
@@ -65,23 +157,7 @@ def make_clip(
         cut = cut_audio(source, segment.start_ms, segment.end_ms, hint=_hint(resolved, resolved.audio), max_bytes=limit)
     if resolved.video is not None and pictures is None:
         pictures = _cut_pictures(segment, resolved, client.open(resolved.video, deadline), source, cut, config)
-    clip = convert_audio(cut, config.audio)
-    audio = stem.with_name(f"{stem.name}.{config.audio.format}")
-    with storage(audio.parent):
-        write_audio(clip, audio, config.audio)
-        facts = verify_audio(audio, clip, config.audio)
-    columns: dict[str, Any] = {
-        "format_id": resolved.audio.format_id,
-        "audio_language": resolved.audio.language,
-        "audio_track": resolved.audio.track,
-        "source_sample_rate": clip.source_sample_rate,
-        **facts.columns(),
-    }
-    video = None
-    if pictures is not None:
-        video = stem.with_name(f"{stem.name}.{config.video.format}")
-        columns |= _write_pictures(pictures, video, resolved)
-    return Clip(audio, video, columns)
+    return _Media(cut, pictures, resolved.audio, resolved.video)
 
 
 def _cut_pictures(
@@ -121,22 +197,18 @@ def _as_announced(stream: Stream, source: ByteSource) -> Iterator[None]:
         other_size = came is not None and announced is not None and not 0.9 < came / announced < 1.1
         if not (other_kind or other_size):
             raise
-        raise SegmentTransient(
-            Reason.DECODE_ERROR,
-            f"expected format {stream.format_id} of {announced} bytes, another file of {came} came: {error.detail}",
-        ) from error
+        expected = f"{label_of(stream)} of {announced} bytes, another file of {came} came"
+        if not other_size:
+            expected = f"{'sound' if error.reason is Reason.NO_AUDIO else 'pictures'} in {label_of(stream)}"
+        raise SegmentTransient(Reason.DECODE_ERROR, f"expected {expected}: {error.detail}") from error
 
 
-def _write_pictures(pictures: VideoClip, path: Path, resolved: Resolved) -> dict[str, Any]:
+def _write_pictures(pictures: VideoClip, path: Path) -> dict[str, Any]:
     """Write and verify; the columns of the video."""
-    assert resolved.audio is not None and resolved.video is not None
     with storage(path.parent):
         write_video(pictures, path)
         facts = verify_video(path, pictures)
-    columns: dict[str, Any] = {"video_start_seconds": facts.video_start_seconds, "video_bytes": facts.bytes}
-    if resolved.video is not resolved.audio:
-        columns["format_id"] = f"{resolved.audio.format_id}+{resolved.video.format_id}"
-    return columns
+    return {"video_start_seconds": facts.video_start_seconds, "video_bytes": facts.bytes}
 
 
 def _hint(resolved: Resolved, stream: Stream) -> StreamHint:

@@ -11,6 +11,7 @@ import queue
 import signal
 import threading
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Final
 
@@ -28,7 +29,7 @@ from audioset_batch.errors import (
 )
 from audioset_batch.reasons import Reason
 from audioset_batch.stages.clip import make_clip
-from audioset_batch.worker.messages import READY, Attempt, Job, Kind
+from audioset_batch.worker.messages import READY, Attempt, Job, Kind, Waiting
 
 _NOT_FOR_HELPERS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
 
@@ -56,17 +57,25 @@ def serve(connection: Connection, config: Config, threads: int) -> None:
 
 def _thread(jobs: queue.SimpleQueue[Job], connection: Connection, sending: threading.Lock, config: Config) -> None:
     clients: dict[int, YtDlpClient] = {}
+
+    def send(message: Attempt | Waiting) -> None:
+        with sending:
+            connection.send(message)
+
     while True:
         job = jobs.get()
-        attempt = _run(job, clients, config)
         try:
-            with sending:
-                connection.send(attempt)
+            send(_run(job, clients, config, send))
         except OSError:
             return
 
 
-def _run(job: Job, clients: dict[int, YtDlpClient], config: Config) -> Attempt:
+def _run(
+    job: Job,
+    clients: dict[int, YtDlpClient],
+    config: Config,
+    send: Callable[[Waiting], None] = lambda message: None,
+) -> Attempt:
     started = time.monotonic()
     kind, reason, detail, proven, clip = Kind.OK, "", "", True, None
     client = clients.get(job.egress)
@@ -78,7 +87,11 @@ def _run(job: Job, clients: dict[int, YtDlpClient], config: Config) -> Attempt:
             client.resolve(job.probe, deadline, job.start_by)
         else:
             stem = job.tmp_dir / f"{job.number}"
-            clip = make_clip(job.segment, client, config, stem, deadline, job.start_by)
+
+            def waiting(seconds: float) -> None:
+                send(Waiting(job.number, seconds))
+
+            clip = make_clip(job.segment, client, config, stem, deadline, job.start_by, waiting)
     except TooLate:
         kind = Kind.LATE
     except EgressBlocked as error:

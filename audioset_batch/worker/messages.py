@@ -72,3 +72,11 @@ class Attempt:
     elapsed: float = 0.0
     requests: int = 0
     fetched_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A try waits until an ad is over, `seconds` from now; its time is longer by that."""
+
+    number: int
+    seconds: float

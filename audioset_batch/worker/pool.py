@@ -20,7 +20,7 @@ from typing import Final
 from audioset_batch.adapters import ytdlp_versions
 from audioset_batch.config import Config
 from audioset_batch.errors import StopEarly
-from audioset_batch.worker.messages import Attempt, Job
+from audioset_batch.worker.messages import Attempt, Job, Waiting
 
 _HANG_SLACK: Final = 10.0
 """A try that overruns its timeout by this many seconds hangs in native code: only a kill ends it."""
@@ -173,12 +173,15 @@ class Pool:
         for ready in connection.wait(list(pipes), timeout) if pipes else ():
             worker = pipes[ready]  # type: ignore[index]
             try:
-                attempt: Attempt | str = worker.pipe.recv()
+                attempt: Attempt | Waiting | str = worker.pipe.recv()
             except (EOFError, OSError):
                 yield from self._died(worker, hung=None)
                 continue
             if isinstance(attempt, str):
                 worker.ready, self._stillborn = True, 0
+            elif isinstance(attempt, Waiting):
+                if (running := worker.running.get(attempt.number)) is not None:
+                    running.overdue_at += attempt.seconds
             elif worker.running.pop(attempt.number, None) is not None:
                 yield attempt
         yield from self._hung()

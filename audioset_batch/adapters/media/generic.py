@@ -117,7 +117,7 @@ class GenericMedia:
         self._tracks: list[Track] = []
         self._firsts: dict[int, int] = {}
         for stream in self._container.streams:
-            track = _track(stream)
+            track = describe_stream(stream)
             if track is not None:
                 self._tracks.append(track)
                 self._streams[stream.index] = stream
@@ -196,7 +196,7 @@ class GenericMedia:
             if want.track.codec == "opus":
                 duration = opus_frames(data)
             if want.track.kind == "audio":
-                duration = max(duration - round(_padding(packet) / base / want.track.sample_rate), 0)
+                duration = max(duration - round(padding(packet) / base / want.track.sample_rate), 0)
             if dts >= hi and pts >= hi:
                 break
             samples.append(Sample(data, pts, dts, duration, packet.is_keyframe))
@@ -206,7 +206,8 @@ class GenericMedia:
         return samples
 
 
-def _track(stream: Any) -> Track | None:
+def describe_stream(stream: Any) -> Track | None:
+    """What decoders need of one of PyAV's streams; None if it is none that can be decoded."""
     context = stream.codec_context
     if context is None or stream.type not in ("audio", "video") or context.codec.name not in _DECODERS:
         return None
@@ -236,7 +237,7 @@ def _preskip(stream: Any) -> int:
     return int.from_bytes(extradata[10:12], "little") if extradata.startswith(b"OpusHead") else 0
 
 
-def _padding(packet: Any) -> int:
+def padding(packet: Any) -> int:
     """Samples to drop from the end of what the packet decodes to."""
     if not packet.has_sidedata("skip_samples"):
         return 0

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from audioset_batch.adapters.media.demux import Media, UnexpectedLayout
+from audioset_batch.adapters.media.hls import SegmentedSource
 from audioset_batch.adapters.media.mp4 import first_request as mp4_first_request
 from audioset_batch.adapters.media.mp4 import open_mp4
 from audioset_batch.adapters.media.source import ByteSource, RangeReader, StreamHint
@@ -29,6 +30,11 @@ def with_media(source: ByteSource, hint: StreamHint, max_bytes: int, use: Callab
     Raises:
         SegmentTransient: `truncated` for an empty stream; `decode_error` if it is no media, or damaged.
     """
+    if isinstance(source, SegmentedSource):
+        try:
+            return use(source.media())
+        except UnexpectedLayout as error:
+            raise SegmentTransient(Reason.DECODE_ERROR, f"{source.url_label}: {error}") from error
     reader = RangeReader(source, max_bytes)
     kind = _sniff(reader, hint)
     try:
@@ -41,7 +47,12 @@ def with_media(source: ByteSource, hint: StreamHint, max_bytes: int, use: Callab
     try:
         return use(GenericMedia(reader, "mov" if kind == "mp4" else "matroska"))
     except UnexpectedLayout as error:
-        raise SegmentTransient(Reason.DECODE_ERROR, f"{source.url_label}: {first}; {error}") from error
+        raise SegmentTransient(Reason.DECODE_ERROR, f"{source.url_label}: {_both(first, error)}") from error
+
+
+def _both(first: Exception, second: Exception) -> str:
+    """What two readers said of a file, once where the second says more of the same."""
+    return str(second) if str(second).startswith(str(first)) else f"{first}; {second}"
 
 
 def _sniff(reader: RangeReader, hint: StreamHint) -> str:

@@ -89,7 +89,7 @@ def cut_video(
     def from_media(media: Media) -> VideoClip:
         track = _video_track(media, label)
         # The file is mp4 with H.264: nothing else can be copied into it.
-        copying = video.cut == "copy" and track.codec == "h264"
+        copying = video.cut == "copy" and track.codec == "h264" and track.extradata[:1] == b"\1"  # not of MPEG-TS
         own_sound = audio_track(media, label) if video.mode == "bestvideoaudio" else None
         wants = [Want(track, start, stop, Fraction(0))]
         if own_sound is not None:
