@@ -29,7 +29,7 @@ test: lint test-tools ## all checks and tests that take less than ten minutes to
 	$(PYTEST) -m "not slow"
 
 test-slow: test-tools # only what takes longer
-	@./setup.sh --with test,learn
+	@./setup.sh --pinned --with test,learn
 	$(PYTEST) -m slow
 	$(if $(CHAOS),$(BIN)/python $(CHAOS) --short)
 

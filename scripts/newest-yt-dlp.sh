@@ -41,7 +41,7 @@ TEXT
 
 there=$(mktemp -d)
 trap 'rm -rf -- "$there"' EXIT
-version='import sys, json; print(next(p["metadata"]["version"] for p in json.load(sys.stdin)["install"] if p["metadata"]["name"] == "yt-dlp"))'
+version='import json, sys; found = {p["metadata"]["name"]: p["metadata"]["version"] for p in json.load(sys.stdin)["install"]}; print(found["yt-dlp"])'
 pip() { "$python" -m pip --disable-pip-version-check --retries 2 install --quiet --ignore-installed "$@" 'yt-dlp[default]' </dev/null; }
 
 installed=$("$python" -c 'from importlib.metadata import version; print(version("yt-dlp"))')
@@ -62,6 +62,11 @@ if ! pip --target "$there/packages" 2>"$there/pip.log"; then
     exit 0
 fi
 export PYTHONPATH=$there/packages${PYTHONPATH:+:$PYTHONPATH}
+imported=$("$python" -c 'from audioset_batch.adapters.ytdlp import yt_dlp; print(yt_dlp.__file__)') || imported=nothing
+if [[ $imported != "$there"/* ]]; then
+    loudly "YT-DLP $newest WAS NOT TRIED: Python imports $imported" "not tried, Python imports $imported"
+    exit 0
+fi
 status=0
 "$python" -m pytest -n 2 --dist loadgroup -m "not slow" -p no:cacheprovider "${TESTS[@]}" || status=$?
 if [ "$status" != 0 ]; then

@@ -64,7 +64,7 @@ def test_the_newest_yt_dlp_is_told_of_first_and_last_and_does_not_fail_the_run(
     returned, lines = ci_run(checkout)
     assert returned == 0
     assert told in lines[0] and lines[-2] == lines[0]
-    assert "setup --with test,learn" in lines and "trying" in lines, "what it said is not lost"
+    assert "setup --pinned --with test,learn" in lines and "trying" in lines, "what it said is not lost"
 
 
 def test_an_environment_that_cannot_be_made_is_told(checkout: Path) -> None:

@@ -20,6 +20,7 @@ case "$1 $2" in
     done ;;
 "-m pytest") echo "pytest $* path=$PYTHONPATH" >>calls; exit "$(cat pytest-status)" ;;
 -c*version\(*) echo 2026.10.26 ;;
+-c*__file__*) echo "$PYTHONPATH/yt_dlp/__init__.py" ;;
 *) exec PROGRAM "$@" ;;
 esac
 """
