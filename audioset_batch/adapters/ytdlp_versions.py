@@ -24,6 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from audioset_batch.errors import UsageError
+from audioset_batch.paths import expand_home
+
 HOME_VARIABLE: Final = "AUDIOSET_YTDLP_DIR"
 """Names another folder for the versions."""
 
@@ -113,17 +116,18 @@ class Home:
 def homes() -> tuple[Home, ...]:
     """Where versions may lie: in the environment, and where that is read-only, in a folder of the user's own."""
     if given := os.environ.get(HOME_VARIABLE):
-        folder = Path(given).expanduser().absolute()
+        folder = Path(os.path.expanduser(given)).absolute()  # noqa: PTH111 - imported by all: it must not raise
         return (Home(folder, folder),)
     python = sys.implementation.cache_tag or "python"
     prefix = Path(sys.prefix)
-    of_user = Path(os.environ.get("XDG_DATA_HOME") or Path("~/.local/share").expanduser())
+    of_environment = Home(prefix / "share" / "audioset-batch" / "yt-dlp" / python, prefix)
+    try:
+        of_user = Path(os.environ.get("XDG_DATA_HOME") or expand_home("~/.local/share"))
+    except UsageError:  # a user without a home has no folder of his own
+        return (of_environment,)
     # Compiled packages fit one Python, and each environment has its own.
     name = f"{python}-{hashlib.sha256(sys.prefix.encode()).hexdigest()[:8]}"
-    return (
-        Home(prefix / "share" / "audioset-batch" / "yt-dlp" / python, prefix),
-        Home(of_user / "audioset-batch" / "yt-dlp" / name, of_user),
-    )
+    return of_environment, Home(of_user / "audioset-batch" / "yt-dlp" / name, of_user)
 
 
 def is_version(name: str) -> bool:

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from audioset_batch.paths import expand_home
+
 if TYPE_CHECKING:
     from audioset_batch.plan.known import KnownReport
 
@@ -47,19 +49,19 @@ def run(args: argparse.Namespace) -> int:
     from audioset_batch.errors import UsageError
     from audioset_batch.plan.adopt import adopt
 
-    root = args.data_dir.expanduser().absolute()
+    root = expand_home(args.data_dir).absolute()
     if not root.is_dir():
         raise UsageError(f"{root}: no such folder")
     if args.processes is not None and args.processes < 1:
         raise UsageError(f"--processes {args.processes}: expected at least 1")
-    if args.list is not None and not args.list.expanduser().absolute().parent.is_dir():
+    if args.list is not None and not expand_home(args.list).absolute().parent.is_dir():
         raise UsageError(f"--list {args.list}: there is no such folder")
     if args.known_geo_blocked and args.known is None:
         raise UsageError("--known-geo-blocked says something about --known FILE, which is missing")
     if args.known is not None:
         from audioset_batch.plan.known import take_over
 
-        say_known(take_over(root, args.known.expanduser(), geo_blocked=args.known_geo_blocked), args.known)
+        say_known(take_over(root, expand_home(args.known), geo_blocked=args.known_geo_blocked), args.known)
         return 0
     report = adopt(root, args.processes or len(os.sched_getaffinity(0)))
     left = [
@@ -70,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     ]
     if args.list is not None:
         text = "".join(f"{path}\t{why}\n" for path, why in left)
-        args.list.expanduser().write_text(text, encoding="utf-8", errors="surrogateescape")
+        expand_home(args.list).write_text(text, encoding="utf-8", errors="surrogateescape")
     for path, why in left[:_SHOWN]:
         print(f"{path}: {why}", file=sys.stderr)
     if len(left) > _SHOWN:

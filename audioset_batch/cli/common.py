@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from audioset_batch.errors import UsageError
+from audioset_batch.paths import expand_home
 
 if TYPE_CHECKING:
     from audioset_batch.config import Config
@@ -59,7 +60,7 @@ def config_options(args: argparse.Namespace) -> list[str]:
     """The options of `add_config_options` for another command in another folder."""
     options: list[str] = []
     if args.config is not None:
-        options += ["--config", str(args.config.expanduser().absolute())]
+        options += ["--config", str(expand_home(args.config).absolute())]
     for override in args.overrides:
         options += ["--set", override]
     return [*options, "--trust-config"] if args.trust_config else options
@@ -72,7 +73,7 @@ def config_from(args: argparse.Namespace, data_dir: Path | None = None) -> Confi
     runs = hasattr(args, "trust_config")
     config = load_config(args.config, args.overrides, trusted=not runs or args.trust_config, secrets=runs)
     if data_dir is not None:
-        config = config.model_copy(update={"data_dir": data_dir.expanduser()})
+        config = config.model_copy(update={"data_dir": expand_home(data_dir)})
     return config
 
 
@@ -108,7 +109,7 @@ def existing_data_dir(path: Path) -> Path:
     Raises:
         UsageError: it does not exist, or is no folder.
     """
-    root = path.expanduser().resolve()
+    root = expand_home(path).resolve()
     if root.exists() and not root.is_dir():
         raise UsageError(f"data directory {root} is a file: name the folder that ./download_subset_files.sh has filled")
     if not root.is_dir():

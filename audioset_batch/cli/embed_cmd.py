@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audioset_batch.errors import UsageError
+from audioset_batch.paths import expand_home
 
 if TYPE_CHECKING:
     from audioset_batch.vggish.engine import Engine
@@ -95,7 +96,7 @@ def _root(args: argparse.Namespace) -> Path:
         folder = load_config(args.config, trusted=True, secrets=False).data_dir
     if folder is None:
         raise UsageError("name a data directory or a folder of audio (or a --config that does), or --smoke-test")
-    root = folder.expanduser().resolve()
+    root = expand_home(folder).resolve()
     if not root.is_dir():
         raise UsageError(f"{root}: no such folder")
     return root
@@ -107,7 +108,7 @@ def _embed(args: argparse.Namespace, root: Path, clips: list[Clip], shard: Shard
     from audioset_batch.vggish.store import ShardStore, hold_shard
 
     progress = _Progress()
-    out = args.out.expanduser().resolve() if args.out else root / "embeddings"
+    out = expand_home(args.out).resolve() if args.out else root / "embeddings"
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: expected a folder for the embeddings, a file is there")
     threads = args.threads or _cpus()
@@ -157,7 +158,7 @@ def _engine(args: argparse.Namespace) -> Engine:
             file=sys.stderr,
         )
         return random_engine(args.random_weights, args.batch_size, final_relu=args.final_relu)
-    folder = args.weights_dir.expanduser() if args.weights_dir else default_weights_dir()
+    folder = expand_home(args.weights_dir) if args.weights_dir else default_weights_dir()
     # The small file first: what is missing shows before 277 MiB are read.
     pca = load_pca(args.pca or folder / PCA_NAME)
     weights = load_weights(args.weights or folder / CHECKPOINT_NAME)
@@ -180,7 +181,7 @@ def run_fetch(args: argparse.Namespace) -> int:
     from audioset_batch.vggish.fetch import BASE_URL, fetch_weights
     from audioset_batch.vggish.weights import default_weights_dir
 
-    folder = args.weights_dir.expanduser() if args.weights_dir else default_weights_dir()
+    folder = expand_home(args.weights_dir) if args.weights_dir else default_weights_dir()
     for path in fetch_weights(folder, args.base_url or BASE_URL, progress=_FetchProgress()):
         print(f"{path}: there, MD5 is right")
     return 0

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from audioset_batch.cli.common import existing_data_dir, subset_list
+from audioset_batch.paths import expand_home
 
 _SHOWN = 20
 
@@ -55,14 +56,14 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--task goes with --layout only")
     if args.tar_bytes < 1 or args.file_bytes < 1:
         raise UsageError("--tar-bytes and --file-bytes: expected at least 1")
-    if args.unavailable is not None and args.unavailable.expanduser().is_dir():
+    if args.unavailable is not None and expand_home(args.unavailable).is_dir():
         raise UsageError(f"--unavailable {args.unavailable}: expected a file to write, this is a folder")
     log_to_stderr(False)
     if args.unavailable is not None:
-        report = export_unavailable(root, args.unavailable.expanduser(), args.subsets)
+        report = export_unavailable(root, expand_home(args.unavailable), args.subsets)
         print(f"{report.other_rows:,} unavailable segments in {args.unavailable}")
         return 0
-    to = args.to.expanduser()
+    to = expand_home(args.to)
     if args.parquet:
         report = export_parquet(root, to, file_bytes=args.file_bytes, subsets=args.subsets)
     else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from audioset_batch.cli.common import subset_list
 from audioset_batch.model import SUBSETS
+from audioset_batch.paths import expand_home
 
 if TYPE_CHECKING:
     from audioset_batch.plan.prep import PrepReport
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     if args.descendants and args.labels is None:
         raise UsageError("--descendants needs --labels: it adds what is below them in the ontology")
     request = PrepRequest(
-        root=args.data_dir.expanduser().absolute(),
+        root=expand_home(args.data_dir).absolute(),
         base=args.base_url or DEFAULT_BASE_URL,
         ontology=args.ontology or ONTOLOGY_URL,
         subsets=args.subsets,
@@ -94,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
         refetch=args.refetch,
         fetching=FetchOptions(retries=args.retries, say=lambda text: print(text, file=sys.stderr)),
     )
-    known = None if args.known is None else args.known.expanduser()
+    known = None if args.known is None else expand_home(args.known)
     if args.known_geo_blocked and known is None:
         raise UsageError("--known-geo-blocked says something about --known FILE, which is missing")
     if known is not None and not known.is_file():

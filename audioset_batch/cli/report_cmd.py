@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from audioset_batch.cli.common import existing_data_dir
+from audioset_batch.paths import expand_home
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from audioset_batch.report.run import is_stale, write_report
 
     root = existing_data_dir(args.data_dir)
-    out = None if args.out is None else args.out.expanduser().absolute()
+    out = None if args.out is None else expand_home(args.out).absolute()
     if out is not None and not out.parent.is_dir():
         raise UsageError(f"--out {args.out}: there is no folder {out.parent}")
     path, summary, findings = write_report(root, out=out, threshold=args.threshold)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from audioset_batch.cli.common import add_config_options, config_from, existing_data_dir
 from audioset_batch.errors import UsageError
+from audioset_batch.paths import expand_home
 from audioset_batch.reasons import TRANSIENT_REASONS
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def run_logs(args: argparse.Namespace) -> int:
     from audioset_batch.layout import DataDir
     from audioset_batch.status.logs import find_logs
 
-    folders = [folder.expanduser() for folder in args.folder or [Path()]]
+    folders = [expand_home(folder) for folder in args.folder or [Path()]]
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"--folder {folder}: there is no such folder")

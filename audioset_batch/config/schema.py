@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from audioset_batch.config.proxy import proxy_problem
 from audioset_batch.model import SUBSETS
+from audioset_batch.paths import expand_home
 from audioset_batch.reasons import REFUSALS, Reason
 
 DEFAULT_BASE_URL = "http://storage.googleapis.com/us_audioset/youtube_corpus/v1/csv"
@@ -186,7 +187,7 @@ class Egress(Section):
     @field_validator("cookies", "proxy_file", mode="before")
     @classmethod
     def _path(cls, value: object) -> object:
-        return Path(value).expanduser() if isinstance(value, str) and value else value
+        return expand_home(value) if isinstance(value, str) and value else value
 
     @field_validator("proxy")
     @classmethod
@@ -331,7 +332,7 @@ class Config(Section):
     @field_validator("data_dir", "egress_dir", mode="before")
     @classmethod
     def _path(cls, value: object) -> object:
-        return Path(value).expanduser() if isinstance(value, str) and value else value
+        return expand_home(value) if isinstance(value, str) and value else value
 
     @field_validator("egress", mode="before")
     @classmethod

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from audioset_batch.errors import UsageError
 from audioset_batch.layout import DataDir
+from audioset_batch.paths import expand_home
 from audioset_batch.plan.labels import load_class_names, resolve_labels
 
 
@@ -73,7 +74,7 @@ def load_classes(data_dir: str | Path) -> Classes:
         UsageError: there is no such file.
         InputRefused: it is not the list of classes.
     """
-    path = DataDir(Path(data_dir).expanduser()).class_labels_csv
+    path = DataDir(expand_home(data_dir)).class_labels_csv
     names = load_class_names(path)
     if not names:
         raise UsageError(f"{path} does not exist: ./download_subset_files.sh fetches it with the segment CSVs")

@@ -16,6 +16,7 @@ from audioset_batch.dataset.classes import load_classes
 from audioset_batch.dataset.table import Words, open_data, read_rows, select
 from audioset_batch.dataset.waveform import Waveform, decode, fit, resample, to_mono
 from audioset_batch.errors import InputRefused, UsageError
+from audioset_batch.paths import expand_home
 from audioset_batch.reasons import Status
 from audioset_batch.record.clipbytes import in_tar, read_clip, row_stem
 from audioset_batch.record.schema import MANIFEST_SCHEMA
@@ -91,7 +92,7 @@ class AudioSetClips:
             raise UsageError(f"sample_rate={sample_rate}: expected Hz above 0, or None to keep each clip's own")
         if seconds is not None and not seconds > 0:
             raise UsageError(f"seconds={seconds}: expected more than 0, or None to keep each clip's length")
-        self.root = Path(data_dir).expanduser()
+        self.root = expand_home(data_dir)
         self.sample_rate = sample_rate
         self.mono = mono
         self.seconds = seconds

@@ -17,6 +17,7 @@ from audioset_batch.dataset.classes import load_classes
 from audioset_batch.errors import InputRefused, UsageError
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import COLUMNS, SUBSETS
+from audioset_batch.paths import expand_home
 from audioset_batch.reasons import Status
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def load_manifest(
         UsageError: there is no such data, or an argument names something that does not exist.
         InputRefused: the table cannot be read.
     """
-    root, table = _locate(Path(source).expanduser(), 4)
+    root, table = _locate(expand_home(source), 4)
     wanted = select(root, subset, status, labels)
     found: pd.DataFrame = read_rows(root, table, wanted, columns or COLUMNS).to_pandas()
     return found
@@ -119,7 +120,7 @@ def open_data(data_dir: str | Path) -> tuple[Path, Path | None]:
     Raises:
         UsageError: it is no data directory.
     """
-    root = Path(data_dir).expanduser()
+    root = expand_home(data_dir)
     if root.is_file():
         raise UsageError(f"{root}: expected a data directory, found a file")
     return _locate(root, 5)

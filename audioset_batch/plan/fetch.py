@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from audioset_batch.errors import InputRefused, StorageUnusable
+from audioset_batch.paths import expand_home
 
 _BLOCK: Final = 1 << 18
 _RETRIED_STATUS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -56,7 +57,7 @@ def join_source(base: str, name: str) -> str:
     if is_url(base):
         parts = _parts(base)
         return urllib.parse.urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{name}"))
-    return str(Path(base).expanduser() / name)
+    return str(expand_home(base) / name)
 
 
 def _parts(url: str) -> urllib.parse.SplitResult:

@@ -14,6 +14,7 @@ from audioset_batch.features.packed import is_packed, packed_size
 from audioset_batch.features.packed_files import packed_at
 from audioset_batch.features.reading import iter_batches, read_split
 from audioset_batch.features.tfrecord import OnBad, raise_damage
+from audioset_batch.paths import expand_home
 
 _GLOB_CHARACTERS: Final = frozenset("*?[")
 
@@ -31,7 +32,7 @@ def expand_pattern(pattern: str) -> list[Path]:
     for part in (piece.strip() for piece in pattern.split(",")):
         if not part:
             continue
-        literal = Path(part).expanduser()
+        literal = expand_home(part)
         matches = packed_at(literal) if not _GLOB_CHARACTERS & set(part) else []
         if literal.exists() and not matches:
             matches = [literal]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from audioset_batch.errors import UsageError
+from audioset_batch.paths import expand_home
 
 BACKENDS: Final = ("jax", "torch", "tensorflow")
 """In the order in which an installed one is taken when nobody chose."""
@@ -43,8 +44,8 @@ def import_keras() -> Any:
 
 def _configured_backend() -> str:
     """The backend that keras.json names, or nothing."""
-    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
     try:
+        home = Path(os.environ.get("KERAS_HOME") or expand_home("~/.keras"))
         return str(json.loads((home / "keras.json").read_text(encoding="utf-8"))["backend"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, UsageError):
         return ""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audioset_batch.errors import InputRefused, UsageError
+from audioset_batch.paths import expand_home
 from audioset_batch.vggish.checkpoint import is_v1_checkpoint, read_v1_checkpoint
 from audioset_batch.vggish.torch_file import is_torch_file, read_torch_file
 from audioset_batch.vggish.variables import SHAPES, Arrays, checked
@@ -55,9 +56,9 @@ class Weights:
 def default_weights_dir() -> Path:
     """`$AUDIOSET_WEIGHTS`, else `audioset-batch/vggish` in the user's cache folder."""
     if chosen := os.environ.get(WEIGHTS_DIR_VARIABLE):
-        return Path(chosen).expanduser()
+        return expand_home(chosen)
     cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "audioset-batch" / "vggish"
+    return (Path(cache) if cache else expand_home("~/.cache")) / "audioset-batch" / "vggish"
 
 
 def load_weights(path: Path) -> Weights:

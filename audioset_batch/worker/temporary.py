@@ -15,6 +15,7 @@ from audioset_batch.adapters.publish import make_folders, storage
 from audioset_batch.adapters.sharedfs import Folder
 from audioset_batch.errors import UnsafePath, UsageError
 from audioset_batch.layout import DataDir, ShardId
+from audioset_batch.paths import expand_home
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def local_base(temp_dir: str) -> Path:
     """
     if temp_dir == "node":
         return Path(os.environ.get("SLURM_TMPDIR") or tempfile.gettempdir())
-    path = Path(os.path.expandvars(temp_dir)).expanduser()
+    path = expand_home(os.path.expandvars(temp_dir))
     if "$" in str(path):
         raise UsageError(f"worker.temp_dir: {temp_dir} names a variable that is not set on this node ({path})")
     return path.absolute()
