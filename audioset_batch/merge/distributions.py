@@ -63,7 +63,7 @@ class MediaTally:
         self.counts["cut_short"] += int(np.sum(durations < planned - _CUT_SHORT_SECONDS))
         self.counts["full_scale"] += int(np.sum(peak >= _FULL_SCALE_DBFS))
         self.counts["silent"] += pc.sum(ok.column("silent")).as_py() or 0
-        for name in ("source_sample_rate", "sample_rate", "channels", "format_id"):
+        for name in ("source_sample_rate", "sample_rate", "channels", "format_id", "audio_track"):
             for group in ok.group_by(name).aggregate([([], "count_all")]).to_pylist():
                 if group[name] not in (None, ""):
                     self.sources[name, str(group[name])] += group["count_all"]
@@ -80,7 +80,7 @@ class MediaTally:
             },
             "media": {
                 name: dict(Counter({v: n for (k, v), n in self.sources.items() if k == name}).most_common())
-                for name in ("source_sample_rate", "sample_rate", "channels", "format_id")
+                for name in ("source_sample_rate", "sample_rate", "channels", "format_id", "audio_track")
             },
         }
 

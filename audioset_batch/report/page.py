@@ -27,6 +27,7 @@ _MEDIA = {
     "sample_rate": ("sample rate", " Hz"),
     "channels": ("channels", ""),
     "format_id": ("YouTube's format", ""),
+    "audio_track": ("sound track", ""),
 }
 
 
@@ -144,7 +145,7 @@ def _media(summary: Mapping[str, Any]) -> str:
     rows = [
         [words, "\n".join(f"{value}{unit}: {percent(number, ok)}" for value, number in list(found.items())[:8])]
         for name, (words, unit) in _MEDIA.items()
-        if (found := summary["media"][name])
+        if (found := summary["media"].get(name))
     ]
     return f"<h3>Formats</h3>{svg.table(['', 'share of the clips'], rows, 'data wordy lines')}" if rows else ""
 
