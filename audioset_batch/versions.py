@@ -17,7 +17,7 @@ def version_lines() -> list[str]:
     for name in ("yt-dlp", "av", "soundfile", "sox", "pandas", "pyarrow", "submitit"):
         lines.append(f"{'pysox' if name == 'sox' else name} {_distribution(name)}")
     lines.append(f"sox {sox_version() or 'not found: apt-get install sox, conda install -c conda-forge sox'}")
-    lines.append(f"deno {_program('deno')}")
+    lines.append(_javascript())
     return lines
 
 
@@ -36,9 +36,11 @@ def _distribution(name: str) -> str:
         return "not installed"
 
 
-def _program(name: str) -> str:
-    path = shutil.which(name)
-    if path is None:
-        return "not found (optional JavaScript runtime for yt-dlp: ./setup.sh --with javascript, or pip install deno)"
-    done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False, timeout=20)
-    return done.stdout.split("\n")[0].removeprefix("deno ").strip()
+def _javascript() -> str:
+    """The same answer as `check` gives, without options of yt-dlp."""
+    try:
+        from audioset_batch.adapters.ytdlp_surroundings import javascript, look_around
+    except ImportError as error:
+        return f"JavaScript: {error}"
+    found = javascript(look_around(()))
+    return f"JavaScript: {found.text} ({found.advice})" if found.advice else found.text

@@ -29,6 +29,8 @@ _NETWORK: Final = re.compile(
 )
 _MANIFEST: Final = re.compile(r"m3u8|mpd|manifest")
 """Warnings about what is fetched beside the player's answer, and was not needed."""
+_LEFT_OUT: Final = re.compile(r"(?i)skipped|missing a url|challenge solving")
+"""Warnings of yt-dlp that say why it leaves formats out."""
 _DETAIL_LENGTH: Final = 300
 _AGE: Final = ("AGE_CHECK_REQUIRED", "AGE_VERIFICATION_REQUIRED", "CONTENT_CHECK_REQUIRED")
 
@@ -170,10 +172,15 @@ def _without_streams(evidence: Evidence, playable: Sequence[PlayerAnswer]) -> Au
         wanted = (entry for entry in listed if entry.picture and not (highest and (entry.height or 0) > highest))
         if listed and not any(wanted):
             return lack
-    return SegmentTransient(Reason.NO_USABLE_FORMAT, _why_not(listed, left_out, playable))
+    return SegmentTransient(Reason.NO_USABLE_FORMAT, _why_not(listed, left_out, playable, evidence.warnings))
 
 
-def _why_not(listed: Sequence[ListedFormat], left_out: Sequence[ListedFormat], playable: Sequence[PlayerAnswer]) -> str:
+def _why_not(
+    listed: Sequence[ListedFormat],
+    left_out: Sequence[ListedFormat],
+    playable: Sequence[PlayerAnswer],
+    warnings: Sequence[str],
+) -> str:
     kinds = Counter(
         "protected (DRM)" if one.drm
         else "ciphered" if one.cipher
@@ -185,7 +192,12 @@ def _why_not(listed: Sequence[ListedFormat], left_out: Sequence[ListedFormat], p
     if not kinds:
         return f"none of the {len(listed)} formats will do ({clients})"
     named = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-    return f"none of the {len(listed)} formats can be fetched ({clients}): {named}"
+    return f"none of the {len(listed)} formats can be fetched ({clients}): {named}{left_out_words(warnings)}"
+
+
+def left_out_words(warnings: Sequence[str]) -> str:
+    """What yt-dlp has warned about formats that it leaves out, to go on with; "" if nothing."""
+    return next((f"; yt-dlp: {short(one)[:160]}" for one in warnings if _LEFT_OUT.search(one)), "")
 
 
 def _unsettled(evidence: Evidence, refused: Sequence[tuple[PlayerAnswer, Meaning | None]]) -> AudiosetBatchError:

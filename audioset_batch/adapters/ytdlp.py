@@ -26,12 +26,14 @@ from audioset_batch.adapters.formats import Format, FormatChooser, Listed, track
 from audioset_batch.adapters.manifests import Manifests
 from audioset_batch.adapters.player_answers import PlayerAnswer, answers_of
 from audioset_batch.adapters.player_clients import PlayerClients
+from audioset_batch.adapters.po_tokens import TokenPages
 from audioset_batch.adapters.ranged import RangedStream, SegmentFetcher, label_of
 from audioset_batch.adapters.streams import ClientOptions, Resolved, Stream, Traffic
-from audioset_batch.adapters.youtube_errors import Evidence, Failure, classify, short, too_many_requests
+from audioset_batch.adapters.youtube_errors import Evidence, Failure, classify, left_out_words, short, too_many_requests
 from audioset_batch.adapters.ytdlp_cache import ThreadSafeCache
 from audioset_batch.adapters.ytdlp_failure import failure_of
-from audioset_batch.adapters.ytdlp_options import parse_args, usage_errors
+from audioset_batch.adapters.ytdlp_options import parse_args, plugin_dirs_of, usage_errors
+from audioset_batch.adapters.ytdlp_plugins import choose_plugins
 from audioset_batch.adapters.ytdlp_session import PAGE_LIMIT, Log, Session
 from audioset_batch.errors import AudiosetBatchError, EgressBlocked, SegmentTransient, SegmentUnavailable
 from audioset_batch.reasons import Reason
@@ -64,6 +66,7 @@ class YtDlpClient:
         params = self._params()
         self._user_format = params.pop("format", None)
         with _BUILDING, usage_errors():
+            choose_plugins(plugin_dirs_of(options.args))
             self._ydl = Session(params, auto_init=False)
             if self._user_format:
                 self._ydl.build_format_selector(self._user_format)
@@ -71,8 +74,10 @@ class YtDlpClient:
         self._ydl.traffic, self._ydl.exchanges = self.traffic, []
         extractor = yt_dlp.extractor.youtube.YoutubeIE()
         self._ydl.add_info_extractor(extractor)
+        self._extractor = extractor
         # The lean clients take no cookies.
         self._clients = PlayerClients(self._ydl.params, extractor, lean=options.lean and options.cookies is None)
+        self._token_pages = TokenPages(self._ydl.params, extractor, own=self._own_skip)
         self._offered: set[str] = set()
         self._lack: SegmentUnavailable | None = None
         self._placeholder_bytes: str | None = None
@@ -101,13 +106,19 @@ class YtDlpClient:
         if self._options.cookies is not None:
             # yt-dlp rewrites its cookie file, and workers must not overwrite each other's: each has its own, in memory.
             params["cookiefile"] = io.StringIO(read_cookies(self._options.cookies))
+        of_youtube = params.setdefault("extractor_args", {}).setdefault("youtube", {})
+        self._own_skip = "player_skip" in of_youtube
         if self._options.player_skip:
-            extractor_args = params.setdefault("extractor_args", {})
-            extractor_args.setdefault("youtube", {}).setdefault("player_skip", list(self._options.player_skip))
+            of_youtube.setdefault("player_skip", list(self._options.player_skip))
         if os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR"):
             # yt-dlp prefers certifi's list where that is installed; the variables mean the site's own.
             params["compat_opts"] = {*params.get("compat_opts", ()), "no-certifi"}
         return params
+
+    @property
+    def parts(self) -> tuple[Any, Any]:
+        """The `YoutubeDL` and its YouTube extractor, for who looks at what they find on this machine."""
+        return self._ydl, self._extractor
 
     def resolve(self, ytid: str, deadline: float = math.inf, start_by: float = math.inf) -> Resolved:
         """Ask for the streams of one video.
@@ -136,6 +147,7 @@ class YtDlpClient:
     def _resolve(self, ytid: str) -> Resolved:
         """One question to the clients whose turn it is; what earlier ones have answered counts as well."""
         self._manifests.listed = Listed()
+        self._token_pages.before_asking()
         url = f"https://www.youtube.com/watch?v={ytid}"
         try:
             info = self._ydl.extract_info(url, download=False, ie_key="Youtube", process=False)
@@ -162,8 +174,9 @@ class YtDlpClient:
             raise self._refusal(ytid, Failure(error.detail)) from error
         except SegmentTransient as error:  # of this client; what others have listed may settle it
             settled = self._refusal(ytid, Failure(error.detail))
-            says_more = isinstance(settled, SegmentUnavailable) or all(one["protocol"] == "mhtml" for one in formats)
-            raise (settled if says_more else error) from error
+            if isinstance(settled, SegmentUnavailable) or all(one["protocol"] == "mhtml" for one in formats):
+                raise settled from error
+            raise SegmentTransient(error.reason, error.detail + left_out_words(self._log.warnings)) from error
 
     def _refusal(self, ytid: str, failure: Failure) -> AudiosetBatchError:
         return classify(

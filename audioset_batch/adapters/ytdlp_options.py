@@ -50,6 +50,12 @@ def parse_args(args: Sequence[str]) -> dict[str, Any]:
     return options
 
 
+def plugin_dirs_of(args: Sequence[str]) -> list[str]:
+    """What `--plugin-dirs` and `--no-plugin-dirs` come to; `args` have passed `parse_args`."""
+    values, _ = create_parser().parse_known_args(["--ignore-config", *args])
+    return list(values.plugin_dirs or ())
+
+
 @contextlib.contextmanager
 def usage_errors() -> Iterator[None]:
     """What yt-dlp finds wrong with its options later, as it is built: a format selector, a browser to impersonate.

@@ -8,13 +8,12 @@ import platform
 import shutil
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 from audioset_batch.adapters.streams import ClientOptions
 from audioset_batch.adapters.ytdlp import YtDlpClient
+from audioset_batch.adapters.ytdlp_surroundings import javascript, look_around
 from audioset_batch.adapters.ytdlp_versions import age_days, version_in_use
 from audioset_batch.cluster.checks.finding import Finding, error, ok, warning
 from audioset_batch.config import Config
@@ -26,7 +25,6 @@ YTDLP_OLD_DAYS: Final = 90
 _OLDEST: Final = (3, 11)
 _NEWEST: Final = (3, 13)
 _PACKAGES: Final = ("av", "soundfile", "numpy", "pandas", "pyarrow", "submitit")
-_RUNTIMES: Final = {"node": "node", "bun": "bun", "qjs": "quickjs"}
 _UPDATE: Final = "audioset-batch update-yt-dlp"
 
 
@@ -37,7 +35,7 @@ def check_software(config: Config) -> Iterator[Finding]:
     yield _ytdlp(_version_of_ytdlp(), datetime.datetime.now(datetime.UTC).date())
     if config.youtube.args:
         yield _ytdlp_args(config)
-    yield _javascript(config)
+    yield from _surroundings(config)
     yield _sox(config)
     yield from _powers(config)
 
@@ -85,21 +83,21 @@ def _powers(config: Config) -> Iterator[Finding]:
         yield ok("config", f"{'.'.join(power.key)}: {power.what}")
 
 
-def _javascript(config: Config) -> Finding:
-    topic = "JavaScript"
-    scripts = Path(sysconfig.get_path("scripts"))  # where yt-dlp looks as well
-    deno = scripts / "deno" if (scripts / "deno").exists() else shutil.which("deno")
-    if deno:
-        return ok(topic, f"deno at {deno}")
-    if any(arg.startswith("--js-runtimes") for arg in config.youtube.args):
-        return ok(topic, "as youtube.args say")
-    for program, name in _RUNTIMES.items():
-        if shutil.which(program):
-            advice = f'youtube: {{args: ["--js-runtimes", "{name}"]}} in the config, or ./setup.sh --with javascript'
-            return warning(topic, f"{program} is there, but yt-dlp takes only deno unless told", advice)
-    return warning(
-        topic, "no runtime: YouTube gives yt-dlp fewer formats without one", "./setup.sh --with javascript (deno)"
-    )
+def _surroundings(config: Config) -> Iterator[Finding]:
+    """What yt-dlp itself finds beside it: JavaScript runtimes, plugins, PO token providers."""
+    try:
+        found = look_around(config.youtube.args)
+    except UsageError:
+        return  # told above
+    scripts = javascript(found)
+    yield warning("JavaScript", scripts.text, scripts.advice) if scripts.advice else ok("JavaScript", scripts.text)
+    if found.untrusted:
+        advice = "take away what lets others change it (chmod go-w), or the plugins"
+        yield warning("yt-dlp plugins", f"not loaded: {'; '.join(found.untrusted)}", advice)
+    if found.providers:
+        yield ok("PO tokens", f"from {', '.join(found.providers)}")
+    else:
+        yield ok("PO tokens", "no provider; the clients that are asked first need none (docs/youtube.md)")
 
 
 def _sox(config: Config) -> Finding:

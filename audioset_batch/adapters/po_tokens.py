@@ -1,0 +1,49 @@
+"""PO tokens: the page that a token is bound to is asked for where one is needed and can be had.
+
+yt-dlp asks its provider plugins for a token only when it knows visitor data, which it has from a page that
+`youtube.player_skip` leaves out. The lean clients need no token, so they cost one request as before.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+_PAGE: Final = "webpage"
+
+
+class TokenPages:
+    """Decides, question by question, whether the watch page is left out.
+
+    Args:
+        params: The parameters of a `YoutubeDL`.
+        extractor: Its YouTube extractor.
+        own: True if `player_skip` is from `youtube.args`; then it stands.
+    """
+
+    def __init__(self, params: dict[str, Any], extractor: Any, *, own: bool) -> None:
+        self._choice: dict[str, Any] = params.setdefault("extractor_args", {}).setdefault("youtube", {})
+        self._extractor = extractor
+        self._skip: list[str] = list(self._choice.get("player_skip", ()))
+        self._may_change = not own and _PAGE in self._skip
+
+    def before_asking(self) -> None:
+        """Set `player_skip` for the clients that are asked next."""
+        if self._may_change:
+            skip = [part for part in self._skip if part != _PAGE] if self._needs_page() else self._skip
+            self._choice["player_skip"] = skip
+
+    def _needs_page(self) -> bool:
+        if self._choice.get("visitor_data"):
+            return False
+        lean = set(getattr(self._extractor, "_DEFAULT_JSLESS_CLIENTS", ()))
+        asked = set(self._choice.get("player_client") or ())
+        if asked and asked <= lean:
+            return False
+        return bool(self._choice.get("po_token") or providers(self._extractor))
+
+
+def providers(extractor: Any) -> list[str]:
+    """Names of the PO token providers that yt-dlp has, and that say they can be used now."""
+    extractor.initialize()
+    director = getattr(extractor, "_pot_director", None)
+    return [one.PROVIDER_NAME for one in getattr(director, "providers", {}).values() if one.is_available()]

@@ -1,0 +1,106 @@
+"""What yt-dlp finds on this machine: JavaScript runtimes and PO token providers, as it sees them itself."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from yt_dlp.globals import supported_js_runtimes
+
+from audioset_batch.adapters.po_tokens import providers
+from audioset_batch.adapters.streams import ClientOptions
+from audioset_batch.adapters.ytdlp import YtDlpClient
+from audioset_batch.adapters.ytdlp_plugins import untrusted_plugins
+
+_INSTALL: Final = "./setup.sh --with javascript (deno beside Python)"
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """A JavaScript runtime that was found.
+
+    Attributes:
+        enabled: yt-dlp takes it by itself, or because `--js-runtimes` says so.
+        supported: It is new enough for this yt-dlp.
+        oldest: The oldest version that is; "" if unknown.
+    """
+
+    name: str
+    version: str
+    path: str
+    enabled: bool
+    supported: bool
+    oldest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What there is.
+
+    Attributes:
+        solves: yt-dlp can run player scripts: a runtime is enabled and supported, and its own scripts are there.
+        providers: PO token providers that can be used.
+        untrusted: Why no plugins are loaded, if so.
+    """
+
+    runtimes: tuple[Runtime, ...]
+    solves: bool
+    providers: tuple[str, ...]
+    untrusted: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What there is of JavaScript for people; `advice` is "" where nothing is to be done."""
+
+    text: str
+    advice: str = ""
+
+
+def javascript(found: Surroundings) -> Verdict:
+    """Whether yt-dlp can run player scripts, with what, and what to do if it cannot."""
+    named = {one.name: f"{one.name} {one.version} at {one.path}" for one in found.runtimes}
+    used = [named[one.name] for one in found.runtimes if one.enabled and one.supported]
+    if found.solves:
+        return Verdict(", ".join(used))
+    if used:
+        return Verdict(f"{', '.join(used)}, but yt-dlp's scripts for it (yt-dlp-ejs) are missing", "./setup.sh")
+    for one in found.runtimes:
+        if one.supported:
+            advice = f'youtube: {{args: ["--js-runtimes", "{one.name}"]}} in the config, or {_INSTALL}'
+            return Verdict(f"{named[one.name]} is there, but yt-dlp takes only deno unless told", advice)
+    old = [f"{named[one.name]} is older than {one.oldest}, which yt-dlp needs" for one in found.runtimes]
+    none = "no runtime that yt-dlp takes: YouTube gives it fewer formats without one"
+    return Verdict("; ".join([none, *old]), _INSTALL)
+
+
+def look_around(args: Sequence[str]) -> Surroundings:
+    """What yt-dlp finds with these options of its command.
+
+    Raises:
+        UsageError: it does not take them.
+    """
+    client = YtDlpClient(ClientOptions(args=tuple(args)))
+    ydl, extractor = client.parts
+    tokens = tuple(providers(extractor))
+    solvers = getattr(getattr(extractor, "_jsc_director", None), "providers", {}).values()
+    return Surroundings(
+        runtimes=tuple(_runtimes(getattr(ydl, "_js_runtimes", {}))),
+        solves=any(one.is_available() for one in solvers),
+        providers=tokens,
+        untrusted=tuple(untrusted_plugins()),
+    )
+
+
+def _runtimes(enabled: dict[str, Any]) -> list[Runtime]:
+    found = []
+    for name, kind in supported_js_runtimes.value.items():
+        runtime = enabled.get(name)
+        info = (runtime or kind()).info
+        if info is not None:
+            oldest = ".".join(map(str, getattr(kind, "MIN_SUPPORTED_VERSION", ())))
+            path = shutil.which(info.path) or info.path
+            found.append(Runtime(name, info.version, path, runtime is not None, info.supported, oldest))
+    return found
