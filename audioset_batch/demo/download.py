@@ -19,12 +19,12 @@ from audioset_batch.demo.stage import (
     slurm_answers,
     write_config,
 )
+from audioset_batch.demo.videos import made_up_videos
 from audioset_batch.merge import MergeResult, merge
 from audioset_batch.report import write_report
-from audioset_batch.standin import Catalog, Fault, Standin, Trouble, Video
+from audioset_batch.standin import Fault, Standin, Trouble, Video
 
 SEGMENTS: Final = 48
-_UNAVAILABLE: Final = 0.25
 _FEW_CLIPS: Final = 5
 _GOOD_VIDEO: Final = "good_video0"
 _SUBSETS: Final = {"eval_segments": SEGMENTS // 2, "balanced_train_segments": SEGMENTS // 2}
@@ -76,7 +76,7 @@ def run_demo(folder: Path, config_file: Path, say: Callable[[str], None], *, slu
     subsets = _segments()
     write_lists(source, _CLASSES, subsets)
     needs = {row.ytid: float(row.end) for rows in subsets.values() for row in rows}
-    catalog = Catalog.from_ids(needs, seed=7, unavailable_share=_UNAVAILABLE, short_share=0.1, seconds=(60.0, 180.0))
+    catalog = made_up_videos(needs)
     through_slurm = slurm_answers() if slurm is None else slurm
     with media_cache() as cache, Standin(catalog, cache, log_path=folder / "standin.jsonl") as youtube:
         youtube.put_video(Video(_GOOD_VIDEO))

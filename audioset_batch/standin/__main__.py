@@ -1,5 +1,17 @@
 """The stand-in as a process: `python -m audioset_batch.standin --catalog FILE.json --cache DIR`.
 
+The catalogue is what `Catalog.save` writes; of a video only `ytid` must be there, everything else is as in
+`catalog.Video`:
+
+    {"default": null, "videos": [
+        {"ytid": "aaaaaaaaaaa", "seconds": 60, "itags": [140, 251]},
+        {"ytid": "aaaaaaaaaab", "outcome": "removed", "interstitial": true},
+        {"ytid": "aaaaaaaaaac", "tracks": [{"language": "ja"}, {"language": "de", "kind": "dubbed", "default": true}]},
+        {"ytid": "aaaaaaaaaad", "kids": true},
+        {"ytid": "aaaaaaaaaae", "sabr": ["*"], "hls": true},
+        {"ytid": "aaaaaaaaaaf", "locks": {"251": "cipher"}, "ad_seconds": 5},
+        {"ytid": "aaaaaaaaaag", "answers": {"VISIONOS": {"playabilityStatus": {"status": "ERROR", "reason": "..."}}}}]}
+
 Writes one JSON object with `proxies`, `ca_file`, `control_url` and `pid` to standard output, and to `--ready-file`
 once it answers. Ends on TERM or INT with status 0.
 """
@@ -28,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         catalog = Catalog.load(args.catalog)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         parser.error(f"--catalog {args.catalog}: expected what Catalog.save writes: {type(error).__name__}: {error}")
     names = args.egress or ["direct"]
     if args.port and len(args.port) != len(names):

@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from audioset_batch.standin.formats import AUDIO_ITAGS, VIDEO_ITAGS
+from audioset_batch.standin.formats import AUDIO_ITAGS, FORMATS, VIDEO_ITAGS
 from audioset_batch.standin.tracks import AudioTrack
 
 DEFAULT_ITAGS: Final = (18, 134, 140, 251)
@@ -142,6 +142,13 @@ class Video:
     trailer: str = ""
     feeds: tuple[str, ...] = ()
     answers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if unknown := [itag for itag in self.itags if itag not in FORMATS]:
+            raise ValueError(f"video {self.ytid}: itags {unknown}: there are {', '.join(map(str, FORMATS))}")
+        offered = [(track.xtags, itag) for track in self.tracks for itag in track.itags or self.itags]
+        if len(set(offered)) < len(offered):
+            raise ValueError(f"video {self.ytid}: two audio tracks of the same language and kind")
 
     @property
     def playable_itags(self) -> tuple[int, ...]:

@@ -8,7 +8,31 @@ from pathlib import Path
 import pytest
 from slurm_cluster import PrivateSlurm
 
+from audioset_batch.demo.videos import made_up_videos
+from audioset_batch.standin import Outcome, Video
+
 TESTS = Path(__file__).parents[1]
+
+
+def unusual(videos: list[Video]) -> dict[str, list[str]]:
+    """Ids of the videos that play, but not for everyone at once, by what is unusual about them."""
+    return {
+        "tracks": [video.ytid for video in videos if video.tracks],
+        "kids": [video.ytid for video in videos if video.kids],
+        "sabr": [video.ytid for video in videos if video.sabr],
+        "muxed": [video.ytid for video in videos if not video.muxed],
+        "ad": [video.ytid for video in videos if video.ad_seconds],
+    }
+
+
+def test_the_demo_meets_what_makes_youtube_hard() -> None:
+    videos = list(made_up_videos({f"video_{number:05}": 50.0 for number in range(48)}).videos.values())
+    assert sum(video.outcome is Outcome.OK for video in videos) == 36
+    found = unusual(videos)
+    assert {kind: len(ids) for kind, ids in found.items()} == dict.fromkeys(found, 1)
+    good = {video.ytid for video in videos if video.outcome is Outcome.OK}
+    assert all(good.issuperset(ids) for ids in found.values())
+    assert sum(video.interstitial for video in videos) == 6
 
 
 @pytest.mark.slow

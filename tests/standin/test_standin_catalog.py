@@ -47,6 +47,20 @@ def test_unknown_keys_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"itags": [140, 999]}, "999"),
+        ({"locks": {"251": "lock"}}, "lock"),
+        ({"tracks": [{"kind": "odd"}]}, "odd"),
+        ({"tracks": [{"language": "en"}, {"language": "en", "itags": [140]}]}, "two audio tracks"),
+    ],
+)
+def test_unknown_words_are_refused(values: dict[str, object], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        Video.from_dict({"ytid": "aaaaaaaaaaa", **values})
+
+
+@pytest.mark.parametrize(
     ("outcome", "itags"),
     [
         (Outcome.OK, (18, 134, 140, 251)),
