@@ -127,8 +127,7 @@ apart() {
 enter() {
     local as=() home=/root name
     mount -t proc proc "$root/proc"
-    mount -t sysfs sysfs "$root/sys"
-    mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup" # SLURM asks for it
+    mount --rbind /sys "$root/sys" # with control groups as they are mounted here: SLURM refuses any other view of them
     mount -t tmpfs -o mode=755 tmpfs "$root/dev"
     mkdir "$root/dev/pts" "$root/dev/shm"
     mount -t devpts -o newinstance,ptmxmode=0666,mode=620,gid=5 devpts "$root/dev/pts"
@@ -190,7 +189,7 @@ while IFS= read -r -d '' variable; do
     esac
 done < <(env -0)
 settings=(/etc/apt/sources.list /etc/apt/sources.list.d/*)
-for file in /etc/pip.conf "${XDG_CONFIG_HOME:-$HOME/.config}/pip/pip.conf" "$HOME/.pip/pip.conf"; do
+for file in /etc/pip.conf "${XDG_CONFIG_HOME:-${HOME:-/root}/.config}/pip/pip.conf" "${HOME:-/root}/.pip/pip.conf"; do
     [ -r "$file" ] || continue
     settings+=("$file")
     mkdir -p "$root$home/.config/pip"
@@ -201,9 +200,9 @@ for file in /etc/pip.conf "${XDG_CONFIG_HOME:-$HOME/.config}/pip/pip.conf" "$HOM
 done
 folders=()
 while IFS= read -r path; do
-    if [ -f "$path" ] || [[ $path == /etc/* ]]; then
+    if [ -f "$path" ] || { [[ $path == /etc/* ]] && [ -d "$path" ]; }; then
         mkdir -p "$root${path%/*}"
-        cp -rL "$path" "$root${path%/*}/"
+        cp -rL "$path" "$root${path%/*}/" || say "not all of $path can be read" >&2 # a dangling link
     elif [ -d "$path" ]; then
         parent=${path%/*} # an index may name files beside it
         [[ $parent == /*/* ]] && folders+=("$parent") || folders+=("$path")
@@ -234,7 +233,7 @@ in_machine "$user" bash -u -o pipefail -c '
         echo "fresh-machine: $command: $said, $((SECONDS - began)) s"
     done
     exit "$status"' bash "${commands[@]}" || status=$?
-if skipped=$(grep -h '^SKIPPED' "$root/tmp/said.log"); then
+if skipped=$(grep -hs '^SKIPPED' "$root/tmp/said.log"); then
     cat <<TEXT
 #############################################################################
   NOT TESTED IN THIS MACHINE, by $user:
