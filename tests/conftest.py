@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from slurm_cluster import PrivateSlurm, missing_programs
+from slurm_cluster.others import forget_other_clusters
+
+forget_other_clusters()
 
 # A slow machine is no failure: examples may take as long as they do.
 settings.register_profile("any-machine", parent=settings(), deadline=None)

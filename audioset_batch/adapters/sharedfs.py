@@ -63,6 +63,7 @@ class Folder:
     def __init__(self, path: Path, *, may_be_link: bool = False) -> None:
         self.path = path
         self.fd = _open_folder(path, may_be_link=may_be_link)
+        """Allows to look up names in it; listing it needs the permission to read it."""
 
     def __enter__(self) -> Self:
         return self
@@ -83,7 +84,11 @@ class Folder:
             OSError: it cannot be listed.
         """
         with self._naming(""):
-            return os.listdir(self.fd)  # noqa: PTH208 - of a descriptor
+            fd = os.open(".", os.O_RDONLY | _DIRECTORY, dir_fd=self.fd)
+            try:
+                return os.listdir(fd)  # noqa: PTH208 - of a descriptor
+            finally:
+                os.close(fd)
 
     def stat(self, name: str) -> os.stat_result:
         """Facts about an entry itself, never about what it points at.
@@ -306,12 +311,12 @@ def _open_folder(path: Path, *, may_be_link: bool) -> int:
                 below = os.open("/" if target.startswith("/") else ".", _SEARCH, dir_fd=fd)
             os.close(fd)
             fd = below
-        return os.open(".", os.O_RDONLY | _DIRECTORY, dir_fd=fd)
-    except OSError as error:
-        error.filename = str(path)
-        raise
-    finally:
+    except BaseException as error:
         os.close(fd)
+        if isinstance(error, OSError):
+            error.filename = str(path)
+        raise
+    return fd
 
 
 def _target(folder: int, name: str, path: Path, *, followed: bool) -> str | None:

@@ -69,6 +69,7 @@ def _refuse(parser: argparse.ArgumentParser, args: argparse.Namespace, unknown: 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status of docs/commands.md."""
+    os.umask(os.umask(0o022) | 0o022)  # nothing is writable for a group unless its folder is shared with it
     try:
         status = _run(argv)
         sys.stdout.flush()

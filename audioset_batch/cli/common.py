@@ -72,9 +72,26 @@ def config_from(args: argparse.Namespace, data_dir: Path | None = None) -> Confi
 
     runs = hasattr(args, "trust_config")
     config = load_config(args.config, args.overrides, trusted=not runs or args.trust_config, secrets=runs)
+    _trust(config)
     if data_dir is not None:
         config = config.model_copy(update={"data_dir": expand_home(data_dir)})
     return config
+
+
+def _trust(config: Config) -> None:
+    if config.trusted_owners:
+        import pwd
+
+        from audioset_batch.adapters.sharedfs import trust_owners
+        from audioset_batch.errors import UsageError
+
+        uids = []
+        for name in config.trusted_owners:
+            try:
+                uids.append(pwd.getpwnam(name).pw_uid)
+            except KeyError:
+                raise UsageError(f"trusted_owners: {name} is no user of this machine") from None
+        trust_owners(uids)
 
 
 def subset_list(text: str) -> tuple[str, ...]:

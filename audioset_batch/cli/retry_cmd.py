@@ -121,7 +121,7 @@ def _print(counts: Counts, config: Config, *, reset: bool, chosen: bool) -> None
     print(f"{'reset' if reset else 'fitting'}: {total:,}")
     if not total:
         return
-    budgets = [one.videos_per_hour for one in config.egress]
+    budgets = [one.per_hour for one in config.egress]
     cost = "asking again is within no budget"
     if None not in budgets:
         budget = sum(one for one in budgets if one is not None)

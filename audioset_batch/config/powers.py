@@ -40,6 +40,8 @@ class Power:
 def powers(config: Config) -> list[Power]:
     """What the config may run, in the order of its keys; [] for most."""
     found = []
+    if config.trusted_owners:
+        found.append(Power(("trusted_owners",), f"{', '.join(config.trusted_owners)}: their links may lead anywhere"))
     options = powerful_options(config.youtube.args)
     if options:
         named = ", ".join(options)

@@ -184,6 +184,11 @@ class Egress(Section):
     )
     pause_max_seconds: Seconds = Field(14400.0, description="Longest pause.")
 
+    @property
+    def per_hour(self) -> float | None:
+        """The budget of an hour, whatever the window is; None without one."""
+        return None if self.videos_per_hour is None else self.videos_per_hour * 3600 / self.window_seconds
+
     @field_validator("cookies", "proxy_file", mode="before")
     @classmethod
     def _path(cls, value: object) -> object:
@@ -324,6 +329,11 @@ class Config(Section):
         strict=False,
         description="Shared state of the egresses; null: DATADIR/.egress. Share it between all who share them.",
     )
+    trusted_owners: tuple[Name, ...] = Field(
+        (),
+        description="Users whose symbolic links to directories are followed, besides your own and root's "
+        "(docs/security.md).",
+    )
     probe: Probe = Probe()
     youtube: Youtube = Youtube()
     output: Output = Output()
@@ -334,7 +344,7 @@ class Config(Section):
     def _path(cls, value: object) -> object:
         return expand_home(value) if isinstance(value, str) and value else value
 
-    @field_validator("egress", mode="before")
+    @field_validator("egress", "trusted_owners", mode="before")
     @classmethod
     def _list_to_tuple(cls, value: object) -> object:
         return tuple(value) if isinstance(value, list) else value

@@ -132,7 +132,7 @@ class Collector:
         lines = [_line(seen, tasks) for seen in found]
         total = _sum("all", lines)
         pace = sum(line.pace for line in lines)
-        budgets = [one.videos_per_hour for one in self._config.egress]
+        budgets = [one.per_hour for one in self._config.egress]
         budget = None if None in budgets else float(sum(one for one in budgets if one is not None))
         left = total.counts["failed"] + total.counts["pending"]
         with storage(self._data.root):

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Final
 
 from audioset_batch.adapters.publish import storage
+from audioset_batch.adapters.untrusted import visible
 from audioset_batch.layout import DataDir
 from audioset_batch.status.collect import Overview, ShardLine
 
 _TAIL_BYTES: Final = 256 * 1024
+_LONGEST_LINE: Final = 4000
 _LOCAL: Final = "local_"
 """`submit --cluster local` names its logs so, with the shard's number behind it."""
 _ENDINGS: Final = ("log", "out", "err")
@@ -99,4 +101,5 @@ def _tail(path: Path, most: int) -> list[str]:
         size = file.seek(0, 2)
         file.seek(max(0, size - _TAIL_BYTES))
         lines = file.read().decode("utf-8", "replace").splitlines()
-    return list(deque(lines, maxlen=most))
+    # A log holds what YouTube and other users wrote: nothing of it may steer the terminal.
+    return [visible(line.expandtabs(), _LONGEST_LINE) for line in deque(lines, maxlen=most)]

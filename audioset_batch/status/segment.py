@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from audioset_batch.adapters.lease import read_lease
 from audioset_batch.adapters.publish import storage
+from audioset_batch.adapters.sharedfs import read_file
+from audioset_batch.adapters.untrusted import visible
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import Segment, SegmentKey
 from audioset_batch.plan.labels import load_class_names
@@ -19,6 +21,8 @@ OPEN: Final = ".open"
 """Behind the name of a tar that is not finished yet, see `record.tars`."""
 _AUDIO: Final = ("flac", "wav", "ogg", "mp3")
 _VIDEO: Final = ("mp4",)
+
+_MOST_BYTES: Final = 8 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,7 @@ def find_segment(data: DataDir, ytid: str) -> list[SegmentFacts]:
             if data.manifest(shard).exists():
                 for row in read_rows(data.manifest(shard), warn_of_problem):
                     if row["ytid"] == ytid:
+                        row = {k: visible(v) if isinstance(v, str) else v for k, v in row.items()}
                         rows.setdefault(_key(shard.subset, row), []).append(row)
                 outcomes = {key: one for key, one in replay(data.manifest(shard)).items() if key.ytid == ytid}
             lease = read_lease(data.lease(shard))
@@ -115,7 +120,7 @@ def _shards_naming(data: DataDir, ytid: str) -> Iterator[ShardId]:
     for shard in dict.fromkeys([*planned, *data.recorded_shards()]):
         for path in (data.shard_csv(shard), data.manifest(shard)):
             try:
-                if needle in path.read_bytes():
+                if needle in read_file(path, _MOST_BYTES):
                     yield shard
                     break
             except FileNotFoundError:

@@ -39,6 +39,7 @@ from chaos.verdicts import (
 from loopback import Project, make_rows
 from loopback.project import NINE_LOSSES
 from slurm_cluster import PrivateSlurm, missing_programs
+from slurm_cluster.others import forget_other_clusters
 
 from audioset_batch.egress import read_pauses
 from audioset_batch.layout import DataDir
@@ -71,6 +72,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="decides segments, faults and their order (default: 1)")
     parser.add_argument("--keep", action="store_true", help="leave the data directory and logs where they are")
     args = parser.parse_args()
+    forget_other_clusters()
     if missing := missing_programs():
         print(f"no SLURM here: {', '.join(missing)} missing (apt-get install slurm-wlm munge)", file=sys.stderr)
         return 1

@@ -10,10 +10,12 @@ import subprocess
 import sys
 
 from slurm_cluster.cluster import PrivateSlurm, SlurmError
+from slurm_cluster.others import forget_other_clusters
 
 
 def main(command: list[str]) -> int:
     """Run `command`; returns its exit status, 2 without SLURM."""
+    forget_other_clusters()
     try:
         with PrivateSlurm() as slurm:
             print(f"a private SLURM answers, with node {slurm.nodes[0]}; it ends with this command", file=sys.stderr)

@@ -20,6 +20,7 @@ from typing import Self
 from slurm_cluster import teardown
 from slurm_cluster.accounting import start_accounting
 from slurm_cluster.config import Accounting, Ports, slurm_conf
+from slurm_cluster.others import names_a_cluster
 from slurm_cluster.processes import (
     ProcessId,
     free_ports,
@@ -178,7 +179,7 @@ class PrivateSlurm:
 
     def _plain_env(self) -> dict[str, str]:
         """The environment of daemons and clients: this process's, without any trace of another SLURM."""
-        env = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "SBATCH", "SALLOC", "SRUN"))}
+        env = {k: v for k, v in os.environ.items() if not names_a_cluster(k)}
         return env | {"PATH": f"{env.get('PATH', '')}:{SYSTEM_PATH}"}
 
     def _spawn(self, name: str, *command: str) -> None:
