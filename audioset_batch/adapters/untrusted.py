@@ -34,6 +34,13 @@ def visible(text: str, most: int = 1000) -> str:
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
+def visible_lines(text: str) -> str:
+    """`text` without what steers a terminal; its lines and tabs stay lines and spaces."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "\n".join(visible(line, len(line)) for line in text.expandtabs().split("\n"))
+
+
 def text(value: object, most: int = 300) -> str:
     """A text fit to be shown, shortened to `most` characters.
 

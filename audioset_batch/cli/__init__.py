@@ -81,6 +81,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
+def _complain(command: str, text: str) -> None:
+    from audioset_batch.adapters.untrusted import visible_lines
+
+    print(visible_lines(f"audioset-batch {command}: {text}"), file=sys.stderr)
+
+
 def _run(argv: Sequence[str] | None) -> int:
     parser = build_parser()
     args, unknown = parser.parse_known_args(shield_ids(sys.argv[1:] if argv is None else argv))
@@ -97,15 +103,15 @@ def _run(argv: Sequence[str] | None) -> int:
     try:
         status: int = args.run(args)
     except StopRun as error:
-        print(f"audioset-batch {args.command}: {error}", file=sys.stderr)
+        _complain(args.command, str(error))
         return error.exit_code
     except AudiosetBatchError as error:
-        print(f"audioset-batch {args.command}: {error}", file=sys.stderr)
+        _complain(args.command, str(error))
         return 1
     except OSError as error:
         if error.filename is None:  # not about a file that the user could do something about
             raise
-        print(f"audioset-batch {args.command}: {error.filename2 or error.filename}: {error.strerror}", file=sys.stderr)
+        _complain(args.command, f"{error.filename2 or error.filename}: {error.strerror}")
         return 1
     except KeyboardInterrupt:
         print(f"audioset-batch {args.command}: interrupted", file=sys.stderr)

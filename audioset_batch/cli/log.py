@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from audioset_batch.adapters.slurm import JobIdentity
+from audioset_batch.adapters.untrusted import visible_lines
 
 
 def log_to_stderr(verbose: bool, path: Path | None = None) -> None:
@@ -17,7 +18,7 @@ def log_to_stderr(verbose: bool, path: Path | None = None) -> None:
     """
     job = JobIdentity.from_environment()
     who = f" [job {job.job_id} restart {job.restart_count}]" if job.job_id else ""
-    formatter = logging.Formatter(f"%(asctime)s{who} %(levelname).1s %(message)s", "%Y-%m-%d %H:%M:%S")
+    formatter = _Formatter(f"%(asctime)s{who} %(levelname).1s %(message)s", "%Y-%m-%d %H:%M:%S")
     handlers: list[logging.Handler] = [_stderr_handler()]
     if path is not None:
         handlers.append(_file_handler(path))
@@ -28,6 +29,13 @@ def log_to_stderr(verbose: bool, path: Path | None = None) -> None:
         root.addHandler(handler)
     root.setLevel(logging.DEBUG if verbose else logging.INFO)
     root.propagate = False
+
+
+class _Formatter(logging.Formatter):
+    """Messages may hold what others have written: names of files, words of a server."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible_lines(super().format(record))
 
 
 def _stderr_handler() -> logging.Handler:

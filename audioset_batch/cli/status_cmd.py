@@ -130,6 +130,7 @@ def run_status(args: argparse.Namespace) -> int:
 
 def run_logs(args: argparse.Namespace) -> int:
     """Print the tails."""
+    from audioset_batch.adapters.untrusted import visible_lines
     from audioset_batch.layout import DataDir
     from audioset_batch.status.logs import find_logs
 
@@ -142,13 +143,13 @@ def run_logs(args: argparse.Namespace) -> int:
     if not found.tails and not found.omitted:
         print("no task stopped, died or left failed segments")
     for tail in found.tails:
-        print(_heading(tail))
+        print(visible_lines(_heading(tail)))
         if tail.path is None:
             places = ", ".join(str(folder.resolve()) for folder in folders)
             print(f"   no log found in {overview.data_dir}/logs, {places}; --folder DIR says where else to look\n")
             continue
         print(f"   {tail.path}")
-        print("\n".join([*(f"   | {line}" for line in tail.lines), ""]))
+        print("\n".join([*(f"   | {visible_lines(line)}" for line in tail.lines), ""]))
     if found.omitted:
         print(f"{found.omitted:,} tasks that were active earlier are not shown; --tasks N shows more")
     return 0

@@ -22,6 +22,7 @@ from audioset_batch.adapters.publish import atomic_write_json, replacing
 from audioset_batch.errors import InputRefused
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.merge.shard_table import outside_table, read_manifest, shard_table
+from audioset_batch.merge.spreadsheet import for_spreadsheets
 from audioset_batch.merge.summary import Tally
 from audioset_batch.merge.surroundings import by_version, read_pauses_between
 from audioset_batch.plan.labels import load_class_names
@@ -168,7 +169,7 @@ def _tables(data: DataDir, write_csv: bool) -> Iterator[Any]:
         def write(table: pa.Table) -> None:
             parquet.write_table(table)
             if csv is not None:
-                csv.write_table(table)
+                csv.write_table(for_spreadsheets(table))
 
         yield write
 

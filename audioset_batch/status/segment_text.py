@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Final
 
+from audioset_batch.adapters.untrusted import visible
 from audioset_batch.status.segment import FileFacts, SegmentFacts
 
 _SAID: Final = frozenset(
@@ -31,7 +32,7 @@ def describe(one: SegmentFacts) -> str:
         head = f"  row {number:<4} {row.get('finished_at') or ''}  {row.get('status')} {row.get('reason') or ''}"
         lines.append(head.rstrip())
         lines += [f"           {key}: {_shown(value)}" for key, value in row.items() if _tells(key, value)]
-    return "\n".join(lines)
+    return "\n".join(visible(line) for line in lines)
 
 
 def to_json(one: SegmentFacts) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from typing import Final
 
 from audioset_batch.adapters.streams import ClientOptions
+from audioset_batch.adapters.untrusted import visible
 from audioset_batch.adapters.ytdlp import YtDlpClient
 from audioset_batch.config import Config
 from audioset_batch.egress import redact
@@ -115,7 +116,7 @@ def _run(
         kind=kind,
         reason=str(reason),
         proven=proven,
-        detail=redact(detail),  # messages of HTTP libraries may hold the proxy's URL
+        detail=visible(redact(detail)),  # messages of HTTP libraries may hold the proxy's URL
         clip=clip,
         elapsed=time.monotonic() - started,
         requests=0 if traffic is None else traffic.requests,

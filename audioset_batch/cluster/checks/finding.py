@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from audioset_batch.adapters.untrusted import visible_lines
 from audioset_batch.redact import redact
 
 Level = Literal["ok", "warning", "error"]
@@ -30,7 +31,7 @@ class Finding:
     def __post_init__(self) -> None:
         for name in ("text", "advice"):
             lines = (line.strip() for line in getattr(self, name).splitlines())
-            object.__setattr__(self, name, redact(" ".join(line for line in lines if line)))
+            object.__setattr__(self, name, visible_lines(redact(" ".join(line for line in lines if line))))
 
     def at(self, host: str) -> Finding:
         """The same with the place where it was found."""
