@@ -1,7 +1,7 @@
 #!/bin/bash
 # One task of this array downloads one shard of each subset:
 #
-#     sbatch --array=1-10 audiosetdl-job-array.s
+#     sbatch --array=1-10%1 audiosetdl-job-array.s
 #
 # Submit it from the checkout, after ./setup.sh and ./download_subset_files.sh --split 10 DATADIR. Arguments go on to
 # `audioset-batch worker`. Options of sbatch on the command line win over the lines below.
@@ -10,8 +10,10 @@
 #SBATCH --output=audiosetdl-%A_%a.log
 #SBATCH --open-mode=append
 #SBATCH --ntasks=1
-#SBATCH --cpus-per-task=4
-#SBATCH --mem=4G
+# One CPU and 600 MB serve all audio that the budgets of your addresses allow, and one task at a time (%1) is enough for
+# some 9,000 videos an hour. Raise them where pictures are encoded (video.mode) or there is no budget.
+#SBATCH --cpus-per-task=1
+#SBATCH --mem=600M
 #SBATCH --time=24:00:00
 # A task that is preempted, or stops before its time limit, goes back to the queue and continues where it was.
 #SBATCH --requeue

@@ -83,7 +83,7 @@ def _checks(args: argparse.Namespace, config: Config, data: DataDir) -> Iterator
     here = socket.gethostname()
     if args.on_compute:
         print("waiting for a compute node (srun) ...", file=sys.stderr)
-        yield from check_on_node(config.slurm, ["--data-dir", str(data.root), *config_options(args)])
+        yield from check_on_node(config, ["--data-dir", str(data.root), *config_options(args)])
     else:
         yield from (finding.at(here) for finding in _node(config, data))
     if args.only_node:

@@ -78,12 +78,13 @@ def _plan(args: argparse.Namespace, config: Config, data: DataDir) -> Plan:
 
     subsets = wanted_subsets(data, config)
     prep, shards = prep_needed(data, subsets, args.split)
+    segments = 0  # not known before prep
     if prep:
         tasks = tuple(range(1, shards + 1))
         print(f"prep: {', '.join(prep)} into {shards} shard{'s' if shards > 1 else ''} each")
     else:
         left = work_left(data, subsets)
-        tasks = left.tasks
+        tasks, segments = left.tasks, left.segments
         for who in left.held.values():
             print(f"left out, a worker has it already: {who}", file=sys.stderr)
         if left.held and not tasks:
@@ -91,7 +92,14 @@ def _plan(args: argparse.Namespace, config: Config, data: DataDir) -> Plan:
         from audioset_batch.words import counted
 
         print(f"{counted(left.segments, 'segment')} left in {len(tasks)} of {counted(left.shards, 'array task')}")
-    return Plan(root=data.root, prep=prep, shards=shards, tasks=tasks, worker_options=tuple(_worker_options(args)))
+    return Plan(
+        root=data.root,
+        prep=prep,
+        shards=shards,
+        tasks=tasks,
+        segments=segments,
+        worker_options=tuple(_worker_options(args)),
+    )
 
 
 def _worker_options(args: argparse.Namespace) -> list[str]:
@@ -121,7 +129,10 @@ def _slurm(args: argparse.Namespace, config: Config, data: DataDir) -> int:
         print(f"note: no SLURM here; MaxArraySize is taken to be {largest}", file=sys.stderr)
     else:
         raise UsageError("sbatch and squeue are not on the PATH: submit from a login node, or give --cluster local")
-    chain = make_chain(_quiet_plan(args, config, data), config, largest)
+    plan = _quiet_plan(args, config, data)
+    chain = make_chain(plan, config, largest)
+    for line in _cost(config, plan):
+        print(line, file=sys.stderr if args.dry_run else sys.stdout)
     if args.dry_run:
         print(dry_run(chain, config.slurm, data))
         return 0
@@ -132,6 +143,19 @@ def _slurm(args: argparse.Namespace, config: Config, data: DataDir) -> int:
     print(f"watch   audioset-batch status {data.root}")
     print(f"stop    scancel {' '.join(job.job_id for job in submission.jobs)}")
     return 0
+
+
+def _cost(config: Config, plan: Plan) -> list[str]:
+    """What the array reserves for the segments left, and what to change if that is far more than it needs."""
+    from audioset_batch.config.reservation import cost_line, excess, needed, reserved
+
+    asked = reserved(config)
+    lines = [f"asks for {asked.tasks} x {asked.cpus} CPU, {asked.mem}"]
+    if cost := cost_line(asked, plan.segments):
+        lines[0] += f": {cost}"
+    if too_much := excess(asked, needed(config)):
+        lines.append(f"warning: {too_much}")
+    return lines
 
 
 def _quiet_plan(args: argparse.Namespace, config: Config, data: DataDir) -> Plan:
@@ -158,7 +182,7 @@ def _local(args: argparse.Namespace, config: Config, data: DataDir) -> int:
 
     from audioset_batch.cluster.local import STOPPED_EARLY, LocalChain
 
-    local = LocalChain(data, config.slurm, print)
+    local = LocalChain(data, print)
     merged = 0
     early = False
     for step in chain:

@@ -9,6 +9,7 @@ from typing import Final
 
 from audioset_batch.cluster.times import parse_limit
 from audioset_batch.config import Config
+from audioset_batch.config.reservation import reserved
 from audioset_batch.config.schema import Slurm
 from audioset_batch.record.submission import Role
 
@@ -42,6 +43,7 @@ class Step:
         offset: Shard = array index + offset.
         after: Positions in the chain of the steps to wait for.
         only_if_ok: Wait for their success; otherwise only for their end.
+        parallel: Tasks of the array that run at the same time.
     """
 
     role: Role
@@ -51,6 +53,7 @@ class Step:
     offset: int = 0
     after: tuple[int, ...] = ()
     only_if_ok: bool = False
+    parallel: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +65,7 @@ class Plan:
         prep: Subsets to prepare first; () for none.
         shards: Into how many shards prep splits.
         tasks: Shards that have work left.
+        segments: Segments that are left in them; 0 where prep comes first.
         worker_options: `--config`, `--set` and the like, with absolute paths.
     """
 
@@ -70,6 +74,7 @@ class Plan:
     shards: int
     tasks: tuple[int, ...]
     worker_options: tuple[str, ...]
+    segments: int = 0
 
 
 def make_chain(plan: Plan, config: Config, max_array_size: int) -> list[Step]:
@@ -86,7 +91,8 @@ def make_chain(plan: Plan, config: Config, max_array_size: int) -> list[Step]:
         argv = ("prep", root, "--split", str(plan.shards), "--subsets", ",".join(plan.prep))
         steps.append(Step("prep", (*argv, "--base-url", config.source.base_url), _short(slurm, cpus=1, mem="4G")))
     worker = ("worker", *plan.worker_options, "--data-dir", root)
-    resources = Resources(slurm.cpus_per_task, slurm.mem, slurm.time)
+    asked = reserved(config)
+    resources = Resources(asked.cpus, asked.mem, slurm.time)
     for offset, tasks in pieces(plan.tasks, max_array_size):
         before = steps[-1] if steps else None
         steps.append(
@@ -98,6 +104,7 @@ def make_chain(plan: Plan, config: Config, max_array_size: int) -> list[Step]:
                 offset,
                 after=(len(steps) - 1,) if before else (),
                 only_if_ok=before is not None and before.role == "prep",
+                parallel=asked.tasks,
             )
         )
     everything = tuple(range(len(steps)))

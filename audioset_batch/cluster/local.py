@@ -23,7 +23,6 @@ import submitit
 from submitit.core.utils import FailedJobError
 
 from audioset_batch.cluster.chain import JOB_NAMES, Step
-from audioset_batch.config.schema import Slurm
 from audioset_batch.errors import Interrupted
 from audioset_batch.layout import DataDir
 
@@ -55,18 +54,21 @@ def run_and_wait(argv: Sequence[str], log: str) -> int:
     return children[0].wait()
 
 
+def _parallel(step: Step) -> int:
+    """Tasks at a time: the throttle of the array, but no more than this machine has CPUs for."""
+    return max(1, min(step.parallel, len(os.sched_getaffinity(0)) // step.resources.cpus))
+
+
 class LocalChain:
     """Runs steps one after the other, an array with several tasks at a time.
 
     Args:
         data: The data directory.
-        settings: For `array_parallelism` and the lines to run before each job.
         say: Called with one line per event.
     """
 
-    def __init__(self, data: DataDir, settings: Slurm, say: Callable[[str], None]) -> None:
+    def __init__(self, data: DataDir, say: Callable[[str], None]) -> None:
         self._data = data
-        self._settings = settings
         self._say = say
         self._stopped_by = ""
         self._folder = data.submissions / "local"
@@ -90,8 +92,9 @@ class LocalChain:
         running: dict[int, Any] = {}
         done: dict[int, int] = {}
         asked_at = float("-inf")
+        parallel = _parallel(step)
         while running or (waiting and not self._stopped_by):
-            while waiting and len(running) < self.parallel and not self._stopped_by:
+            while waiting and len(running) < parallel and not self._stopped_by:
                 task = waiting.pop(0)
                 running[task] = self._start(executor, step, task)
             if self._stopped_by and time.monotonic() >= asked_at + _ASK_AGAIN_SECONDS:
@@ -105,12 +108,6 @@ class LocalChain:
                     self._tell(step, task, done[task])
             time.sleep(_POLL_SECONDS)
         return done
-
-    @property
-    def parallel(self) -> int:
-        """Tasks at a time: the throttle of the array, but no more than this machine has CPUs for."""
-        cpus = len(os.sched_getaffinity(0)) // self._settings.cpus_per_task
-        return max(1, min(self._settings.array_parallelism, cpus))
 
     def log(self, step: Step, task: int) -> Path:
         """Where a task writes."""

@@ -112,7 +112,7 @@ def _options(step: Step, slurm: Slurm, data: DataDir, after: Sequence[str]) -> M
     }
     if step.tasks:
         indices = index_ranges([task - step.offset for task in step.tasks])
-        options["array"] = f"{indices}%{slurm.array_parallelism}"
+        options["array"] = f"{indices}%{step.parallel}"
     if after:
         options["dependency"] = f"{'afterok' if step.only_if_ok else 'afterany'}:{':'.join(after)}"
     if step.only_if_ok and after:

@@ -293,10 +293,16 @@ class Slurm(Section):
     time: Annotated[str, Field(pattern=r"^(\d+|(\d+-)?\d{1,2}(:\d{2}){0,2}|\d+:\d{2}(:\d{2})?)$")] = Field(
         "24:00:00", description="Time limit of one array task."
     )
-    cpus_per_task: Annotated[int, Field(ge=1)] = Field(4, description="CPUs of one array task.")
-    mem: Annotated[str, Field(pattern=r"^\d+[KMGT]?$")] = Field("4G", description="Memory of one array task.")
-    array_parallelism: Annotated[int, Field(ge=1)] = Field(
-        10, description="Array tasks that run at the same time (the % of --array)."
+    cpus_per_task: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        "auto", description="CPUs of one array task. `auto`: what the budgets of the egresses keep busy."
+    )
+    mem: Literal["auto"] | Annotated[str, Field(pattern=r"^\d+[KMGT]?$")] = Field(
+        "auto", description="Memory of one array task; `auto`: 600M for audio, more where pictures are encoded."
+    )
+    array_parallelism: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        "auto",
+        description="Array tasks that run at the same time (the % of --array). `auto`: one serves all audio up to "
+        "some 9,000 videos an hour.",
     )
     signal_seconds: Annotated[int, Field(ge=0)] = Field(
         180, description="The worker is warned this long before the time limit."

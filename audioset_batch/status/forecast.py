@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from audioset_batch.adapters.publish import storage
 from audioset_batch.config import Config
+from audioset_batch.config.reservation import cost_line, reserved
 from audioset_batch.layout import DataDir
 from audioset_batch.status.collect import Overview
 from audioset_batch.status.expectation import Expectation, expect
@@ -27,6 +28,7 @@ class Forecast:
         requests, fetched_bytes, clips, disk_bytes: Expected for what is left.
         free_bytes: On the filesystem of the data directory.
         uncounted_shards: Shards with rows that are not counted, so that less is left than this says.
+        cost: Core-hours and GB-hours that SLURM charges for what is left, in words; empty without a budget.
     """
 
     left: Mapping[str, int]
@@ -42,6 +44,7 @@ class Forecast:
     free_bytes: int
     uncounted_shards: int
     expectation: Expectation
+    cost: str
 
 
 def forecast(data: DataDir, config: Config, overview: Overview) -> Forecast:
@@ -70,6 +73,7 @@ def forecast(data: DataDir, config: Config, overview: Overview) -> Forecast:
         free_bytes=facts.f_bavail * facts.f_frsize,
         uncounted_shards=sum(not line.exact for line in overview.shards),
         expectation=each,
+        cost=cost_line(reserved(config), total),
     )
 
 
@@ -95,6 +99,7 @@ def render(plan: Forecast) -> str:
         f"on the disk     {_size(plan.disk_bytes):>10}   {each.clip_bytes / 1e6:.2f} MB a clip; "
         f"{_size(plan.free_bytes)} free{free}",
         f"({source})",
+        *([f"on a cluster    {plan.cost}"] if plan.cost else []),
     ]
     return "\n".join(lines)
 

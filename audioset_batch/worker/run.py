@@ -14,6 +14,7 @@ from audioset_batch.adapters.lease import Holder
 from audioset_batch.adapters.slurm import JobIdentity, requeue
 from audioset_batch.adapters.ytdlp_versions import age_note, version_in_use
 from audioset_batch.config import Config
+from audioset_batch.config.reservation import needed
 from audioset_batch.egress import EgressPool
 from audioset_batch.errors import EgressExhausted, PlanChanging, ShardHeld, StopEarly, StorageUnusable, UsageError
 from audioset_batch.layout import DataDir, ShardId
@@ -126,7 +127,10 @@ def _run_all(runs: Sequence[ShardRun]) -> RunResult:
 def _resources(config: Config, data: DataDir, job: JobIdentity) -> Iterator[tuple[Pool, EgressPool]]:
     processes = config.worker.processes
     if processes == "auto":
-        processes = default_processes(config.worker.threads)
+        # No more than the budgets keep busy: each process takes memory and a second to start.
+        needs = needed(config)
+        most = config.worker.threads if needs.videos_per_hour is None else needs.tasks * needs.cpus
+        processes = default_processes(min(config.worker.threads, most))
     threads = max(config.worker.threads, processes)
     with (
         EgressPool(

@@ -77,7 +77,7 @@ def test_blocked_egress_is_told_and_paused_for_the_workers_too(project: Project)
 
 
 def test_script_and_default_config_ask_for_the_same() -> None:
-    (found,) = scheduler.check_directives(Config().slurm)
+    (found,) = scheduler.check_directives(Config())
     assert found.level == "ok", found.text
 
 

@@ -11,21 +11,22 @@ from collections.abc import Iterator, Sequence
 
 from audioset_batch.cluster.checks.finding import Finding, error
 from audioset_batch.cluster.script import setup_lines
-from audioset_batch.config.schema import Slurm
+from audioset_batch.config import Config
+from audioset_batch.config.reservation import reserved
 
 _TIME = "10"
 
 
-def check_on_node(settings: Slurm, options: Sequence[str]) -> Iterator[Finding]:
+def check_on_node(config: Config, options: Sequence[str]) -> Iterator[Finding]:
     """Run `audioset-batch check --only-node` by srun and pass on what it finds.
 
     Args:
-        settings: As for the array: partition, modules and so on.
+        config: `slurm:` as for the array: partition, modules and so on.
         options: `--config` and the like for the check there.
     """
     try:
         done = subprocess.run(
-            srun_command(settings, options), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            srun_command(config, options), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
     except FileNotFoundError:
         yield error("compute node", "srun is not on the PATH", "run this on a login node, or leave out --on-compute")
@@ -48,10 +49,11 @@ def check_on_node(settings: Slurm, options: Sequence[str]) -> Iterator[Finding]:
         yield Finding(**values)
 
 
-def srun_command(settings: Slurm, options: Sequence[str]) -> list[str]:
+def srun_command(config: Config, options: Sequence[str]) -> list[str]:
     """srun with the same choices as the array, for one small task of ten minutes at most."""
     argv = ["srun", "--ntasks=1", "--job-name=audioset-check", f"--time={_TIME}", "--unbuffered"]
-    argv += [f"--cpus-per-task={settings.cpus_per_task}", f"--mem={settings.mem}"]
+    asked, settings = reserved(config), config.slurm
+    argv += [f"--cpus-per-task={asked.cpus}", f"--mem={asked.mem}"]
     for key in ("partition", "account", "qos"):
         if getattr(settings, key) is not None:
             argv.append(f"--{key}={getattr(settings, key)}")

@@ -15,7 +15,9 @@ from audioset_batch.cluster.checks.finding import Finding, error, ok, warning
 from audioset_batch.cluster.script import command_line, executor_for
 from audioset_batch.cluster.submit import running_jobs
 from audioset_batch.cluster.times import parse_limit
+from audioset_batch.cluster.work import wanted_subsets, work_left
 from audioset_batch.config import Config
+from audioset_batch.config.reservation import cost_line, excess, megabytes, needed, reserved
 from audioset_batch.config.schema import Slurm
 from audioset_batch.errors import AudiosetBatchError, InputRefused
 from audioset_batch.layout import DataDir
@@ -45,7 +47,20 @@ def check_scheduler(config: Config, data: DataDir) -> Iterator[Finding]:
             yield warning("SLURM", "its programs are here, but no cluster: no slurm.conf was found", "use a login node")
             return
         yield error("SLURM", str(problem), "is this a login node of the cluster, and is its controller up?")
-    yield from check_directives(config.slurm)
+    yield from check_reservation(config, work_left(data, wanted_subsets(data, config)).segments)
+    yield from check_directives(config)
+
+
+def check_reservation(config: Config, segments: int) -> Iterator[Finding]:
+    """What is asked of SLURM against what the budgets need, for so many segments."""
+    asked = reserved(config)
+    text = f"{asked.tasks} x {asked.cpus} CPU, {asked.mem}"
+    if cost := cost_line(asked, segments):
+        text += f": {cost}"
+    if too_much := excess(asked, needed(config)):
+        yield warning("reservation", text, too_much)
+    else:
+        yield ok("reservation", text)
 
 
 def _array(largest: int, data: DataDir) -> Iterator[Finding]:
@@ -153,8 +168,9 @@ def _sbatch_test(step: Step, settings: Slurm, data: DataDir) -> str:
     return re.sub(r"^Job \d+ to start", "would start", said) or "accepted"
 
 
-def check_directives(settings: Slurm) -> Iterator[Finding]:
+def check_directives(config: Config) -> Iterator[Finding]:
     """What the plain script asks for and `submit` would not."""
+    asked, settings = reserved(config), config.slurm
     path = Path(__file__).resolve().parents[3] / SCRIPT
     try:
         text = path.read_text(encoding="utf-8")
@@ -166,8 +182,8 @@ def check_directives(settings: Slurm) -> Iterator[Finding]:
         "partition": (found.get("partition"), settings.partition),
         "account": (found.get("account"), settings.account),
         "qos": (found.get("qos"), settings.qos),
-        "cpus-per-task": (found.get("cpus-per-task"), str(settings.cpus_per_task)),
-        "mem": (found.get("mem"), settings.mem),
+        "cpus-per-task": (found.get("cpus-per-task"), str(asked.cpus)),
+        "mem": (_mem(found.get("mem")), _mem(asked.mem)),
         "time": (_limit(found.get("time")), _limit(settings.time)),
         "signal": (signal[1] if signal else None, str(settings.signal_seconds)),
     }
@@ -181,6 +197,10 @@ def check_directives(settings: Slurm) -> Iterator[Finding]:
         )
     else:
         yield ok(SCRIPT, "its #SBATCH lines say the same as the config")
+
+
+def _mem(text: str | None) -> str | None:
+    return None if text is None else f"{megabytes(text)} MB"
 
 
 def _limit(text: str | None) -> str | None:

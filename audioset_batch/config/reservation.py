@@ -1,0 +1,162 @@
+"""What a run needs of the cluster: tasks, CPUs and memory, worked out from the budgets of the egresses.
+
+The budget limits the pace, not the cores: 300 videos an hour keep a core busy for some minutes of each hour. What is
+reserved beyond the need is charged all the same.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from audioset_batch.config.schema import Config
+
+_AUDIO_CPU_SECONDS: Final = 0.3
+"""Per segment, start-ups and waiting threads included; 0.26 measured at 300 an hour, 0.08 without a budget."""
+_PICTURES_CPU_SECONDS: Final = 6.0
+"""For ten seconds of 1080p, encoded by x264 at `veryfast`; in proportion to the pixels."""
+_PICTURES_HEIGHT: Final = 1080
+_COPIED_CPU_SECONDS: Final = 0.3
+_BUSY: Final = 0.8
+"""Share of a CPU that is planned for."""
+_MOST_CPUS: Final = 4
+"""Of one task: more tasks find a place sooner than larger ones."""
+_TASK_MB: Final = 550
+_PROCESS_MB: Final = 50
+_ENCODER_MB: Final = 350
+"""One encoder at 1080p, with the pictures that it holds."""
+_UNLIMITED_TASKS: Final = 10
+"""Tasks where no budget limits the pace."""
+_FACTORS: Final = {"": 1, "K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What is asked of SLURM.
+
+    Attributes:
+        tasks: Array tasks at the same time.
+        cpus: Of one task.
+        mem_mb: Of one task, MiB.
+        videos_per_hour: All budgets together; None if one egress has none.
+        cpu_seconds: That a segment takes.
+    """
+
+    tasks: int
+    cpus: int
+    mem_mb: int
+    videos_per_hour: float | None
+    cpu_seconds: float
+
+    @property
+    def mem(self) -> str:
+        """In sbatch's notation."""
+        return f"{self.mem_mb}M"
+
+    def core_hours(self, segments: float) -> float | None:
+        """Core-hours reserved until so many segments are resolved; None without a budget."""
+        if not self.videos_per_hour:
+            return None
+        return self.tasks * self.cpus * segments / self.videos_per_hour
+
+    def gb_hours(self, segments: float) -> float | None:
+        """GiB-hours of memory, likewise."""
+        if not self.videos_per_hour:
+            return None
+        return self.tasks * self.mem_mb / 1024 * segments / self.videos_per_hour
+
+
+def budget_of(config: Config) -> float | None:
+    """Videos per hour of all egresses together; None if one has no budget."""
+    rates = [egress.videos_per_hour for egress in config.egress]
+    return None if None in rates else sum(rate or 0.0 for rate in rates)
+
+
+def needed(config: Config, cpu_seconds: float | None = None) -> Reservation:
+    """What the budgets need.
+
+    Args:
+        config: Budgets, video mode, segments in flight.
+        cpu_seconds: That a segment takes, if it has been measured.
+    """
+    seconds = cpu_seconds or estimated_cpu_seconds(config)
+    rate = budget_of(config)
+    if rate is None:
+        tasks, cpus = _UNLIMITED_TASKS, _MOST_CPUS
+    else:
+        busy = rate * seconds / 3600 / _BUSY
+        cpus = max(1, min(_MOST_CPUS, math.ceil(busy)))
+        tasks = max(1, math.ceil(busy / cpus))
+    memory = _TASK_MB + _PROCESS_MB * cpus
+    if _encodes(config):
+        memory += _ENCODER_MB * min(2 * cpus, config.worker.threads)
+    return Reservation(tasks, cpus, memory, rate, seconds)
+
+
+def reserved(config: Config) -> Reservation:
+    """What `slurm:` of the config asks for; `auto` is what is needed."""
+    slurm, need = config.slurm, needed(config)
+    return Reservation(
+        need.tasks if slurm.array_parallelism == "auto" else slurm.array_parallelism,
+        need.cpus if slurm.cpus_per_task == "auto" else slurm.cpus_per_task,
+        need.mem_mb if slurm.mem == "auto" else megabytes(slurm.mem),
+        need.videos_per_hour,
+        need.cpu_seconds,
+    )
+
+
+def estimated_cpu_seconds(config: Config) -> float:
+    """CPU seconds of one segment, from the video mode."""
+    if config.video.mode == "none":
+        return _AUDIO_CPU_SECONDS
+    if not _encodes(config):
+        return _AUDIO_CPU_SECONDS + _COPIED_CPU_SECONDS
+    height = config.video.max_height or _PICTURES_HEIGHT
+    return _AUDIO_CPU_SECONDS + _PICTURES_CPU_SECONDS * (height / _PICTURES_HEIGHT) ** 2
+
+
+def excess(asked: Reservation, need: Reservation) -> str:
+    """What to change where more than twice the need is asked for; "" where it is not."""
+    if need.videos_per_hour is None:
+        return ""
+    lines = []
+    if asked.tasks * asked.cpus > 2 * need.tasks * need.cpus:
+        lines.append(
+            f"{asked.tasks} tasks of {asked.cpus} CPUs are asked for, and the budgets keep {need.tasks} of "
+            f"{need.cpus} busy: slurm.array_parallelism: auto, slurm.cpus_per_task: auto"
+        )
+    if asked.tasks * asked.mem_mb > 2 * need.tasks * need.mem_mb:
+        lines.append(
+            f"{asked.tasks} x {asked.mem_mb} MB of memory are asked for, {need.tasks} x {need.mem_mb} MB are needed: "
+            "slurm.mem: auto"
+        )
+    return "; ".join(lines)
+
+
+def cost_line(asked: Reservation, segments: float) -> str:
+    """What resolving so many segments reserves and uses, in one line; "" without a budget."""
+    cores, memory = asked.core_hours(segments), asked.gb_hours(segments)
+    if cores is None or memory is None or not segments:
+        return ""
+    used = segments * asked.cpu_seconds / 3600
+    return (
+        f"{_amount(cores)} core-hours and {_amount(memory)} GB-hours reserved "
+        f"({_amount(1000 * cores / segments)} core-hours per 1,000 segments), {_amount(used)} core-hours used"
+    )
+
+
+def megabytes(text: str) -> int:
+    """MiB of an amount in sbatch's notation, such as `4G`; without a unit it is MiB."""
+    match = re.fullmatch(r"(\d+)([KMGT]?)", text)
+    assert match is not None, text
+    return max(1, round(int(match[1]) * _FACTORS[match[2]]))
+
+
+def _encodes(config: Config) -> bool:
+    return config.video.mode != "none" and config.video.cut == "exact"
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
