@@ -39,21 +39,21 @@ class Reservation:
     Attributes:
         tasks: Array tasks at the same time.
         cpus: Of one task.
-        mem_mb: Of one task, MiB.
+        mem: Of one task, in sbatch's notation.
         videos_per_hour: All budgets together; None if one egress has none.
         cpu_seconds: That a segment takes.
     """
 
     tasks: int
     cpus: int
-    mem_mb: int
+    mem: str
     videos_per_hour: float | None
     cpu_seconds: float
 
     @property
-    def mem(self) -> str:
-        """In sbatch's notation."""
-        return f"{self.mem_mb}M"
+    def mem_mb(self) -> int:
+        """Memory of one task, MiB."""
+        return megabytes(self.mem)
 
     def core_hours(self, segments: float) -> float | None:
         """Core-hours reserved until so many segments are resolved; None without a budget."""
@@ -92,7 +92,7 @@ def needed(config: Config, cpu_seconds: float | None = None) -> Reservation:
     memory = _TASK_MB + _PROCESS_MB * cpus
     if _encodes(config):
         memory += _ENCODER_MB * min(2 * cpus, config.worker.threads)
-    return Reservation(tasks, cpus, memory, rate, seconds)
+    return Reservation(tasks, cpus, f"{memory}M", rate, seconds)
 
 
 def reserved(config: Config) -> Reservation:
@@ -101,7 +101,7 @@ def reserved(config: Config) -> Reservation:
     return Reservation(
         need.tasks if slurm.array_parallelism == "auto" else slurm.array_parallelism,
         need.cpus if slurm.cpus_per_task == "auto" else slurm.cpus_per_task,
-        need.mem_mb if slurm.mem == "auto" else megabytes(slurm.mem),
+        need.mem if slurm.mem == "auto" else slurm.mem,
         need.videos_per_hour,
         need.cpu_seconds,
     )
