@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -15,6 +17,7 @@ from mediadata import MemorySource
 
 from audioset_batch.adapters.media.audio import AudioClip, cut_audio
 from audioset_batch.adapters.media.convert import convert_audio
+from audioset_batch.adapters.media.mux import SoundTrack, open_output
 from audioset_batch.adapters.media.verify import inspect_audio, verify_audio
 from audioset_batch.adapters.media.write import write_audio
 from audioset_batch.config.schema import Audio
@@ -86,6 +89,25 @@ def test_conversion_quality() -> None:
     assert np.array_equal(up[:, 0], up[:, 1])
     # Through sox samples have 32 bits.
     assert np.abs(up[:, 0] - sine(channels=1).samples[:, 0]).max() < 2**-24
+
+
+@pytest.mark.parametrize("channels", [3, 6, 8])
+def test_surround(tmp_path: Path, channels: int) -> None:
+    """All formats and the sound of a video take it; mp3, which cannot, and the video have two channels of it."""
+    surround = sine(channels=channels)
+    for name in ("flac", "wav", "ogg", "mp3"):
+        audio = Audio(format=name)
+        converted = convert_audio(surround, audio)
+        write_audio(converted, tmp_path / name, audio)
+        assert verify_audio(tmp_path / name, converted, audio).channels == (2 if name == "mp3" else channels)
+    with open_output(buffer := io.BytesIO()) as output:
+        added = SoundTrack.add(output, surround)
+        assert added is not None
+        added.write(output)
+    buffer.seek(0)
+    with av.open(buffer) as made:
+        assert made.streams.audio[0].codec_context.layout.nb_channels == 2
+        assert np.abs(np.concatenate([f.to_ndarray() for f in made.decode(audio=0)], axis=1)).max() > 0.1
 
 
 def test_nothing_is_converted_when_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:

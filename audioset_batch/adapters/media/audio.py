@@ -194,7 +194,8 @@ def _copy(frame: Any, begin: int, end: int, out: npt.NDArray[np.float32]) -> Non
     """Samples [begin, end) of a frame into `out`, shape (end - begin, channels), full scale 1.0."""
     name = frame.format.name
     if name == "fltp":  # what nearly all decoders give
-        for channel, plane in enumerate(frame.planes):
+        # Of eight channels PyAV counts nine planes.
+        for channel, plane in zip(range(out.shape[1]), frame.planes, strict=False):
             out[:, channel] = np.frombuffer(plane, np.float32, count=frame.samples)[begin:end]
         return
     data = frame.to_ndarray()

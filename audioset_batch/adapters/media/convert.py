@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -12,9 +12,13 @@ from audioset_batch.config.schema import Audio
 from audioset_batch.errors import SegmentTransient
 from audioset_batch.reasons import Reason
 
+_MOST_IN_MP3: Final = 2
+
 
 def convert_audio(clip: AudioClip, audio: Audio) -> AudioClip:
     """The clip at the rate and with the channels of the config; the clip itself when nothing changes.
+
+    An mp3 has at most two channels.
 
     Mixing down averages the channels; one channel is duplicated for two. The length is the number of samples
     at the new rate that is nearest to the old duration.
@@ -23,6 +27,8 @@ def convert_audio(clip: AudioClip, audio: Audio) -> AudioClip:
         SegmentTransient: `internal` if sox fails.
     """
     channels = clip.samples.shape[1] if audio.channels == "keep" else audio.channels
+    if audio.format == "mp3":
+        channels = min(channels, _MOST_IN_MP3)
     rate = clip.sample_rate if audio.sample_rate == "keep" else audio.sample_rate
     if (rate, channels) == (clip.sample_rate, clip.samples.shape[1]):
         return clip

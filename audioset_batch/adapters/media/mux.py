@@ -103,7 +103,9 @@ class SoundTrack:
         """Encode and mux the whole clip."""
         channels = self.clip.samples.shape[1]
         layout = {1: "mono", 2: "stereo"}.get(channels, f"{channels} channels")
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(self.clip.samples.T), format="fltp", layout=layout)
+        # Interleaved: PyAV makes no planar frame of eight channels.
+        interleaved = np.ascontiguousarray(self.clip.samples).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(interleaved, format="flt", layout=layout)
         frame.sample_rate = self.clip.sample_rate
         frame.pts, frame.time_base = 0, Fraction(1, self.clip.sample_rate)
         context = self.stream.codec_context
