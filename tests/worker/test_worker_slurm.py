@@ -4,9 +4,11 @@ import datetime
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import ytdlp_wheels
 from chaos.verdicts import check_not_asked_again, leftovers
 from loopback import Project
 from loopback.project import CHECKOUT
@@ -178,3 +180,36 @@ def test_requeues_without_progress_end(slurm: PrivateSlurm, make_project: MakePr
     assert "not requeued: this task was restarted 1 times without finishing a segment" in array.log
     assert "worker.max_requeues" in array.log
     assert array.rows() == []
+
+
+@pytest.mark.slow
+def test_yt_dlp_is_updated_in_the_middle_of_a_run(
+    slurm: PrivateSlurm, make_project: MakeProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First to one that is broken, which nobody takes, then to one that works, which the next start takes."""
+    (versions := tmp_path / "versions").mkdir(mode=0o755)
+    (registry := tmp_path / "registry").mkdir()
+    monkeypatch.setenv("AUDIOSET_YTDLP_DIR", str(versions))
+    ytdlp_wheels.write_wheels(registry, ytdlp_wheels.NEWER)
+    ytdlp_wheels.write_broken_wheel(registry, ytdlp_wheels.BROKEN)
+    array = Array(slurm, make_project(160, delay=1.5))
+    array.wait_rows(1)
+    (before,) = {row["ytdlp_version"] for row in array.rows()}
+
+    project = array.project
+    pip = project.env | ytdlp_wheels.pip_environment(registry)
+    refused = project.run("update-yt-dlp", status=1, env=pip)
+    assert f"yt-dlp {ytdlp_wheels.BROKEN} does not work here, {before} stays in use" in refused.stderr
+    next(registry.glob(f"*{ytdlp_wheels.BROKEN}*")).unlink()
+    project.run("update-yt-dlp", env=pip)
+
+    array.wait_rows(len(array.rows()) + 5)
+    assert slurm.task(array.name).state == "RUNNING"
+    assert {row["ytdlp_version"] for row in array.rows()} == {before}, "a worker keeps its version for life"
+    slurm.cancel(array.name, "--batch", "--signal=USR1")
+    project.youtube.set_delay(0)
+    array.restarted()
+    assert array.finish().state == "COMPLETED"
+    check_finished(array)
+    by_restart = {(row["restart_count"], row["ytdlp_version"]) for row in array.rows()}
+    assert by_restart == {(0, before), (1, ytdlp_wheels.NEWER)}
