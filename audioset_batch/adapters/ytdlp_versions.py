@@ -35,7 +35,8 @@ OLD_DAYS: Final = 30
 
 _HANDED_ON: Final = "AUDIOSET_BATCH_YTDLP"
 _INSTALLED: Final = "installed"
-_NAME: Final = re.compile(r"\d{4}\.\d{1,2}\.\d{1,2}(\.\d+)?(\.?(dev|post)\d+)?\Z")
+_NAME: Final = re.compile(r"\d{4}\.\d{1,2}\.\d{1,2}(\.\d+)?(\.?(dev|post)\d*)?\Z")
+"""A nightly build calls itself `2026.10.26.220202dev`, and pip says `2026.10.26.220202.dev0`."""
 _log = logging.getLogger(__name__)
 
 

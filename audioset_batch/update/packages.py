@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from audioset_batch.adapters.ytdlp_versions import is_version
 from audioset_batch.errors import InputRefused
 
 _SECONDS: Final = 600.0
@@ -30,6 +31,8 @@ def newest_version(*, pre: bool) -> str:
         version: str = json.loads(said)["install"][0]["metadata"]["version"]
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise InputRefused(f"pip finds no yt-dlp: {said.strip()[:300] or 'its answer is empty'}") from error
+    if not is_version(version):
+        raise InputRefused(f"pip finds yt-dlp {version}: expected a version that begins with a date")
     return version
 
 

@@ -105,7 +105,7 @@ def test_without_an_update_nothing_is_said(home: Home, caplog: pytest.LogCapture
 
 
 def test_order() -> None:
-    names = ["2026.8.19", "2026.10.26", "2026.10.26.220202.dev0", "2026.10.26.230000.dev0", "2026.11.1", "2027.1.1"]
+    names = ["2026.8.19", "2026.10.26", "2026.10.26.220202.dev0", "2026.10.26.230000dev", "2026.11.1", "2027.1.1"]
     assert sorted(sorted(names), key=ytdlp_versions.order) == names
     assert all(map(ytdlp_versions.is_version, names))
     assert ytdlp_versions.order("2026.08.19") == ytdlp_versions.order("2026.8.19")
