@@ -88,6 +88,7 @@ def _complain(command: str, text: str) -> None:
 
 
 def _run(argv: Sequence[str] | None) -> int:
+    os.environ.setdefault("PYTHONSAFEPATH", "1")  # no process that we start imports from the current folder
     parser = build_parser()
     args, unknown = parser.parse_known_args(shield_ids(sys.argv[1:] if argv is None else argv))
     if unknown:

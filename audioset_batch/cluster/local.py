@@ -114,7 +114,7 @@ class LocalChain:
         return self._data.logs / f"{JOB_NAMES[step.role]}-local{f'_{task}' if task else ''}.log"
 
     def _start(self, executor: Any, step: Step, task: int) -> Any:
-        argv = [sys.executable, "-m", "audioset_batch", *step.argv]
+        argv = [sys.executable, "-P", "-m", "audioset_batch", *step.argv]
         if task:
             argv += ["--task", str(task)]
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C is ours to pass on

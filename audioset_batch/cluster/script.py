@@ -141,7 +141,7 @@ def setup_lines(slurm: Slurm) -> list[str]:
 
 def command_line(step: Step) -> str:
     """The last line of the script: Python takes the place of the shell."""
-    line = "exec " + shlex.join([sys.executable, "-m", "audioset_batch", *step.argv])
+    line = "exec " + shlex.join([sys.executable, "-P", "-m", "audioset_batch", *step.argv])
     if step.tasks:
         index = "SLURM_ARRAY_TASK_ID"
         line += f' --task "$(({index} + {step.offset}))"' if step.offset else f' --task "${index}"'

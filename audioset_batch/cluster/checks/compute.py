@@ -60,5 +60,5 @@ def srun_command(config: Config, options: Sequence[str]) -> list[str]:
     for key, value in settings.extra.items():
         if value is not False:
             argv.append(f"--{key.replace('_', '-')}" + ("" if value is True else f"={value}"))
-    check = [sys.executable, "-m", "audioset_batch", "check", "--only-node", "--json", *options]
+    check = [sys.executable, "-P", "-m", "audioset_batch", "check", "--only-node", "--json", *options]
     return [*argv, "bash", "-c", "\n".join([*setup_lines(settings), f"exec {shlex.join(check)}"])]
