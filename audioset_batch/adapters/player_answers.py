@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from audioset_batch.adapters import untrusted
+
 _INITIAL: Final = re.compile(r"ytInitialPlayerResponse\s*=\s*(?=\{)")
 
 PARTIAL_CLIENTS: Final = frozenset({"VISIONOS", "ANDROID_VR", "WEB_EMBEDDED_PLAYER", "WEB_REMIX", "WEB_CREATOR"})
@@ -174,7 +176,7 @@ def _texts(status: Any, screen: Any) -> Iterator[str]:
         _dig(interstitial, "description"),
         *(messages if isinstance(messages, list) else ()),
     ):
-        text = " ".join(_plain_text(part).split())
+        text = untrusted.visible(" ".join(_plain_text(part).split()))
         if text and not any(text.rstrip(".") in known for known in found):
             found.append(text)
             yield text

@@ -33,6 +33,7 @@ from audioset_batch.record.schema import MANIFEST_SCHEMA
 from audioset_batch.record.settings import read_settings
 
 _ROW_GROUP: Final = 100_000
+_MOST_WORDINGS: Final = 100
 _log = logging.getLogger(__name__)
 
 
@@ -139,6 +140,7 @@ def _summary(data: DataDir, tally: Tally, unreadable: int) -> dict[str, Any]:
         "outside_plan": tally.outside_plan,
         "unreadable_lines": unreadable,
         "reasons": tally.reasons(),
+        "unrecognized": dict(tally.words.most_common(_MOST_WORDINGS)),
         "subsets": {
             name: {**tally.counts(name), "reasons": tally.reasons(name), **tally.amounts(name)}
             for name in tally.subsets()

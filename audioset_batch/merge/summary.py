@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from audioset_batch.merge.cost import CostTally
 from audioset_batch.merge.distributions import MediaTally
 from audioset_batch.merge.timeline import Timeline
-from audioset_batch.reasons import Status
+from audioset_batch.reasons import Reason, Status
 
 _OF_CLIPS = ("duration_seconds", "audio_bytes", "video_bytes", "silent")
 _OF_TRIES = ("fetched_bytes", "requests", "elapsed_seconds")
@@ -26,6 +26,7 @@ class Tally:
     labels: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     sums: Counter[tuple[str, str]] = field(default_factory=Counter)
     versions: Counter[str] = field(default_factory=Counter)
+    words: Counter[str] = field(default_factory=Counter)
     media: MediaTally = field(default_factory=MediaTally)
     cost: CostTally = field(default_factory=CostTally)
     timeline: Timeline = field(default_factory=Timeline)
@@ -46,6 +47,8 @@ class Tally:
         for group in planned.group_by("ytdlp_version").aggregate([([], "count_all")]).to_pylist():
             if group["ytdlp_version"]:
                 self.versions[group["ytdlp_version"]] += group["count_all"]
+        refused = planned.filter(pc.equal(planned.column("reason"), Reason.UNRECOGNIZED))
+        self.words.update(filter(None, refused.column("detail").to_pylist()))
         self.media.add(planned.filter(pc.equal(planned.column("status"), Status.OK)))
         self.cost.add(planned)
         self.timeline.add(planned)

@@ -24,7 +24,7 @@ from audioset_batch.adapters.publish import storage, unusable
 from audioset_batch.adapters.sharedfs import Folder
 from audioset_batch.errors import StorageUnusable, UnsafePath
 from audioset_batch.model import ManifestRow, SegmentKey
-from audioset_batch.reasons import Status
+from audioset_batch.reasons import Reason, Status
 
 RETRY: Final = "retry"
 """The reason of a `pending` row that resets what was known of its segment."""
@@ -78,6 +78,8 @@ class Outcome:
     sample_rate: int | None
     video_bytes: int | None
     finished_at: str
+    words: str = ""
+    """The refusal, where it was in words that are not known."""
 
     @property
     def ok(self) -> bool:
@@ -218,6 +220,7 @@ def _outcome(row: dict[str, Any]) -> Outcome:
         sample_rate=row.get("sample_rate"),
         video_bytes=row.get("video_bytes"),
         finished_at=row.get("finished_at") or "",
+        words=str(row.get("detail") or "") if row.get("reason") == Reason.UNRECOGNIZED else "",
     )
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import SegmentKey
+from audioset_batch.reasons import Reason
 from audioset_batch.record.manifest import Outcome, replay
 from audioset_batch.record.state import renew_counts
 
-_Fate = tuple[str, str]
-_NOT_YET: _Fate = ("pending", "")
+_Fate = tuple[str, str, str]
+_NOT_YET: _Fate = ("pending", "", "")
+_MOST_WORDINGS: Final = 20
 
 
 class Standing:
@@ -27,20 +30,20 @@ class Standing:
         self._open: dict[SegmentKey, _Fate] = {}
         for key in planned:
             outcome = known.get(key)
-            fate = _NOT_YET if outcome is None else (outcome.status, outcome.reason)
+            fate = _NOT_YET if outcome is None else (outcome.status, outcome.reason, outcome.words)
             self._fates[fate] += 1
             if outcome is not None and not outcome.ok:
                 self._open[key] = fate
 
-    def record(self, key: SegmentKey, status: str, reason: str) -> None:
+    def record(self, key: SegmentKey, status: str, reason: str, detail: str = "") -> None:
         """A row was written for a planned segment."""
         self._fates[self._open.pop(key, _NOT_YET)] -= 1
-        self._fates[status, reason] += 1
+        self._fates[status, reason, detail if reason == Reason.UNRECOGNIZED else ""] += 1
 
     def counts(self) -> dict[str, int]:
         """Segments by `ok`, `unavailable` and `failed`; the rest of the plan is pending."""
         counts: Counter[str] = Counter()
-        for (status, _), count in self._fates.items():
+        for (status, _, _), count in self._fates.items():
             if status != "pending" and count:
                 counts[status] += count
         return dict(counts)
@@ -48,10 +51,15 @@ class Standing:
     def reasons(self) -> dict[str, int]:
         """Unavailable and failed segments by reason."""
         reasons: Counter[str] = Counter()
-        for (status, reason), count in self._fates.items():
+        for (status, reason, _), count in self._fates.items():
             if status in ("unavailable", "failed") and count:
                 reasons[reason] += count
         return dict(reasons.most_common())
+
+    def words(self) -> dict[str, int]:
+        """The most frequent refusals in words that are not known."""
+        words = Counter({words: count for (_, _, words), count in self._fates.items() if words and count})
+        return dict(words.most_common(_MOST_WORDINGS))
 
 
 def note_standing(data: DataDir, shard: ShardId, planned: Iterable[SegmentKey]) -> None:
@@ -64,4 +72,4 @@ def note_standing(data: DataDir, shard: ShardId, planned: Iterable[SegmentKey]) 
     """
     keys = list(planned)
     standing = Standing(keys, replay(data.manifest(shard)))
-    renew_counts(data.state(shard), len(keys), standing.counts(), standing.reasons())
+    renew_counts(data.state(shard), len(keys), standing.counts(), standing.reasons(), standing.words())

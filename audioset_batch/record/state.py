@@ -36,6 +36,7 @@ class ShardState:
         planned: Segments of the shard.
         counts: Segments by status (`ok`, `unavailable`, `failed`), those of earlier runs included; the rest is pending.
         reasons: Unavailable and failed segments by reason.
+        words: The most frequent refusals in words that are not known.
         holder: Who works on it, for people.
         finished_lately: Segments that this worker finished in the last hour, or since it began.
         lately_seconds: How long that is; 3600 at most.
@@ -47,6 +48,7 @@ class ShardState:
     planned: int
     counts: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
+    words: dict[str, int] = field(default_factory=dict)
     holder: str = ""
     host: str = ""
     pid: int = 0
@@ -77,7 +79,7 @@ def read_state(path: Path) -> ShardState | None:
             if untrusted.whole(values.get("format", FORMAT), 1, 10**6) > FORMAT:
                 raise ValueError(f"format {values['format']} of a later version, known here: {FORMAT}")
             found = untrusted.fields_of(ShardState, values)
-            for name in ("counts", "reasons"):
+            for name in ("counts", "reasons", "words"):
                 found[name] = _counts(values.get(name, {}))
             return ShardState(**found)
         except FileNotFoundError:
@@ -90,17 +92,19 @@ def read_state(path: Path) -> ShardState | None:
 def _counts(value: object) -> dict[str, int]:
     if not isinstance(value, dict) or len(value) > _MOST_COUNTS:
         raise ValueError("expected counts by name")
-    return {untrusted.visible(name, 80): untrusted.whole(count, 0, 10**12) for name, count in value.items()}
+    return {untrusted.visible(name, 300): untrusted.whole(count, 0, 10**12) for name, count in value.items()}
 
 
-def renew_counts(path: Path, planned: int, counts: Mapping[str, int], reasons: Mapping[str, int]) -> None:
+def renew_counts(
+    path: Path, planned: int, counts: Mapping[str, int], reasons: Mapping[str, int], words: Mapping[str, int]
+) -> None:
     """Put other counts into a state file, for who changes rows without being a worker. Whoever worked last stays in it.
 
     Raises:
         StorageUnusable: the file cannot be written.
     """
     state = read_state(path) or ShardState(planned=planned, finished=True)
-    state = dataclasses.replace(state, planned=planned, counts=dict(counts), reasons=dict(reasons))
+    state = dataclasses.replace(state, planned=planned, counts=dict(counts), reasons=dict(reasons), words=dict(words))
     atomic_write_json(path, {"format": FORMAT, **dataclasses.asdict(state)})
 
 
@@ -135,6 +139,7 @@ class StateWriter:
         reasons: Mapping[str, int] | None = None,
         finished_lately: int = 0,
         lately_seconds: float = 0.0,
+        words: Mapping[str, int] | None = None,
     ) -> None:
         """Note the figures; writes them when it is time.
 
@@ -146,6 +151,7 @@ class StateWriter:
                 self._state,
                 counts=dict(counts),
                 reasons=dict(reasons or {}),
+                words=dict(words or {}),
                 finished_lately=finished_lately,
                 lately_seconds=round(lately_seconds, 1),
             )

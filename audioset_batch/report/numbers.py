@@ -64,6 +64,7 @@ def find(summary: Mapping[str, Any], threshold: int) -> Findings:
     without = [label for label in under if label["ok"] == 0]
     texts = [
         *_completeness(summary["totals"], summary["reasons"]),
+        *_unknown_words(summary.get("unrecognized", {})),
         *_labels(planned, under, without, threshold),
         *_uneven(planned, summary["totals"]),
         *_missing_in_subsets(planned, list(summary["subsets"])),
@@ -92,6 +93,15 @@ def _completeness(totals: Mapping[str, int], reasons: Mapping[str, int]) -> list
         advice += " `internal` is this program's own trouble: the `detail` column says what happened."
     parts = f"{count(totals['pending'])} were not tried yet, {count(totals['failed'])} failed and may work later."
     return [Finding("warning", f"{some(left, 'segment')} still to do", f"{parts} {advice}")]
+
+
+def _unknown_words(words: Mapping[str, int]) -> list[Finding]:
+    if not words:
+        return []
+    said = _list([f"\u201c{one}\u201d ({count(number)})" for one, number in words.items()])
+    body = f"{said}. Update yt-dlp and this program; until then `youtube.wordings` can give these words a reason."
+    head = f"{some(sum(words.values()), 'segment')} refused in words that this version does not know"
+    return [Finding("warning", head, body)]
 
 
 def _labels(

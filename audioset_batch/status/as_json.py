@@ -32,7 +32,13 @@ def to_json(overview: Overview) -> dict[str, Any]:
 
 
 def _subset(line: SubsetLine) -> dict[str, Any]:
-    return {"shards": line.shards, "planned": line.planned, **line.counts, "reasons": dict(line.reasons)}
+    return {
+        "shards": line.shards,
+        "planned": line.planned,
+        **line.counts,
+        "reasons": dict(line.reasons),
+        "unrecognized": dict(line.words),
+    }
 
 
 def _egress(one: EgressStatus) -> dict[str, Any]:

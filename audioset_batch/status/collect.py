@@ -30,6 +30,7 @@ class ShardLine:
     Attributes:
         counts: Segments by `ok`, `unavailable`, `failed`, `pending`.
         reasons: Unavailable and failed segments by reason.
+        words: Refusals in words that are not known.
         activity: `done`; `running`; `queued` in SLURM, or behind another subset's shard of the same task; `stopped` on
             purpose or ended by SLURM; `lost`: its worker died and nobody has taken over; `open`: there is work left and
             nobody at it.
@@ -46,6 +47,7 @@ class ShardLine:
     planned: int
     counts: Mapping[str, int]
     reasons: Mapping[str, int]
+    words: Mapping[str, int]
     activity: Activity
     host: str = ""
     job_id: str = ""
@@ -66,6 +68,7 @@ class SubsetLine:
     planned: int
     counts: Mapping[str, int]
     reasons: Mapping[str, int]
+    words: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +215,7 @@ def _line(seen: Seen, tasks: _Tasks) -> ShardLine:
         planned=seen.planned,
         counts=seen.counts,
         reasons=seen.reasons,
+        words=seen.words,
         activity=activity,
         host="" if state is None else state.host,
         job_id=job,
@@ -246,10 +250,13 @@ def _activity(seen: Seen, queue: Queue) -> tuple[Activity, str]:
 
 def _sum(name: str, lines: Sequence[ShardLine]) -> SubsetLine:
     reasons: Counter[str] = Counter()
+    words: Counter[str] = Counter()
     for line in lines:
         reasons.update(line.reasons)
+        words.update(line.words)
     counts = {word: sum(line.counts[word] for line in lines) for word in STATUSES}
-    return SubsetLine(name, len(lines), sum(line.planned for line in lines), counts, dict(reasons.most_common()))
+    planned = sum(line.planned for line in lines)
+    return SubsetLine(name, len(lines), planned, counts, dict(reasons.most_common()), dict(words.most_common()))
 
 
 def _unix(text: str) -> float | None:

@@ -12,7 +12,7 @@ from typing import Final
 from audioset_batch.adapters.lease import LeaseInfo, read_lease
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.plan.header import promised_rows
-from audioset_batch.reasons import Status
+from audioset_batch.reasons import Reason, Status
 from audioset_batch.record.manifest import warn_of_problem
 from audioset_batch.record.state import ShardState, read_state
 
@@ -34,6 +34,7 @@ class Seen:
     Attributes:
         counts: Segments by status; they sum up to `planned`.
         reasons: Unavailable and failed segments by reason.
+        words: Refusals in words that are not known.
         written_at: Unix time of the newest row; None without a manifest.
         counted_at: Unix time up to which rows are in `counts`.
         exact: False if the counts are of a state file that is older than rows, and no worker is about to renew it.
@@ -43,6 +44,7 @@ class Seen:
     planned: int
     counts: dict[str, int]
     reasons: dict[str, int]
+    words: dict[str, int]
     state: ShardState | None
     lease: LeaseInfo | None
     written_at: float | None
@@ -65,6 +67,7 @@ class _Counted:
     planned: int
     counts: dict[str, int]
     reasons: dict[str, int]
+    words: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,7 @@ class ShardReader:
             planned=counted.planned,
             counts=counted.counts,
             reasons=counted.reasons,
+            words=counted.words,
             state=facts.state,
             lease=facts.lease,
             written_at=written,
@@ -166,15 +170,17 @@ class ShardReader:
 
     def _from_state(self, shard: ShardId, state: ShardState | None) -> _Counted:
         if state is not None:
-            return _Counted(state.planned, _full(state.planned, state.counts), dict(state.reasons))
+            return _Counted(state.planned, _full(state.planned, state.counts), dict(state.reasons), dict(state.words))
         planned = promised_rows(self._data.shard_csv(shard))
         if planned is None:
             from audioset_batch.plan.segments_csv import read_shard  # Arrow: only where rows are read
 
             planned = len(read_shard(self._data.shard_csv(shard), shard.subset))
-        return _Counted(planned, _full(planned, {}), {})
+        return _Counted(planned, _full(planned, {}), {}, {})
 
     def _recount(self, shard: ShardId) -> _Counted:
+        import pyarrow.compute as pc
+
         from audioset_batch.merge.shard_table import read_manifest, shard_table  # Arrow: only where rows are read
 
         table = shard_table(self._data, shard, read_manifest(self._data.manifest(shard), warn_of_problem)).planned
@@ -185,7 +191,10 @@ class ShardReader:
             counts[status] += count
             if status in (Status.UNAVAILABLE, Status.FAILED):
                 reasons[reason] += count
-        return _Counted(table.num_rows, _full(table.num_rows, counts), dict(reasons))
+        words = table.filter(pc.equal(table.column("reason"), Reason.UNRECOGNIZED)).column("detail").to_pylist()
+        return _Counted(
+            table.num_rows, _full(table.num_rows, counts), dict(reasons), dict(Counter(filter(None, words)))
+        )
 
 
 def _version(manifest: os.stat_result) -> tuple[float, int]:

@@ -21,6 +21,7 @@ _ORDER: Final = {"running": 0, "lost": 1, "stopped": 2, "queued": 3, "open": 4, 
 _WIDTH: Final = 80
 _BAR: Final = 56
 _HOST: Final = 10
+_WORDINGS: Final = 5
 _FIGURES: Final = ("settled", "failed", "pauses", "restarts")
 """Columns that are flush right."""
 
@@ -99,6 +100,12 @@ def _reasons(total: SubsetLine) -> str:
         ]
         if found:
             lines.append(textwrap.fill(f"{title}: {', '.join(found)}", _WIDTH, subsequent_indent="  "))
+    if total.words:
+        lines.append("refused in words that are not known (youtube.wordings gives them a reason):")
+        said = [f"{n:,} x {words}" for words, n in total.words.items()]
+        lines += ["  " + textwrap.shorten(one, _WIDTH - 2, placeholder=" ...") for one in said[:_WORDINGS]]
+        if len(said) > _WORDINGS:
+            lines.append(f"  and {len(said) - _WORDINGS:,} more; --json has all")
     return "\n".join(lines)
 
 

@@ -223,7 +223,7 @@ class ShardRun:
 
     def _tell_state(self) -> None:
         finished, seconds = self._progress.last_hour()
-        self._state.update(self._standing.counts(), self._standing.reasons(), finished, seconds)
+        self._state.update(self._standing.counts(), self._standing.reasons(), finished, seconds, self._standing.words())
 
     def _start_what_can(self) -> StopEarly | None:
         """Hand out jobs until processes, egresses or segments run out; an error means: begin no more."""
@@ -390,7 +390,8 @@ class ShardRun:
         )
         self.recorded += 1
         self._progress.record(status)
-        self._standing.record(entry.segment.key, status, str(columns.get("reason", "")))
+        reason, detail = (str(columns.get(name, "")) for name in ("reason", "detail"))
+        self._standing.record(entry.segment.key, status, reason, detail)
 
     def _drop_the_rest(self) -> None:
         """What is still in flight stays pending; its processes are ended by the pool."""

@@ -97,6 +97,60 @@ def test_one_request_resolves_and_the_best_audio_is_taken(client: YtDlpClient) -
     assert resolved.duration_seconds == pytest.approx(60, abs=1)
 
 
+ASKED_TWICE = (Outcome.NONEXISTENT, Outcome.DOES_NOT_EXIST, Outcome.AGE, Outcome.NO_AUDIO)
+
+
+@pytest.mark.parametrize("outcome", [one for one in EXPECTED_REASON if one not in ASKED_TWICE], ids=str)
+def test_a_fact_about_a_video_costs_one_request(client: YtDlpClient, youtube: Standin, outcome: Outcome) -> None:
+    before = len(youtube.events())
+    with pytest.raises(SegmentUnavailable):
+        client.resolve(ALL[outcome])
+    asked = [event for event in youtube.events()[before:] if event["kind"] != "resolve"]
+    assert [event["kind"] for event in asked] == ["player"]
+
+
+def test_refusals_that_settle_nothing_are_transient_and_the_words_are_the_detail(
+    youtube: Standin, client: YtDlpClient
+) -> None:
+    for args in ((), ("--no-js-runtimes",)):
+        with pytest.raises(SegmentTransient) as caught:
+            make_client(youtube, args=("--no-cache-dir", *args)).resolve(ALL[Outcome.NOT_AVAILABLE])
+        assert (caught.value.reason, caught.value.detail) == (Reason.UNRECOGNIZED, "This video is not available")
+    known = make_client(youtube, wordings={"NOT available": Reason.REMOVED})
+    with pytest.raises(SegmentUnavailable, match=r"removed: .*youtube\.wordings"):
+        known.resolve(ALL[Outcome.NOT_AVAILABLE])
+    youtube.block(Block.BOT_CHECK)
+    with pytest.raises(EgressBlocked):
+        make_client(youtube, wordings={"sign in": Reason.REMOVED}).resolve(ALL[Outcome.OK])
+
+
+@pytest.mark.parametrize("skip", [(), ("webpage", "configs", "initial_data")], ids=["all pages", "player alone"])
+def test_videos_made_for_kids(youtube: Standin, client: YtDlpClient, skip: tuple[str, ...]) -> None:
+    youtube.put_video(Video("kids_______", 20, kids=True))
+    for more in ({}, {"lean": False}, {"args": ("--no-cache-dir", "--no-js-runtimes")}):
+        resolved = make_client(youtube, player_skip=skip, **more).resolve("kids_______")
+        assert resolved.audio is not None
+    youtube.put_video(Video("kids_______", 20, kids=True, itags=(251,)))  # for ANDROID without an address
+    with pytest.raises(SegmentTransient) as caught:
+        make_client(youtube, args=("--no-cache-dir", "--no-js-runtimes")).resolve("kids_______")
+    assert caught.value.reason == Reason.NO_USABLE_FORMAT
+
+
+def test_results_that_are_no_video(youtube: Standin, client: YtDlpClient) -> None:
+    youtube.put_video(Video("film_______", outcome=Outcome.PURCHASE, trailer="trailer____"))
+    with pytest.raises(SegmentUnavailable) as caught:
+        client.resolve("film_______")
+    assert caught.value.reason == Reason.LOGIN_REQUIRED
+    youtube.put_video(Video("camera____1", 20, feeds=("camera____2", "camera____1")))
+    assert client.resolve("camera____1").ytid == "camera____1"
+    assert client.traffic.take().requests == 2
+
+
+def test_the_language_of_refusals_stays_english(youtube: Standin) -> None:
+    with pytest.raises(UsageError, match="youtube:lang"):
+        make_client(youtube, args=("--extractor-args", "youtube:lang=de"))
+
+
 def test_every_client_is_asked_where_lean_is_off_and_where_the_lean_ones_settle_nothing(
     client: YtDlpClient, youtube: Standin
 ) -> None:

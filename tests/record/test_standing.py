@@ -16,7 +16,7 @@ FATES = [
     (Status.OK, ""),
     (Status.UNAVAILABLE, Reason.PRIVATE),
     (Status.FAILED, Reason.TIMEOUT),
-    (Status.FAILED, Reason.NETWORK),
+    (Status.FAILED, Reason.UNRECOGNIZED),
     (Status.PENDING, "retry"),
 ]
 STEPS = st.lists(st.tuples(st.sampled_from(range(4)), st.sampled_from(FATES)), max_size=12)
@@ -34,15 +34,16 @@ def test_counts_are_those_of_a_replay(
     keys = [segment.key for segment in SEGMENTS]
     with ManifestWriter(path) as writer:
         for index, (status, reason) in before:
-            writer.append(ManifestRow.of(SEGMENTS[index], 1, status, reason=reason))
+            writer.append(ManifestRow.of(SEGMENTS[index], 1, status, reason=reason, detail=f"words {index % 2}"))
         known = replay(path)
         standing = Standing(keys, known)
         agrees(standing, path)
         for index, (status, reason) in zip(run, fates, strict=True):
             if index >= 3 or ((outcome := known.get(keys[index])) is not None and outcome.ok):
                 continue  # left pending, or settled before
-            writer.append(ManifestRow.of(SEGMENTS[index], 1, status, reason=reason))
-            standing.record(keys[index], status, str(reason))
+            words = f"words {index % 2}"
+            writer.append(ManifestRow.of(SEGMENTS[index], 1, status, reason=reason, detail=words))
+            standing.record(keys[index], status, str(reason), words)
             agrees(standing, path)
 
 
@@ -52,3 +53,5 @@ def agrees(standing: Standing, path: Path) -> None:
     assert standing.counts() == {word: count for word, count in counts.items() if count}
     bad = [o.reason for o in found if o.status in ("unavailable", "failed")]
     assert standing.reasons() == {reason: bad.count(reason) for reason in bad}
+    words = [o.words for o in found if o.reason == Reason.UNRECOGNIZED]
+    assert standing.words() == {one: words.count(one) for one in words}

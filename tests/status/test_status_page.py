@@ -36,7 +36,12 @@ def data(tmp_path: Path) -> DataDir:
         rows = [f'video{number:03d}{n:03d}, 0.000, 10.000, "/m/09x0r"\n' for n in range(10)]
         data.shard_csv(ShardId(SUBSET, number)).write_text(f"# a\n# num_segs={len(rows)}\n# b\n" + "".join(rows))
     write(data, 1, counts={"ok": 7, "unavailable": 3}, reasons={"private": 2, "removed": 1}, finished=True)
-    stopped = {"counts": {"ok": 2, "failed": 1}, "reasons": {"timeout": 1}, "note": "stopped by signal SIGUSR1"}
+    stopped = {
+        "counts": {"ok": 2, "failed": 1},
+        "reasons": {"timeout": 1},
+        "words": {"It is away": 1},
+        "note": "stopped by signal SIGUSR1",
+    }
     write(data, 2, finished=True, job_id="77_2", restart_count=3, host="node07", **stopped)
     return data
 
@@ -57,6 +62,7 @@ def test_sums_and_words(data: DataDir) -> None:
     for words in (
         "unavailable: private 2, removed 1",
         "failed: timeout 1",
+        "gives them a reason):\n  1 x It is away",
         "nobody works on it now; 18 left\ntime left at the budget of 300 an hour: 4 min",
         "3 shards: 1 stopped, 1 open, 1 done",
         "         stopped by signal SIGUSR1",
