@@ -63,6 +63,10 @@ def test_all_problems_at_once_with_line_and_choices(tmp_path: Path) -> None:
         ("a: [", "not valid YAML"),
         ("data_dir: !!python/object/apply:os.system ['true']", "not valid YAML"),
         ("slurm: {time: soon}", "slurm.time"),
+        ("youtube: {wordings: {away: removed}}", "expected text of 5 characters or more"),
+        ("youtube: {wordings: {it is away: holiday}}", "'it is away' cannot mean 'holiday': choose from removed, "),
+        ("youtube: {wordings: {it is away: timeout}}", "cannot mean 'timeout'"),
+        ("youtube: {wordings: {12345: removed}}", "expected text of 5 characters or more"),
     ],
 )
 def test_refused(tmp_path: Path, text: str, expected: str) -> None:

@@ -259,12 +259,13 @@ def test_a_crowd_of_processes_behind_a_ban(tmp_path: Path) -> None:
 # Soft bans
 
 
-def test_nonexistent_waits_for_a_later_success(tmp_path: Path) -> None:
+@pytest.mark.parametrize("reason", ["nonexistent", "unrecognized"])
+def test_what_a_soft_ban_may_have_said_waits_for_a_later_success(tmp_path: Path, reason: str) -> None:
     pool = pool_of(tmp_path)
     take(pool).answered("")
     before = take(pool)
     dead = take(pool)
-    assert dead.answered("nonexistent") is Verdict.HOLD
+    assert dead.answered(reason) is Verdict.HOLD
     before.answered("")
     assert dead.verdict() is Verdict.HOLD, "that one was asked before: it proves nothing"
     assert take(pool).answered("timeout") is Verdict.RECORD
@@ -326,7 +327,7 @@ def test_too_many_nonexistent_ask_for_a_good_video_first(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("how", ["nonexistent", "blocked"])
+@pytest.mark.parametrize("how", ["nonexistent", "unrecognized", "blocked"])
 def test_a_soft_ban_pauses_and_what_it_said_is_forgotten(tmp_path: Path, how: str) -> None:
     pool = pool_of(tmp_path, recent=6, nonexistent_share=0.5)
     held = []
@@ -339,7 +340,7 @@ def test_a_soft_ban_pauses_and_what_it_said_is_forgotten(tmp_path: Path, how: st
     if how == "blocked":
         due.blocked("bot check")
     else:
-        due.answered("nonexistent")
+        due.answered(how)
         assert read_pauses(tmp_path / "one")[0].kind == "soft ban"
     assert {grant.verdict() for grant in held} == {Verdict.DISCARD}
     wait_for(pool.probe_due).answered("")

@@ -28,6 +28,9 @@ EXPECTED_REASON = {
 }
 """What the manifest has to say of each outcome."""
 
+EXPECTED_FAILURE = {Outcome.NOT_AVAILABLE: "unrecognized", Outcome.NO_FORMATS: "no_usable_format"}
+"""And of those that settle nothing: `failed` after one resolve in each run."""
+
 
 @dataclass(frozen=True)
 class Row:

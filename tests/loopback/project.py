@@ -14,7 +14,7 @@ import yaml
 
 from audioset_batch.standin import Catalog, Outcome, Standin, Video
 from audioset_batch.standin.measure import locate_audio
-from loopback.dataset import EXPECTED_REASON, Row, write_lists
+from loopback.dataset import EXPECTED_FAILURE, EXPECTED_REASON, Row, write_lists
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 GOOD_VIDEO = "a_good_vide"
@@ -120,6 +120,10 @@ class Project:
         for record in table.itertuples():
             row = planned[record.subset, record.ytid]
             video = catalog.get(record.ytid)
+            if video.outcome in EXPECTED_FAILURE:
+                expected = ("failed", EXPECTED_FAILURE[video.outcome], 1)
+                assert (record.status, record.reason, record.attempts) == expected, record
+                continue
             if video.outcome is not Outcome.OK:
                 assert (record.status, record.reason) == ("unavailable", EXPECTED_REASON[video.outcome]), record
                 continue
