@@ -103,7 +103,7 @@ def classify(evidence: Evidence) -> AudiosetBatchError:
     if not playable:
         for answer, meaning in refused:
             if isinstance(meaning, Reason) and meaning.permanent and meaning is not Reason.NONEXISTENT:
-                return SegmentUnavailable(meaning, _detail(answer))
+                return SegmentUnavailable(meaning, _detail(answer, meaning))
     if ban := _ban(evidence, refused, strangers=len(answers) > len(mine) and not mine):
         return ban
     if playable:
@@ -137,10 +137,11 @@ def _meaning(answer: PlayerAnswer) -> Meaning | None:
     return meaning
 
 
-def _detail(answer: PlayerAnswer) -> str:
-    """The words of an answer, and the date that it names."""
+def _detail(answer: PlayerAnswer, meaning: Meaning | None = None) -> str:
+    """The words of an answer; of what is still to come, with the date that it names."""
     text = answer.text[:_DETAIL_LENGTH] or answer.status
-    return f"{text}; scheduled for {answer.starts}" if answer.starts else text
+    dated = answer.starts and meaning is Reason.LIVE
+    return f"{text}; scheduled for {answer.starts}" if dated else text
 
 
 def _ban(

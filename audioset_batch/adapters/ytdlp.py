@@ -154,7 +154,7 @@ class YtDlpClient:
             if info.get("_type", "video") != "video":  # a trailer, in place of a film that is paid for
                 raise self._refusal(ytid, Failure(f"yt-dlp gives a {info['_type']} in place of the video"))
             if info.get("live_status") in _NOT_YET_A_VIDEO:
-                raise SegmentUnavailable(Reason.LIVE, self._schedule(f"live_status is {info['live_status']}"))
+                raise self._not_yet(info["live_status"])
             formats = self._sorted_formats(info)
         except YoutubeDLError as error:
             raise self._refusal(ytid, failure_of(error)) from error
@@ -196,9 +196,10 @@ class YtDlpClient:
     def _answers(self) -> Sequence[PlayerAnswer]:
         return answers_of(self._ydl.exchanges)
 
-    def _schedule(self, what: str) -> str:
+    def _not_yet(self, live_status: str) -> SegmentUnavailable:
         starts = next((answer.starts for answer in self._answers() if answer.starts), "")
-        return f"{what}; scheduled for {starts}" if starts else what
+        dated = f"; scheduled for {starts}" if starts and live_status == "is_upcoming" else ""
+        return SegmentUnavailable(Reason.LIVE, f"live_status is {live_status}{dated}")
 
     def has_thumbnail(self, ytid: str, deadline: float = math.inf) -> bool:
         """Whether the thumbnail host still has a picture of the video: a hint at its fate, never more.
