@@ -36,8 +36,8 @@ _log = logging.getLogger(__name__)
 _STATUSES: Final = frozenset(str(status) for status in Status)
 _PATHS: Final = ("audio_path", "video_path", "tar")
 _TYPES: Final[tuple[tuple[str, type], ...]] = (
-    *((name, str) for name in ("reason", *_PATHS, "detail", "egress", "job_id", "host", "finished_at")),
-    *((name, int) for name in ("attempts", "offset", "sample_rate", "video_bytes", "restart_count")),
+    *((name, str) for name in ("reason", *_PATHS, "finished_at")),
+    *((name, int) for name in ("attempts", "offset", "restart_count")),
 )
 """Columns that are calculated with or looked up here."""
 
@@ -131,14 +131,14 @@ def decode_row(line: bytes) -> dict[str, Any]:
         raise ValueError(f"unknown status {row['status'][:40]!r}")
     if not all(isinstance(row[k], int | float) and abs(row[k]) < TIME_LIMIT for k in ("start_seconds", "end_seconds")):
         raise ValueError("times that are not numbers, or not of a video")
-    for name in _PATHS:
-        value = row.get(name)
-        if isinstance(value, str) and (value.startswith("/") or (".." in value and ".." in value.split("/"))):
-            raise ValueError(f"{name} leads out of the data directory")
     for name, kind in _TYPES:
         value = row.get(name)
-        if value is not None and type(value) is not kind:
+        if value and type(value) is not kind:
             row[name] = None  # as `merge` does with what does not fit a column
+    for name in _PATHS:
+        value = row.get(name)
+        if value and (value[0] == "/" or (".." in value and ".." in value.split("/"))):
+            raise ValueError(f"{name} leads out of the data directory")
     return row
 
 

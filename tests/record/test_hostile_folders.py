@@ -146,10 +146,10 @@ def test_a_row_names_only_files_of_its_data_directory(data: DataDir, column: str
 
 
 def test_values_of_the_wrong_type_end_nobody(data: DataDir) -> None:
-    wrong = {"attempts": "x", "offset": [], "restart_count": {}, "sample_rate": 1e400, "reason": [1], "detail": 5}
+    wrong = {"attempts": "x", "offset": [1], "restart_count": {"a": 1}, "reason": [1], "finished_at": 5}
     data.manifest(SHARD).write_bytes(with_values(**wrong))
     (row,) = read_rows(data.manifest(SHARD))
-    assert {row[name] for name in ("attempts", "offset", "restart_count", "sample_rate", "reason", "detail")} == {None}
+    assert {row[name] for name in ("attempts", "offset", "restart_count", "reason", "finished_at")} == {None}
     assert [outcome.attempts for outcome in replay(data.manifest(SHARD)).values()] == [0]
 
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import MutableMapping
 from typing import Final
 
-NOWHERE: Final = "/nonexistent/slurm.conf of no cluster"
 _PREFIXES: Final = ("SLURM", "SBATCH", "SALLOC", "SRUN", "SQUEUE", "SINFO", "SACCT", "SCANCEL", "SCONTROL", "SPRIO")
 
 
@@ -16,7 +15,6 @@ def names_a_cluster(variable: str) -> bool:
 
 
 def forget_other_clusters(environ: MutableMapping[str, str] = os.environ) -> None:
-    """Drop all that leads to another cluster; `SLURM_CONF` names no file, or the commands would read /etc/slurm."""
+    """Drop all that leads to another cluster."""
     for name in [name for name in environ if names_a_cluster(name)]:
         del environ[name]
-    environ["SLURM_CONF"] = NOWHERE

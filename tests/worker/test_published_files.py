@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 from loopback import Project
-from running import STOPPED, Worker
+from running import Worker
 
+from audioset_batch.errors import StopEarly
 from audioset_batch.layout import DataDir, ShardId
 
 SHARD = ShardId("eval_segments", 1)
@@ -16,7 +17,7 @@ def test_a_removed_manifest_ends_the_worker_and_costs_no_clip(make_project: Call
     with Worker(project) as worker:
         worker.wait_rows(3)
         manifest.unlink()
-        assert worker.end(60) == STOPPED, worker.log
+        assert worker.end(60) == StopEarly.exit_code, worker.log
     assert f"{manifest} was removed" in worker.log
     files = {path.stem[:11] for path in DataDir(project.data).audio_dir("eval_segments").iterdir()}
     broken = DataDir(project.data).audio_dir("eval_segments") / min(
