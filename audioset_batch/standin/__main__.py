@@ -73,7 +73,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m audioset_batch.standin", description="A stand-in for YouTube.")
+    parser = argparse.ArgumentParser(
+        prog="python -m audioset_batch.standin",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--catalog", type=Path, required=True, help="JSON written by Catalog.save")
     parser.add_argument("--cache", type=Path, help="folder for the synthesised media; default: a temporary one")
     parser.add_argument(
