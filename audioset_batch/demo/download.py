@@ -80,6 +80,8 @@ def run_demo(folder: Path, config_file: Path, say: Callable[[str], None], *, slu
     through_slurm = slurm_answers() if slurm is None else slurm
     with media_cache() as cache, Standin(catalog, cache, log_path=folder / "standin.jsonl") as youtube:
         youtube.put_video(Video(_GOOD_VIDEO))
+        # On a slow machine encoding takes longer than a client waits.
+        youtube.prepare()
         youtube.board.add(Fault(Trouble.SERVER_ERROR, probability=0.05))
         config = write_config(folder, config_file, youtube.access(), _GOOD_VIDEO, {})
         env = environment(youtube.access())

@@ -7,17 +7,19 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from audioset_batch.standin import Catalog, Outcome, dubbed
+from audioset_batch.standin.catalog import EVERY_CLIENT
 
 _UNAVAILABLE: Final = 0.25
 _KINDS: Final[tuple[dict[str, Any], ...]] = (
     {"tracks": dubbed("ja", "en-US", "de")},
     {"kids": True},
     {"sabr": ("VISIONOS",), "hls": False},
+    {"sabr": (EVERY_CLIENT,)},
     {"muxed": False},
     {"ad_seconds": 1.0},
 )
-"""Several audio tracks; not shown to the client that is asked first; no addresses for it; no format with sound and
-pictures for it; an advertisement first."""
+"""Several audio tracks; not shown to the client that is asked first; no addresses for it; HLS alone; no format with
+sound and pictures for it; an advertisement first."""
 
 
 def made_up_videos(needs: Mapping[str, float]) -> Catalog:

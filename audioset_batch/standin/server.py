@@ -10,9 +10,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from audioset_batch.standin.catalog import Catalog, Video
+from audioset_batch.standin.catalog import EVERY_CLIENT, Catalog, Video
 from audioset_batch.standin.control import ControlServer
 from audioset_batch.standin.faults import Allowance, Block, Fault, FaultBoard
+from audioset_batch.standin.formats import HLS_FORMATS
+from audioset_batch.standin.hls import hls_tracks
 from audioset_batch.standin.journal import Journal
 from audioset_batch.standin.library import Library
 from audioset_batch.standin.options import Access
@@ -112,10 +114,13 @@ class Standin:
         return Access(self.proxy_urls[self._name(egress)], self.ca_file)
 
     def prepare(self) -> None:
-        """Make all media of the catalogue now, so that no request has to wait for it."""
+        """Make all media of the catalogue now, so that no request has to wait for it (HLS where there is no other)."""
         for video in list(self.catalog.videos.values()):
             for itag in video.playable_itags:
                 for track in video.tracks_of(itag):
+                    self._library.get(video, itag, track)
+            for itag in HLS_FORMATS if video.hls and EVERY_CLIENT in video.sabr else ():
+                for track in hls_tracks(video, itag):
                     self._library.get(video, itag, track)
 
     def put_video(self, video: Video) -> None:

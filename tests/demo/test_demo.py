@@ -19,7 +19,8 @@ def unusual(videos: list[Video]) -> dict[str, list[str]]:
     return {
         "tracks": [video.ytid for video in videos if video.tracks],
         "kids": [video.ytid for video in videos if video.kids],
-        "sabr": [video.ytid for video in videos if video.sabr],
+        "sabr": [video.ytid for video in videos if video.sabr and not video.hls],
+        "hls": [video.ytid for video in videos if video.sabr and video.hls],
         "muxed": [video.ytid for video in videos if not video.muxed],
         "ad": [video.ytid for video in videos if video.ad_seconds],
     }
