@@ -250,7 +250,11 @@ class FormatChooser:
                 "audio.track: any takes them",
             )
         if muxed:
-            if listed.sound and listed.pictures and not (with_sound and any(map(_has_pictures, usable))):
+            if (with_sound or listed.sound) and (listed.pictures or any(map(_has_pictures, usable))):
+                # Some clients are sent no such file of any video.
+                advice = f"{what} (video.mode: bestvideowithaudio takes two)"
+                return SegmentTransient(Reason.NO_USABLE_FORMAT, _line(usable, advice))
+            if not usable:
                 return _not_for_us(usable)
             missing = Reason.NO_AUDIO if any(map(_has_pictures, usable)) else Reason.NO_VIDEO
             return SegmentUnavailable(missing, _line(usable, what))

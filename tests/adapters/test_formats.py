@@ -304,3 +304,17 @@ def test_the_time_from_which_on_the_bytes_are_given(resolve: Resolve) -> None:
     late = resolve(answer(entry(251), adSlots=[{"adSlotRenderer": slot}])).audio
     assert plain is not None and late is not None and plain.available_at and late.available_at
     assert 4 <= late.available_at - plain.available_at <= 7
+
+
+def test_sound_and_pictures_in_one_stream_come_from_a_manifest_where_no_file_has_both(
+    resolve: Resolve, network: Network
+) -> None:
+    network.master = MUXED_MASTER
+    offered = answer(entry(134), entry(251), manifest=True)
+    assert resolve(offered, video_mode="bestvideoaudio").video.format_id == "91"  # type: ignore[union-attr]
+    with pytest.raises(SegmentTransient) as caught:
+        resolve(answer(entry(134), entry(251)), video_mode="bestvideoaudio")
+    assert caught.value.reason is Reason.NO_USABLE_FORMAT
+    with pytest.raises(SegmentUnavailable) as missing:
+        resolve(answer(entry(134)), video_mode="bestvideoaudio")
+    assert missing.value.reason is Reason.NO_AUDIO
