@@ -79,6 +79,10 @@ class EgressExhausted(StopEarly):
         self.reopens_at = reopens_at
 
 
+class EgressDoubtful(EgressExhausted):
+    """Hardly any resolve brings a clip though the probe is good; what is left stays pending until a later run."""
+
+
 class Interrupted(StopEarly):
     """A signal asked the worker to stop."""
 

@@ -136,6 +136,10 @@ class DataDir:
     def state(self, shard: ShardId) -> Path:
         return self.states / f"{shard}.json"
 
+    def idle_restarts(self, shard: ShardId) -> Path:
+        """Which restarts of the task whose first shard this is have finished nothing."""
+        return self.states / f"{shard}.idle.json"
+
     def label_counts(self, subset: str) -> Path:
         """Segments of the whole plan by label, for workers that begin with the rare ones."""
         return self.states / f"{subset}.labels.json"

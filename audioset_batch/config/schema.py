@@ -130,7 +130,9 @@ class Worker(Section):
         200_000_000, description="Most bytes ever fetched for one stream of one clip."
     )
     max_requeues: Annotated[int, Field(ge=0)] = Field(
-        5, description="Requeues in a row without a newly finished segment before the worker gives up."
+        5,
+        description="Requeues in a row that had a way out and a disk, and still finished no segment, before the worker "
+        "gives up.",
     )
     temp_dir: Literal["shared", "node"] | Annotated[str, Field(pattern=r"^[/~$].")] = Field(
         "shared",

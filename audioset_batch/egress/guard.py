@@ -9,6 +9,7 @@ to be good is asked for before anything else; so a ban is missed only if it begi
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final
 
@@ -35,6 +36,12 @@ class Verdict(StrEnum):
     RECORD = "record"
     HOLD = "hold"
     DISCARD = "discard"
+
+
+def strictest(verdicts: Iterable[Verdict]) -> Verdict:
+    """Of several: DISCARD before HOLD before RECORD."""
+    given = set(verdicts)
+    return next((verdict for verdict in (Verdict.DISCARD, Verdict.HOLD) if verdict in given), Verdict.RECORD)
 
 
 _RUN: Final = 3

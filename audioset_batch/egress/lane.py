@@ -8,18 +8,23 @@ from __future__ import annotations
 import logging
 import math
 import random
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from audioset_batch.adapters.fsclock import boot_time
 from audioset_batch.adapters.lease import Holder
 from audioset_batch.adapters.publish import storage
 from audioset_batch.config.schema import Egress, Probe
-from audioset_batch.egress import slots
+from audioset_batch.egress import pausing, slots
+from audioset_batch.egress.advice import drift_words, outage_words
+from audioset_batch.egress.agreement import agree_on_grid
+from audioset_batch.egress.brake import Brake
 from audioset_batch.egress.guard import Guard, Verdict
+from audioset_batch.egress.losses import MOST_LOST, SLOW_SLOTS, TRANSPORT, Course
 from audioset_batch.egress.shared import EgressState, SharedEgress
-from audioset_batch.egress.slots import Grid, Reservation
-from audioset_batch.reasons import Reason
+from audioset_batch.egress.slots import Reservation
+from audioset_batch.egress.tickets import Closed, Ticket
+from audioset_batch.reasons import TRANSIENT_REASONS, Reason
 from audioset_batch.redact import redact
 
 PROBER_SECONDS: Final = 60.0
@@ -27,39 +32,8 @@ _BUSY_SECONDS: Final = 0.5
 _SHORT_NAP: Final = 0.02
 _RETRY_PROBE_SECONDS: Final = 30.0
 _DETAIL_LENGTH: Final = 300
-_UNTESTED: Final = frozenset(
-    {
-        Reason.NETWORK,
-        Reason.HTTP_ERROR,
-        Reason.TIMEOUT,
-        Reason.INTERNAL,
-        Reason.MEDIA_FORBIDDEN,
-        Reason.NO_USABLE_FORMAT,
-        Reason.TRUNCATED,
-    }
-)
+_SLOW_SHARE: Final = 0.25
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """Leave for one resolve: its number within the lane, the epoch it belongs to, and the video if it is a probe.
-
-    `start_by` is a time of `boot_time`.
-    """
-
-    serial: int
-    epoch: int
-    probe: str = ""
-    start_by: float = math.inf
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """No resolve now. `seconds`: when to ask again; `until`: end of a pause (filesystem's time), 0 if there is none."""
-
-    seconds: float
-    until: float = 0.0
 
 
 class Lane:
@@ -87,6 +61,7 @@ class Lane:
         self._probe_wanted = False
         self._probe_not_before = 0.0
         self._grid_checked = False
+        self.brake = Brake(config, shared, self.now)
 
     @property
     def reserved(self) -> bool:
@@ -125,11 +100,28 @@ class Lane:
             return Closed(
                 self._refresh_every if remaining <= 0 else min(remaining, 5 * self._refresh_every), state.until
             )
+        course = self.brake.course()
+        if course is not Course.FULL and not self._may_go_alone(course):
+            if not self._is_me(self.shared.state):
+                self._leave_slot()
+            return Closed(max(_SHORT_NAP, self._refresh_every))
         if self._guard.suspicious or self._probing or self.in_flight >= self.config.concurrent:
             return Closed(_BUSY_SECONDS)
         if self.config.videos_per_hour is None:
-            return self._issue(state)
-        return self._from_slot(may_reserve)
+            return self._issue(self.shared.state)
+        return self._from_slot(may_reserve, step=SLOW_SLOTS if course is Course.SLOW else 1)
+
+    def _may_go_alone(self, course: Course) -> bool:
+        """While clips fail to come, one task at a time has one resolve in flight; the others look again later."""
+        if course is Course.PROBE or self.in_flight:
+            return False
+        if course is Course.SINGLE or self.config.videos_per_hour is not None:
+            return self._become_prober(self.now())
+        # Without slots to count: a quarter of the first pause in between.
+        state, now = self.shared.state, self.now()
+        return not (self._is_me(state) and now < state.prober_until) and self._become_prober(
+            now, _SLOW_SHARE * self.config.pause_seconds
+        )
 
     def soonest(self) -> float:
         """Unix time of the next slot that is free or ours; 0 without a budget. For choosing between egresses."""
@@ -144,52 +136,28 @@ class Lane:
     def _issue(self, state: EgressState, probe: str = "", start_by: float = math.inf) -> Ticket:
         self._serial += 1
         self.in_flight += 1
-        return Ticket(self._serial, state.epoch, probe, start_by)
+        return Ticket(self._serial, state.epoch, probe, start_by, boot_time())
 
     def _state(self, *, fresh: bool = False) -> EgressState:
         if not fresh and boot_time() - self._refreshed_at < self._refresh_every:
             return self.shared.state
         state = self.shared.refresh()
         if self.config.videos_per_hour is not None and not self._grid_checked:
-            state = self._agree_on_grid()
+            self._grid_checked = True
+            state = agree_on_grid(self.shared, self.config)
         self._refreshed_at = boot_time()
         return state
 
-    def _agree_on_grid(self) -> EgressState:
-        """The config of the task that started last rules for everybody."""
-        self.shared.make_folder()
-        self._grid_checked = True
-        with storage(self.shared.folder):
-            now = self.shared.clock.measure()
-        wanted = Grid(now, self.config.videos_per_hour or 1.0, self.config.window_seconds)
-
-        def change(state: EgressState) -> EgressState | None:
-            old = state.grid
-            if old is None:
-                # After slots that cannot be trusted the new ones begin as after a change of the budget.
-                begin = now + (2 * wanted.interval + wanted.spread + wanted.slack if state.grid_number else 0.0)
-                return replace(state, grid=replace(wanted, start=begin), grid_number=state.grid_number + 1)
-            if (old.budget, old.window) == (wanted.budget, wanted.window):
-                return None
-            _log.warning(
-                "egress %s: the budget for all tasks changes from %g per %g s to %g per %g s",
-                self.config.name,
-                *(old.budget, old.window, wanted.budget, wanted.window),
-            )
-            pause = 2 * max(old.interval, wanted.interval) + old.spread + old.slack
-            return replace(state, grid=replace(wanted, start=now + pause), grid_number=state.grid_number + 1)
-
-        self.shared.update(change)
-        return self.shared.refresh()
-
     # Slots
 
-    def _from_slot(self, may_reserve: bool, probe: str = "") -> Ticket | Closed:
+    def _from_slot(self, may_reserve: bool, probe: str = "", step: int = 1) -> Ticket | Closed:
         now = self.now()
+        if self._reservation is not None and self._reservation.slot % step:
+            self._leave_slot()
         if self._reservation is None:
             if not may_reserve:
                 return Closed(_BUSY_SECONDS)
-            wait = self._reserve(now)
+            wait = self._reserve(now, step)
             if wait is not None:
                 return wait
         reservation = self._reservation
@@ -208,13 +176,13 @@ class Lane:
             return Closed(0.0)
         if now > grid.last_issue(reservation.slot):
             _log.debug("egress %s: came %.3f s late for a slot", self.config.name, now - reservation.due)
-            return self._reserve(now) or Closed(0.0)
+            return self._reserve(now, step) or Closed(0.0)
         ticket = self._issue(state, probe, asked_at + grid.latest_start(reservation.slot) - now)
         with storage(self.shared.folder):
             slots.prune(self.shared.folder, grid, state.grid_number, self.shared.names, now)
         return ticket
 
-    def _reserve(self, now: float) -> Closed | None:
+    def _reserve(self, now: float, step: int) -> Closed | None:
         state = self._state(fresh=True)
         grid = state.grid
         if grid is None:
@@ -222,7 +190,7 @@ class Lane:
             return Closed(_BUSY_SECONDS)
         taken = slots.claimed(self.shared.names, state.grid_number)
         while True:
-            slot = slots.next_free(grid, taken, now)
+            slot = slots.next_free(grid, taken, now, step)
             if grid.begin(slot) > now + grid.horizon and slot > 0:
                 return Closed(random.uniform(0.5, 1.5) * max(grid.interval, grid.horizon / 4))
             with storage(self.shared.folder):
@@ -267,12 +235,15 @@ class Lane:
             return None
         if not may_begin:
             return None
-        if not state.paused:
-            if not (self._guard.suspicious or self._probe_wanted) or boot_time() < self._probe_not_before:
+        if state.paused:
+            if self.now() < state.until or not self._become_prober(self.now()):
                 return None
         else:
-            now = self.now()
-            if now < state.until or state.probed_by_another(self._me, now) or not self._become_prober(now):
+            course = self.brake.course()
+            doubted = (self._guard.suspicious or self._probe_wanted) and boot_time() >= self._probe_not_before
+            if not (doubted or course is Course.PROBE):
+                return None
+            if course is not Course.FULL and not self._become_prober(self.now()):
                 return None
         video = self._probe.ytids[self.shared.state.probes % len(self._probe.ytids)]
         if self.config.videos_per_hour is None:
@@ -285,17 +256,21 @@ class Lane:
         return ticket
 
     def _is_me(self, state: EgressState) -> bool:
-        return state.paused and state.prober is not None and state.prober.token == self._me.token
+        return state.prober is not None and state.prober.token == self._me.token
 
-    def _become_prober(self, now: float) -> bool:
+    def _become_prober(self, now: float, seconds: float = 0.0) -> bool:
+        """Be the one task that probes, or that resolves alone; for so long unless it says more."""
         state = self.shared.state
-        if self._is_me(state) and state.prober_until - now > PROBER_SECONDS / 2:
+        if state.probed_by_another(self._me, now):
+            return False
+        if not seconds and self._is_me(state) and state.prober_until - now > PROBER_SECONDS / 2:
             return True
 
         def change(state: EgressState) -> EgressState | None:
-            if not state.paused or now < state.until or state.probed_by_another(self._me, now):
+            needed = now >= state.until if state.paused else not state.losses.untroubled
+            if not needed or state.probed_by_another(self._me, now):
                 return None
-            return replace(state, prober=self._me, prober_until=now + PROBER_SECONDS)
+            return replace(state, prober=self._me, prober_until=now + (seconds or PROBER_SECONDS))
 
         return self.shared.update(change)
 
@@ -312,7 +287,7 @@ class Lane:
             self._probing = False
             self._probe_not_before = boot_time() + min(_RETRY_PROBE_SECONDS, self.config.pause_seconds)
 
-    def answered(self, ticket: Ticket, reason: str, detail: str = "") -> None:
+    def answered(self, ticket: Ticket, reason: str, detail: str = "", *, again: bool = False) -> None:
         """An answer about a video: "" (it is there) or a reason.
 
         Raises:
@@ -322,37 +297,52 @@ class Lane:
             self._probe_answered(ticket, reason, detail)
             return
         self._guard.note(ticket.serial, ticket.epoch, reason, self._serial)
+        self.brake.note(ticket, reason, detail, again=again)
         state = self.shared.state
-        if reason == "" and state.streak and not state.paused and ticket.epoch == state.epoch:
-            now = self.now()
-            if now - state.reopened_at >= self.config.pause_seconds:
-                self.shared.update(
-                    lambda s: replace(s, streak=0) if s.streak and not s.paused and s.epoch == ticket.epoch else None
-                )
+        in_a_row = (state.streak or state.outages) and not state.paused and ticket.epoch == state.epoch
+        if reason == "" and in_a_row and self.now() - state.reopened_at >= self.config.pause_seconds:
+            self.shared.update(lambda s: pausing.forgiven(s) if not s.paused and s.epoch == ticket.epoch else None)
 
     def _probe_answered(self, ticket: Ticket, reason: str, detail: str) -> None:
-        if reason in _UNTESTED:
-            if ticket.epoch == self.shared.state.epoch and self.shared.state.paused:
-                self._extend(min(_RETRY_PROBE_SECONDS, self.config.pause_seconds))
+        state = self.shared.state
+        if reason in TRANSIENT_REASONS:
+            what = redact(f"{reason} ({ticket.probe}: {detail})")
+            self.brake.note(ticket, reason, detail)
+            losses = self.shared.state.losses
+            drifting = losses.lost >= MOST_LOST or (state.paused and state.kind == pausing.DRIFT)
+            if reason in TRANSPORT and (state.paused or not losses.untroubled):
+                self._pause(ticket, pausing.OUTAGE, outage_words(what))
+            elif drifting or (reason == Reason.UNRECOGNIZED and self.brake.in_doubt):
+                self._pause(ticket, pausing.DRIFT, drift_words(losses, what))
+            elif reason == Reason.UNRECOGNIZED:
+                self._soft_ban(ticket, reason, detail)
+            elif state.paused:  # it shows nothing: another soon
+                self._pause(ticket, pausing.OUTAGE, f"the probe shows nothing: {what}; before: {state.detail}")
             return
         if reason != "":
-            video = f"a video known to be good is said to be {reason}"
-            self.blocked(ticket, f"soft ban: {video} ({ticket.probe}){': ' if detail else ''}{detail}")
+            self._soft_ban(ticket, reason, detail)
             return
         self._probe_wanted = False
         self._guard.vouch(ticket.serial, ticket.epoch, self._serial)
-        if not self.shared.state.paused:
+        self.brake.passed(ticket)
+        if not state.paused and state.losses.untroubled and not state.losses.lost:
             return
         now = self.now()
 
-        def reopen(state: EgressState) -> EgressState | None:
-            if not self._is_me(state) or state.epoch != ticket.epoch:
+        def passed(state: EgressState) -> EgressState | None:
+            if state.epoch != ticket.epoch:
                 return None
-            return replace(state, paused=False, prober=None, reopened_at=now, probes=state.probes + 1)
+            if state.paused:
+                return pausing.reopened(state, now) if self._is_me(state) else None
+            return replace(state, losses=state.losses.passed(now), prober=None, probes=state.probes + 1)
 
-        if self.shared.update(reopen):
+        if self.shared.update(passed) and state.paused:
             self.shared.log("reopened", self.shared.state, now)
             _log.info("egress %s is open again", self.config.name)
+
+    def _soft_ban(self, ticket: Ticket, reason: str, detail: str) -> None:
+        video = f"a video known to be good is said to be {reason}"
+        self.blocked(ticket, f"soft ban: {video} ({ticket.probe}){': ' if detail else ''}{detail}")
 
     def blocked(self, ticket: Ticket, detail: str) -> None:
         """The answer was about the egress: pause it for everybody. Reports of the same ban count once.
@@ -360,6 +350,9 @@ class Lane:
         Raises:
             StorageUnusable: the shared folder cannot be written.
         """
+        self._pause(ticket, redact(detail).partition(":")[0][:40], detail)
+
+    def _pause(self, ticket: Ticket, kind: str, detail: str) -> None:
         self.shared.make_folder()
         now = self.now()
         detail = redact(" ".join(detail.split()))[:_DETAIL_LENGTH]
@@ -367,37 +360,32 @@ class Lane:
         def pause(state: EgressState) -> EgressState | None:
             if state.epoch != ticket.epoch or (state.paused and not (ticket.probe and self._is_me(state))):
                 return None
-            streak = state.streak + 1
-            growth = self.config.pause_factor ** min(streak - 1, 64)
-            seconds = min(self.config.pause_max_seconds, self.config.pause_seconds * growth)
-            begun = state if state.paused else replace(state, epoch=state.epoch + 1, since=now)
-            return replace(
-                begun,
-                paused=True,
-                kind=detail.partition(":")[0][:40],
-                detail=detail,
-                until=now + seconds,
-                streak=streak,
-                prober=None,
-                probes=state.probes + bool(ticket.probe),
-            )
+            return pausing.paused(state, self.config, kind, detail, now, probed=bool(ticket.probe))
 
         if self.shared.update(pause):
             state = self.shared.state
             event = "paused" if state.since == now else "extended"
             self.shared.log(event, state, now)
-            _log.warning("egress %s: pause of %.0f s for all tasks: %s", self.config.name, state.until - now, detail)
+            why = detail if detail.startswith(kind) else f"{kind}: {detail}"
+            _log.warning("egress %s: pause of %.0f s for all tasks: %s", self.config.name, state.until - now, why)
         self._guard.forget()
         self._probe_wanted = False
         self._leave_slot()
 
-    def _extend(self, seconds: float) -> None:
-        now = self.now()
-        changed = self.shared.update(
-            lambda s: replace(s, until=now + seconds, prober=None, probes=s.probes + 1) if self._is_me(s) else None
-        )
-        if changed:
-            self.shared.log("extended", self.shared.state, now)
+    def settle_loss(self, reason: str) -> float:
+        """Nothing is left to resolve but losses that are held back: decide now, or have a probe decide.
+
+        Returns when to come back for those that stay pending, a Unix time; 0 if they need not.
+
+        Raises:
+            StorageUnusable: the shared folder cannot be read.
+        """
+        state = self._state()
+        if self.brake.course() is Course.SLOW:
+            return state.losses.cleared_at + pausing.cleared_for(self.config)
+        if not self.brake.settle(reason, self._serial):
+            self.want_probe()
+        return 0.0
 
     def verdict(self, ticket: Ticket, ended_at: int) -> Verdict:
         """What to do with an answer `nonexistent` to `ticket`, which came when `ended_at` tickets were issued."""

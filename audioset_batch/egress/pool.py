@@ -14,11 +14,14 @@ from typing import Final, Protocol, Self
 
 from audioset_batch.adapters.lease import Holder
 from audioset_batch.config.schema import Egress, Probe
-from audioset_batch.egress.guard import LIKE_A_BAN, Verdict
-from audioset_batch.egress.lane import Closed, Lane, Ticket
+from audioset_batch.egress.advice import slow_words
+from audioset_batch.egress.guard import LIKE_A_BAN, Verdict, strictest
+from audioset_batch.egress.lane import Lane
 from audioset_batch.egress.shared import SharedEgress
 from audioset_batch.egress.status import EgressStatus, read_egress_status
-from audioset_batch.errors import EgressExhausted, Interrupted, StorageUnusable
+from audioset_batch.egress.tickets import Closed, Ticket
+from audioset_batch.errors import EgressDoubtful, EgressExhausted, Interrupted, StorageUnusable
+from audioset_batch.reasons import TRANSIENT_REASONS, Reason
 
 _LONGEST_NAP: Final = 0.2
 
@@ -45,6 +48,7 @@ class Grant:
         index: Of the egress in the config.
         name: Of the egress.
         probe_ytid: For a probe, the video to resolve; else "".
+        reason: What YouTube answered to a segment, once that is reported.
         start_by: A time of `adapters.fsclock.boot_time`, the same in all processes of this machine. A resolve that has
             not begun by then must not begin (`release` the grant), or a window may hold one too many.
     """
@@ -59,13 +63,19 @@ class Grant:
         self._ticket = ticket
         self._open = True
         self._ended_at = 0
-        self._held = False
+        self._lost_at = 0.0
+        self.reason = ""
 
-    def answered(self, reason: str = "", detail: str = "") -> Verdict:
+    def answered(self, reason: str = "", detail: str = "", *, again: bool = False) -> Verdict:
         """YouTube answered about the video: "" for success, else a `Reason`; a failed download is its own reason.
 
-        Returns RECORD, or HOLD for `nonexistent` and `unrecognized`: then record it only when `verdict` says so, for a
-        soft ban looks like that.
+        Returns RECORD, or HOLD for `nonexistent` and transient reasons: then record it only when `verdict` says so,
+        for a soft ban, an outage and a change of YouTube's look like that.
+
+        Args:
+            reason: See above.
+            detail: For people.
+            again: The same segment has failed before in this run.
 
         Raises:
             StorageUnusable: the shared folder cannot be written.
@@ -73,14 +83,22 @@ class Grant:
         with self._pool.lock:
             if self._close():
                 self._ended_at = self._lane.issued
-                self._held = reason in LIKE_A_BAN and not self.probe_ytid
-                self._lane.answered(self._ticket, reason, detail)
+                self._lane.answered(self._ticket, reason, detail, again=again)
+                if not self.probe_ytid:
+                    self.reason = reason
+                    self._lost_at = self._lane.now() if reason in TRANSIENT_REASONS else 0.0
         return self.verdict()
 
     def verdict(self) -> Verdict:
         """Of an answer that was held back: RECORD it, HOLD it, or DISCARD it (the segment is pending again)."""
         with self._pool.lock:
-            return self._lane.verdict(self._ticket, self._ended_at) if self._held else Verdict.RECORD
+            brake, verdict = self._lane.brake, Verdict.RECORD
+            if self.reason in LIKE_A_BAN:
+                verdict = self._lane.verdict(self._ticket, self._ended_at)
+            if self.reason in TRANSIENT_REASONS and (self.reason not in LIKE_A_BAN or brake.in_doubt):
+                lost = brake.verdict(self._ticket, self.reason, self._ended_at, self._lost_at)
+                verdict = strictest((verdict, lost))
+            return verdict
 
     def blocked(self, detail: str) -> None:
         """A bot check, rate limit or 429: pauses the egress for everybody. The segment is pending again.
@@ -197,10 +215,29 @@ class EgressPool:
         with self.lock:
             return min([longest, *(lane.seconds_to_slot for lane in self._lanes)])
 
-    def settle(self, index: int) -> None:
-        """Answers of this egress are held back and nothing else is left to resolve: have it probed."""
+    def settle(self, index: int, reason: str = Reason.NONEXISTENT) -> None:
+        """Answers of this egress are held back and nothing else is left to resolve: have it probed where need be.
+
+        Args:
+            index: Of the egress in the config.
+            reason: Of the answers.
+
+        Raises:
+            EgressDoubtful: they cannot be told from a change of YouTube's; their segments stay pending.
+            StorageUnusable: the shared folder cannot be read.
+        """
         with self.lock:
-            self._lanes[index].want_probe()
+            lane = self._lanes[index]
+            if reason in LIKE_A_BAN:
+                lane.want_probe()
+            if reason in TRANSIENT_REASONS and (reopens_at := lane.settle_loss(reason)):
+                raise EgressDoubtful(f"egress {lane.config.name}: {slow_words(lane.shared.state.losses)}", reopens_at)
+
+    @property
+    def way_out(self) -> bool:
+        """True if, as far as this task knows, an egress is open."""
+        with self.lock:
+            return any(not lane.shared.state.paused for lane in self._lanes)
 
     def acquire(self, stop: Stop, probe: Callable[[Grant], None]) -> Grant:
         """Like `try_acquire`, but waits.

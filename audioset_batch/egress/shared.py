@@ -14,7 +14,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +25,7 @@ from audioset_batch.adapters.publish import make_folders, storage
 from audioset_batch.adapters.register import Register, Version
 from audioset_batch.adapters.sharedfs import Folder
 from audioset_batch.egress import slots
+from audioset_batch.egress.losses import Losses
 from audioset_batch.egress.slots import Grid
 from audioset_batch.errors import InputRefused, UnsafePath
 
@@ -48,9 +49,11 @@ class EgressState:
         epoch: Pauses so far. A report about a resolve that was granted in an earlier epoch tells nothing new.
         since, until: Begin and end of the pause, if `paused`; it is over only when a probe has passed.
         streak: Pauses in a row; the length of the next one grows with it.
+        outages: The same of those for want of a connection.
         reopened_at: When a probe last passed.
-        prober, prober_until: Who may probe now, and until when unless it says more.
+        prober, prober_until: Who may probe now, or resolve alone, and until when unless it says more.
         probes: Probes so far; chooses the video.
+        losses: Resolves that brought nothing.
     """
 
     grid_number: int = 0
@@ -62,10 +65,12 @@ class EgressState:
     since: float = 0.0
     until: float = 0.0
     streak: int = 0
+    outages: int = 0
     reopened_at: float = 0.0
     prober: Holder | None = None
     prober_until: float = 0.0
     probes: int = 0
+    losses: Losses = field(default_factory=Losses)
 
     def probed_by_another(self, me: Holder, now: float) -> bool:
         """True while some other living process is to probe."""
@@ -105,6 +110,7 @@ def _decode(data: bytes) -> EgressState:
         )
     if values.get("prober") is not None:
         found["prober"] = Holder.from_values(values["prober"])
+    found["losses"] = Losses.from_values(values.get("losses", {}))
     return EgressState(**found)
 
 

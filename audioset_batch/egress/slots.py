@@ -125,11 +125,11 @@ def newest_grid(names: list[str]) -> int:
     return max((int(one) for one in numbers if one.isascii() and one.isdigit() and len(one) < 10), default=0)
 
 
-def next_free(grid: Grid, taken: set[int], now: float) -> int:
-    """The earliest usable slot that nobody has."""
-    slot = grid.first_usable(now)
+def next_free(grid: Grid, taken: set[int], now: float, step: int = 1) -> int:
+    """The earliest usable slot that nobody has, among every `step`-th."""
+    slot = -(-grid.first_usable(now) // step) * step
     while slot in taken:
-        slot += 1
+        slot += step
     return slot
 
 

@@ -6,12 +6,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from audioset_batch.config.schema import Egress
 from audioset_batch.egress import slots
+from audioset_batch.egress.advice import slow_words
+from audioset_batch.egress.losses import Course
+from audioset_batch.egress.pausing import DRIFT, cleared_for
 from audioset_batch.egress.shared import Pause, SharedEgress, read_pauses
 from audioset_batch.redact import redact_proxy
+
+_Word = Literal["open", "paused", "probing", "slow"]
+_WORDS: Final[dict[Course, _Word]] = {Course.PROBE: "probing", Course.SLOW: "slow"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,18 +26,19 @@ class EgressStatus:
 
     Attributes:
         proxy: `direct`, or the URL without credentials.
-        state: `open`; `paused`; or `probing`: the pause is over, a probe decides.
+        state: `open`; `paused`; `probing`: the pause is over, or too much was lost, and a probe decides; or `slow`: too
+            much is lost although the probe was good.
         budget: Resolves per window for all tasks; None: no budget.
         used: About how many of them were claimed in the last window; None without a budget.
         left: `budget - used`.
         since, until: Of the pause, None if open.
-        kind, detail: Why it is (or was last) paused.
+        kind, detail: Why it is (or was last) paused, or slow.
         pauses: All pauses so far.
     """
 
     name: str
     proxy: str
-    state: Literal["open", "paused", "probing"]
+    state: _Word
     budget: float | None
     window_seconds: float
     used: float | None
@@ -68,9 +75,12 @@ def _status(folder: Path, egress: Egress) -> EgressStatus:
             budget, window = state.grid.budget, state.grid.window
             taken = slots.claimed(shared.names, state.grid_number)
             used = round(slots.used(state.grid, taken, now), 1)
-    word: Literal["open", "paused", "probing"] = "open"
+    word: _Word = "open"
     if state.paused:
         word = "paused" if now < state.until else "probing"
+    elif not state.losses.untroubled:
+        course = state.losses.course(now, cleared_for(egress))
+        word = _WORDS.get(course, "open")
     return EgressStatus(
         name=egress.name,
         proxy=redact_proxy(egress.proxy) if egress.proxy or not egress.proxy_file else f"from {egress.proxy_file}",
@@ -81,8 +91,8 @@ def _status(folder: Path, egress: Egress) -> EgressStatus:
         left=None if budget is None or used is None else max(0.0, budget - used),
         since=state.since if state.paused else None,
         until=state.until if state.paused else None,
-        kind=state.kind,
-        detail=state.detail,
+        kind=DRIFT if word == "slow" else state.kind,
+        detail=slow_words(state.losses) if word == "slow" else state.detail,
         prober=str(state.prober) if state.prober is not None else "",
         pauses=tuple(read_pauses(folder)),
     )

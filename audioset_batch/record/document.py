@@ -34,8 +34,8 @@ longer planned are kept, in the table too, and counted as `outside_plan` in `sum
 """
 
 _NEVER: Final = """\
-A blocked egress (bot check, rate limit, 429) and a full disk are no segment's fate and never stand here: such segments
-stay `pending`."""
+A blocked egress (bot check, rate limit, 429), an outage of it, a drift (YouTube or its client changed) and a full disk
+say nothing about a segment and never stand here: such segments stay `pending`."""
 
 _COLUMN_WORDS: Final[Mapping[str, str]] = {
     "subset": "`eval_segments`, `balanced_train_segments` or `unbalanced_train_segments`",

@@ -27,9 +27,9 @@ from audioset_batch.errors import SegmentTransient, SegmentUnavailable
 from audioset_batch.model import Clip, Segment
 from audioset_batch.reasons import Reason
 
-_NEXT_FORMAT: Final = frozenset({Reason.MEDIA_FORBIDDEN, Reason.DECODE_ERROR})
+NEXT_FORMAT: Final = frozenset({Reason.MEDIA_FORBIDDEN, Reason.DECODE_ERROR})
 """With these the next format of the same track may still do; others concern the way there, or the video."""
-_MOST_FURTHER: Final = 2
+MOST_FURTHER: Final = 2
 _LONGEST_WAIT: Final = 180.0
 
 
@@ -69,7 +69,7 @@ def make_clip(
             Reason.SEGMENT_PAST_END,
             f"the video lasts {resolved.duration_seconds:g} s, the segment starts at {segment.start_ms / 1000:g} s",
         )
-    media = _read(segment, resolved, client, config, deadline + _after_ads(resolved, waiting))
+    media = _read(segment, resolved, client, config, deadline + after_ads(resolved, waiting))
     clip = convert_audio(media.sound, config.audio)
     audio = stem.with_name(f"{stem.name}.{config.audio.format}")
     with storage(audio.parent):
@@ -91,7 +91,7 @@ def make_clip(
     return Clip(audio, video, columns)
 
 
-def _after_ads(resolved: Resolved, waiting: Callable[[float], None]) -> float:
+def after_ads(resolved: Resolved, waiting: Callable[[float], None]) -> float:
     """Wait until the server gives the bytes: it answers 403 while an ad would be on. The seconds waited."""
     streams = [stream for stream in (resolved.audio, resolved.video) if stream is not None]
     seconds = max(stream.available_at or 0.0 for stream in streams) - time.time()
@@ -123,7 +123,7 @@ def _read(segment: Segment, resolved: Resolved, client: YtDlpClient, config: Con
         except SegmentTransient as error:
             said.append(error)
             following = None
-            if error.reason in _NEXT_FORMAT and len(said) <= _MOST_FURTHER:
+            if error.reason in NEXT_FORMAT and len(said) <= MOST_FURTHER:
                 following = resolved.without(_stream_of(error, resolved))
             if following is None:
                 if len(said) == 1:

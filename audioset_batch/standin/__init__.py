@@ -9,7 +9,7 @@ source a clip was cut. As a process of its own: `python -m audioset_batch.standi
 
 from audioset_batch.standin.catalog import Catalog, Lock, Outcome, Video
 from audioset_batch.standin.control import ControlClient, ControlError
-from audioset_batch.standin.faults import Allowance, Block, Fault, Trouble, Where
+from audioset_batch.standin.faults import Allowance, Block, Fault, Outage, Trouble, Where
 from audioset_batch.standin.library import default_cache
 from audioset_batch.standin.options import Access
 from audioset_batch.standin.server import Standin
@@ -25,6 +25,7 @@ __all__ = [
     "ControlError",
     "Fault",
     "Lock",
+    "Outage",
     "Outcome",
     "Standin",
     "TrackKind",

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from audioset_batch.standin.catalog import Video
-from audioset_batch.standin.faults import Block, Fault
+from audioset_batch.standin.faults import Block, Fault, Outage
 from audioset_batch.standin.wire import STOP_POLL_SECONDS, BadRequest, answer, read_request
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def _methods(standin: Standin) -> dict[str, Callable[[dict[str, Any]], Any]]:
         "put_video": lambda given: standin.put_video(Video.from_dict(given)),
         "block": lambda given: standin.block(**given | {"mode": Block(given["mode"])}),
         "unblock": lambda given: standin.unblock(**given),
+        "cut": lambda given: standin.cut(**given | {"outage": given["outage"] and Outage(given["outage"])}),
         "add_fault": lambda given: standin.add_fault(Fault.from_dict(given)),
         "clear_faults": lambda given: standin.clear_faults(**given),
         "set_delay": lambda given: standin.set_delay(**given),
@@ -125,6 +126,10 @@ class ControlClient:
     def unblock(self, egress: str | None = None) -> None:
         """See `Standin.unblock`."""
         self._call("unblock", egress=egress)
+
+    def cut(self, outage: Outage | None, egress: str | None = None) -> None:
+        """See `Standin.cut`."""
+        self._call("cut", outage=outage, egress=egress)
 
     def add_fault(self, fault: Fault) -> None:
         """See `Standin.add_fault`."""

@@ -24,6 +24,21 @@ class Block(StrEnum):
     """The player answer is another video's."""
 
 
+class Outage(StrEnum):
+    """How a way out fails: nothing comes through it."""
+
+    REFUSED = "refused"
+    """Connections end before a word is said."""
+    DNS = "dns"
+    """A proxy that cannot find the host: status 503 to each CONNECT."""
+    PORTAL = "portal"
+    """A login page in place of the tunnel."""
+    TLS = "tls"
+    """A box in the middle that speaks TLS with a certificate of its own."""
+    SILENT = "silent"
+    """Nothing is answered."""
+
+
 class Trouble(StrEnum):
     """What goes wrong with one answer."""
 
@@ -67,6 +82,12 @@ class Trouble(StrEnum):
     """Pictures alone, as another format of the video has them."""
     SHORTER_VIDEO = "shorter_video"
     """The same format of a video that lasts five seconds."""
+    NO_ADDRESSES = "no_addresses"
+    """Of the player: formats are listed, none with an address (SABR)."""
+    NEW_WORDS = "new_words"
+    """Of the player: a refusal in words that nobody knows."""
+    NEW_SCREEN = "new_screen"
+    """Of the player: an error screen of a shape that nobody knows, without a reason."""
 
 
 class Where(StrEnum):
@@ -90,6 +111,7 @@ class Fault:
         trouble: What.
         where: With which answers.
         ytid: Only this video; None for all.
+        sparing: All videos but this one; None for all.
         egress: Only this way out; None for all.
         itag: Only this format; None for all.
         first: Only the first so many matching requests of each video; None for all.
@@ -102,6 +124,7 @@ class Fault:
     trouble: Trouble
     where: Where = Where.MEDIA
     ytid: str | None = None
+    sparing: str | None = None
     egress: str | None = None
     itag: int | None = None
     first: int | None = None
@@ -167,6 +190,7 @@ class FaultBoard:
         self._serial = 0
         self._seen: Counter[tuple[int, str]] = Counter()
         self._blocked: dict[str, _Blocked] = {}
+        self._outages: dict[str, Outage] = {}
         self._delay: dict[str | None, float] = {}
         self._allowance = allowance
 
@@ -205,6 +229,19 @@ class FaultBoard:
                 self._blocked.clear()
             else:
                 self._blocked.pop(egress, None)
+
+    def cut(self, egress: str, outage: Outage | None) -> None:
+        """Let nothing through a way out, or everything again."""
+        with self._lock:
+            if outage is None:
+                self._outages.pop(egress, None)
+            else:
+                self._outages[egress] = outage
+
+    def outage(self, egress: str) -> Outage | None:
+        """How this way out fails just now."""
+        with self._lock:
+            return self._outages.get(egress)
 
     def blocked(self, egress: str) -> Block | None:
         """How this address is turned away just now."""
@@ -255,6 +292,7 @@ def _touches(fault: Fault, asked: Asked) -> bool:
     return (
         fault.where is asked.where
         and fault.ytid in (None, asked.ytid)
+        and fault.sparing != asked.ytid
         and fault.egress in (None, asked.egress)
         and fault.itag in (None, asked.itag)
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import socket
 import socketserver
 import ssl
@@ -14,6 +15,7 @@ from typing import Any, BinaryIO, Final
 import trustme
 
 from audioset_batch.standin.delivery import Outlet
+from audioset_batch.standin.faults import Outage
 from audioset_batch.standin.site import HOSTS, Site
 from audioset_batch.standin.wire import STOP_POLL_SECONDS, BadRequest, HangUp, Request, answer, read_request, reset
 
@@ -33,6 +35,15 @@ class Authority:
     def save(self, path: Path) -> None:
         """Write the certificate that clients must trust, in PEM."""
         path.write_bytes(self._pem)
+
+
+_PORTAL: Final = b"<!DOCTYPE html><html><body>Please sign in to this network.</body></html>"
+
+
+@functools.cache
+def _stranger() -> ssl.SSLContext:
+    """A server context whose certificate nobody trusts."""
+    return Authority().context
 
 
 class Proxy(socketserver.ThreadingTCPServer):
@@ -102,13 +113,22 @@ class _Connection(socketserver.BaseRequestHandler):
         connection: socket.socket = self.request
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(OSError, BadRequest):
-            host = self._tunnel(connection)
+            outage = self.server.site.board.outage(self.server.egress)
+            if outage in (Outage.REFUSED, Outage.SILENT):
+                if outage is Outage.SILENT:
+                    self.server.site.wait_for_end(lambda: self.server.site.board.outage(self.server.egress) is None)
+                reset(connection)
+                return
+            host = self._tunnel(connection, outage)
             if host is None:
+                return
+            if outage is Outage.TLS:
+                _stranger().wrap_socket(connection, server_side=True).close()
                 return
             with self.server.context.wrap_socket(connection, server_side=True) as tls, self.server.tracked(tls):
                 self._converse(tls, host)
 
-    def _tunnel(self, connection: socket.socket) -> str | None:
+    def _tunnel(self, connection: socket.socket, outage: Outage | None) -> str | None:
         """Read the CONNECT; the host that it asks for, or None after a refusal."""
         with connection.makefile("rb") as stream:
             request = read_request(stream)
@@ -120,12 +140,21 @@ class _Connection(socketserver.BaseRequestHandler):
             message = f"this stand-in answers only CONNECT to {', '.join(HOSTS)}\n".encode()
             connection.sendall(answer(403, "text/plain", message, {"Connection": "close"}))
             return None
+        if outage is Outage.DNS:
+            connection.sendall(answer(503, "text/html", b"cannot find the host", {"Connection": "close"}))
+            return None
+        if outage is Outage.PORTAL:
+            where = {"Connection": "close", "Location": "http://portal.invalid/login"}
+            connection.sendall(answer(302, "text/html", _PORTAL, where))
+            return None
         connection.sendall(_CONNECTED)
         return host
 
     def _converse(self, tls: ssl.SSLSocket, host: str) -> None:
         with tls.makefile("rb") as stream:
             while (request := self._next(tls, stream)) is not None:
+                if self.server.site.board.outage(self.server.egress) is not None:
+                    return
                 try:
                     self.server.site.handle(request, host, self.server.egress, Outlet(tls.sendall))
                 except HangUp as end:

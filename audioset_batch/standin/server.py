@@ -12,7 +12,7 @@ from typing import Any
 
 from audioset_batch.standin.catalog import EVERY_CLIENT, Catalog, Video
 from audioset_batch.standin.control import ControlServer
-from audioset_batch.standin.faults import Allowance, Block, Fault, FaultBoard
+from audioset_batch.standin.faults import Allowance, Block, Fault, FaultBoard, Outage
 from audioset_batch.standin.formats import HLS_FORMATS
 from audioset_batch.standin.hls import hls_tracks
 from audioset_batch.standin.journal import Journal
@@ -135,6 +135,11 @@ class Standin:
     def unblock(self, egress: str | None = None) -> None:
         """Let an egress in again, or all."""
         self.board.unblock(egress)
+
+    def cut(self, outage: Outage | None, egress: str | None = None) -> None:
+        """Let nothing through an egress, or through any; None: everything again."""
+        for name in self.egresses if egress is None else (self._name(egress),):
+            self.board.cut(name, outage)
 
     def add_fault(self, fault: Fault) -> None:
         """Switch a fault on."""

@@ -12,6 +12,7 @@ from audioset_batch.standin import answers, pages
 from audioset_batch.standin.addresses import Address
 from audioset_batch.standin.catalog import Catalog, Video
 from audioset_batch.standin.delivery import Outlet, Text, deliver
+from audioset_batch.standin.drift import drifted
 from audioset_batch.standin.faults import Asked, Block, FaultBoard, Where
 from audioset_batch.standin.journal import Journal
 from audioset_batch.standin.library import Library
@@ -53,10 +54,17 @@ class Site:
     ) -> None:
         self._catalog = catalog
         self._library = library
-        self._board = board
+        self.board = board
         self._journal = journal
         self._sleep = sleep
         self._media = MediaHost(catalog, library, board, journal, sleep)
+
+    def wait_for_end(self, over: Callable[[], bool]) -> None:
+        """Wait until that is over, a minute at most; ends early when the stand-in stops."""
+        for _ in range(600):
+            if over():
+                return
+            self._sleep(0.1)
 
     def expire_urls(self) -> None:
         """Media URLs given out so far are answered with 403 from now on."""
@@ -68,7 +76,7 @@ class Site:
         Raises:
             HangUp: the connection must be closed.
         """
-        if delay := self._board.delay(egress):
+        if delay := self.board.delay(egress):
             self._sleep(delay)
         path = request.path
         if host.endswith("googlevideo.com"):
@@ -119,7 +127,7 @@ class Site:
 
     def _resolve(self, egress: str, ytid: str, question: str) -> tuple[int, Block | None]:
         issue, new = self._journal.begin(egress, ytid, question)
-        blocked = self._board.spend(egress) if new else self._board.blocked(egress)
+        blocked = self.board.spend(egress) if new else self.board.blocked(egress)
         if new:
             self._journal.add("resolve", egress, ytid=ytid, issue=issue, blocked=blocked)
         return issue, blocked
@@ -136,7 +144,9 @@ class Site:
     def _send(
         self, kind: str, where: Where, ytid: str, egress: str, body: Text, out: Outlet, question: str | None = None
     ) -> None:
-        fault = self._board.strike(Asked(where, egress, ytid))
+        fault = self.board.strike(Asked(where, egress, ytid))
+        if fault is not None and where is Where.PLAYER:
+            body = Text(drifted(body.read(0, body.size), fault.trouble), body.content_type)
         try:
             deliver(out, body, None, fault=fault, location="?again", status=200, sleep=self._sleep)
         except HangUp:
@@ -150,7 +160,7 @@ class Site:
     def _thumbnail(self, request: Request, egress: str, out: Outlet) -> None:
         parts = request.path.split("/")
         ytid = parts[2] if len(parts) > 2 and parts[1] in ("vi", "vi_webp") else ""
-        fault = self._board.strike(Asked(Where.THUMBNAIL, egress, ytid))
+        fault = self.board.strike(Asked(Where.THUMBNAIL, egress, ytid))
         video = self._catalog.get(ytid)
         picture = _JPEG if video.has_thumbnail else _PLACEHOLDER
         status = 200 if video.has_thumbnail or video.placeholder else 404

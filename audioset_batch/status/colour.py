@@ -16,7 +16,7 @@ _WORDS: Final = {
     r"(?m)^(?:shard|egress) +state.*$": "dim",
     r"(?m)^\S+ +(running|open)\b": "green",
     r"(?m)^\S+ +(lost)\b": "bold red",
-    r"(?m)^\S+ +(stopped|paused|probing)\b": "yellow",
+    r"(?m)^\S+ +(stopped|paused|probing|slow)\b": "yellow",
     r"NOT COUNTED|SLURM does not answer": "yellow",
 }
 _GLYPH_STYLES: Final = {"ok": "green", "unavailable": "blue", "failed": "bold red", "pending": "dim"}

@@ -22,6 +22,7 @@ _WIDTH: Final = 80
 _BAR: Final = 56
 _HOST: Final = 10
 _WORDINGS: Final = 5
+_EGRESS_NOTE_LINES: Final = 4
 _FIGURES: Final = ("settled", "failed", "pauses", "restarts")
 """Columns that are flush right."""
 
@@ -138,7 +139,7 @@ def _egresses(overview: Overview) -> str:
     for one in overview.egresses:
         rows.append((one.name, one.state, _budget(one), f"{len(one.pauses):,}"))
         notes.append(_pause(one, overview.at))
-    return _table(rows, notes)
+    return _table(rows, notes, note_lines=_EGRESS_NOTE_LINES)
 
 
 def _budget(one: EgressStatus) -> str:
@@ -149,9 +150,13 @@ def _budget(one: EgressStatus) -> str:
 
 
 def _pause(one: EgressStatus, now: float) -> str:
-    if one.state == "open" or one.until is None:
+    if one.state == "open":
         return ""
     why = one.detail or one.kind or "no reason given"
+    if one.state == "slow":
+        return why
+    if one.until is None:
+        return "too many losses, a probe decides"
     if one.state == "probing":
         return f"its pause is over, a probe decides; {why}"
     return f"until {_clock(one.until)}, in {duration(max(0.0, one.until - now))}; {why}"
@@ -203,7 +208,7 @@ def _note(line: ShardLine) -> str:
     return "; ".join(filter(None, (line.note, behind)))
 
 
-def _table(rows: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
+def _table(rows: Sequence[Sequence[str]], notes: Sequence[str], note_lines: int = 1) -> str:
     """Columns as wide as they must be; one that is empty but for its head is left out. A note goes below its row."""
     columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
     widths = [max(map(len, column)) for column in columns]
@@ -217,7 +222,7 @@ def _table(rows: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
         if note:
             indent = " " * (widths[0] + 2)
             lines += textwrap.wrap(
-                note, _WIDTH, initial_indent=indent, subsequent_indent=indent, max_lines=1, placeholder=" ..."
+                note, _WIDTH, initial_indent=indent, subsequent_indent=indent, max_lines=note_lines, placeholder=" ..."
             )
     return "\n".join(lines)
 

@@ -30,6 +30,7 @@ from audioset_batch.errors import (
 )
 from audioset_batch.reasons import Reason
 from audioset_batch.stages.clip import make_clip
+from audioset_batch.stages.reach import reach_media
 from audioset_batch.worker.messages import READY, Attempt, Job, Kind, Waiting
 
 _NOT_FOR_HELPERS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
@@ -84,14 +85,14 @@ def _run(
         if client is None:
             client = clients[job.egress] = client_for(config, job.egress)
         deadline = started + job.timeout
+
+        def waiting(seconds: float) -> None:
+            send(Waiting(job.number, seconds))
+
         if job.segment is None:
-            client.resolve(job.probe, deadline, job.start_by)
+            reach_media(job.probe, client, deadline, job.start_by, waiting)
         else:
             stem = job.tmp_dir / f"{job.number}"
-
-            def waiting(seconds: float) -> None:
-                send(Waiting(job.number, seconds))
-
             clip = make_clip(job.segment, client, config, stem, deadline, job.start_by, waiting)
     except TooLate:
         kind = Kind.LATE

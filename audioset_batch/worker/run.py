@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from audioset_batch.adapters.lease import Holder
-from audioset_batch.adapters.slurm import JobIdentity, requeue
+from audioset_batch.adapters.slurm import JobIdentity
 from audioset_batch.adapters.ytdlp_versions import age_note, version_in_use
 from audioset_batch.config import Config
 from audioset_batch.config.reservation import needed
 from audioset_batch.egress import EgressPool
-from audioset_batch.errors import EgressExhausted, PlanChanging, ShardHeld, StopEarly, StorageUnusable, UsageError
+from audioset_batch.errors import PlanChanging, ShardHeld, StopEarly, UsageError
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.reasons import Status
-from audioset_batch.record.manifest import read_rows
+from audioset_batch.worker.comeback import come_back
 from audioset_batch.worker.pool import Pool, default_processes
 from audioset_batch.worker.rows import Recorder
 from audioset_batch.worker.settings import note_settings
 from audioset_batch.worker.shard import ShardRun
-from audioset_batch.worker.stop import ignore_term, stop_on_signals
-
-_STORAGE_PAUSE: Final = 600.0
-"""Seconds before a requeued task looks again at a filesystem that was full or gone."""
-_SPLIT_PAUSE: Final = 180.0
-"""The same after a prep that was splitting: longer than the lease of one that was killed."""
+from audioset_batch.worker.stop import stop_on_signals
 
 _log = logging.getLogger(__name__)
 
@@ -90,8 +83,10 @@ def run_shards(config: Config, data: DataDir, shards: Sequence[ShardId]) -> RunR
     with stop_on_signals() as stop:
         note_settings(config, data)
         runs: list[ShardRun] = []
+        ways: EgressPool | None = None
         try:
             with _resources(config, data, job) as (pool, egress):
+                ways = egress
                 for shard in shards:
                     recorder = Recorder(shard.number, job, version_in_use())
                     runs.append(ShardRun(config, data, shard, pool, egress, stop, recorder))
@@ -99,11 +94,16 @@ def run_shards(config: Config, data: DataDir, shards: Sequence[ShardId]) -> RunR
         except ShardHeld as error:
             # Whoever holds a shard does its work: a duplicate never requeues itself. Prep does not.
             if isinstance(error, PlanChanging):
-                _requeue(config, data, shards, job, error, progress=any(run.recorded for run in runs))
+                come_back(config, data, shards, job, error, idle=_idle(runs, ways))
             raise
         except StopEarly as error:
-            _requeue(config, data, shards, job, error, progress=any(run.recorded for run in runs))
+            come_back(config, data, shards, job, error, idle=_idle(runs, ways))
             raise
+
+
+def _idle(runs: Sequence[ShardRun], ways: EgressPool | None) -> bool:
+    """True if a run has finished nothing although it had a way out."""
+    return not any(run.recorded for run in runs) and (ways is None or ways.way_out)
 
 
 def _run_all(runs: Sequence[ShardRun]) -> RunResult:
@@ -142,40 +142,3 @@ def _resources(config: Config, data: DataDir, job: JobIdentity) -> Iterator[tupl
         Pool(config, processes, threads) as pool,
     ):
         yield pool, egress
-
-
-def _requeue(
-    config: Config, data: DataDir, shards: Sequence[ShardId], job: JobIdentity, error: StopEarly, *, progress: bool
-) -> None:
-    """Ask SLURM to run this task again, unless it has come back too often for nothing."""
-    if not job.job_id:
-        return
-    idle = 0 if progress else job.restart_count - _last_useful_restart(data, shards, job)
-    if not progress and idle >= config.worker.max_requeues:
-        _log.error(
-            "not requeued: this task was restarted %d times without finishing a segment (worker.max_requeues). "
-            "Last reason to stop: %s. Mend that, then submit the array again",
-            idle,
-            error,
-        )
-        return
-    delay = 0.0
-    if isinstance(error, EgressExhausted) and error.reopens_at is not None:
-        delay = max(0.0, error.reopens_at - time.time())
-    elif isinstance(error, PlanChanging):
-        delay = _SPLIT_PAUSE
-    elif isinstance(error, StorageUnusable | EgressExhausted):
-        delay = _STORAGE_PAUSE
-    ignore_term()
-    requeue(job, delay)
-
-
-def _last_useful_restart(data: DataDir, shards: Sequence[ShardId], job: JobIdentity) -> int:
-    """The latest restart of this very job that wrote a row; 0 if none did or nothing can be read."""
-    latest = 0
-    with contextlib.suppress(OSError, StorageUnusable):
-        for shard in shards:
-            for row in read_rows(data.manifest(shard)):
-                if row.get("job_id") == job.job_id:
-                    latest = max(latest, row.get("restart_count") or 0)
-    return latest

@@ -33,6 +33,7 @@ from audioset_batch.record.standing import Standing
 from audioset_batch.record.state import StateWriter
 from audioset_batch.worker.former import FormerFiles, differing
 from audioset_batch.worker.found import PublishedFiles
+from audioset_batch.worker.held import Held, count_tries, settle
 from audioset_batch.worker.messages import Attempt, Job, Kind
 from audioset_batch.worker.pool import Death, Pool
 from audioset_batch.worker.progress import RunProgress
@@ -63,15 +64,6 @@ class ShardResult:
 @dataclass(slots=True)
 class _Flying:
     entry: Entry | None
-    grant: Grant
-
-
-@dataclass(slots=True)
-class _Held:
-    """`nonexistent` or `unrecognized`, until the egress has shown that it is not a soft ban."""
-
-    entry: Entry
-    attempt: Attempt
     grant: Grant
 
 
@@ -106,7 +98,7 @@ class ShardRun:
         self._stop = stop
         self._recorder = recorder
         self._flying: dict[int, _Flying] = {}
-        self._held: list[_Held] = []
+        self._held: list[Held] = []
         self._numbers = itertools.count(1)
         self.recorded = 0
 
@@ -199,7 +191,7 @@ class ShardRun:
     def _work(self) -> None:
         ending: StopEarly | None = None
         deadline = float("inf")
-        while self._flying or (ending is None and (len(self._todo) or self._held)):
+        while self._flying or (ending is None and self._open):
             if ending is None:
                 if self._stop.is_set():
                     ending = Interrupted(f"stopped by {self._stop.why}")
@@ -208,7 +200,7 @@ class ShardRun:
                     ending = self._start_what_can()
             elif self._stop.is_set():
                 deadline = min(deadline, time.monotonic() + self._config.worker.grace_seconds)
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline or not self._open:
                 break
             for event in self._pool.wait(max(_SHORTEST_NAP, self._egress.nap(_TICK))):
                 if isinstance(event, Death):
@@ -221,6 +213,11 @@ class ShardRun:
         if ending is not None:
             raise ending
 
+    @property
+    def _open(self) -> bool:
+        """True while something is to be done or decided."""
+        return bool(self._flying or len(self._todo) or self._held)
+
     def _tell_state(self) -> None:
         finished, seconds = self._progress.last_hour()
         self._state.update(self._standing.counts(), self._standing.reasons(), finished, seconds, self._standing.words())
@@ -228,8 +225,11 @@ class ShardRun:
     def _start_what_can(self) -> StopEarly | None:
         """Hand out jobs until processes, egresses or segments run out; an error means: begin no more."""
         if self._held and not self._flying and not len(self._todo):
-            for index in {held.grant.index for held in self._held}:
-                self._egress.settle(index)
+            try:
+                settle(self._egress, self._held)
+            except EgressExhausted as error:
+                return error
+            self._review_held()
         while True:
             # Asked for also while our own probe is under way, which keeps other tasks from taking it over.
             probing = any(flying.entry is None for flying in self._flying.values())
@@ -295,14 +295,15 @@ class ShardRun:
         if attempt.kind is Kind.STORAGE:
             grant.release()
             raise StorageUnusable(attempt.detail)
-        verdict = grant.answered(attempt.reason if attempt.proven else Reason.UNRECOGNIZED, attempt.detail)
+        reason = attempt.reason if attempt.proven else Reason.NONEXISTENT
+        verdict = grant.answered(reason, attempt.detail, again=entry is not None and bool(entry.losses))
         if entry is None:
             return
         entry.elapsed += attempt.elapsed
         entry.requests += attempt.requests
         entry.fetched_bytes += attempt.fetched_bytes
-        if attempt.kind is Kind.TRANSIENT and attempt.reason not in ONCE_A_RUN:
-            self._retry_or_fail(entry, grant.name, Reason(attempt.reason), attempt.detail)
+        if attempt.kind is Kind.TRANSIENT:
+            self._retry_or_hold(entry, grant, Reason(attempt.reason), attempt.detail)
         elif attempt.kind is Kind.OK and attempt.clip is not None:
             entry.attempts += 1
             self._lease.check()
@@ -311,9 +312,9 @@ class ShardRun:
                 self._former.remove(entry.segment, columns)
             self._record(entry, Status.OK, grant.name, columns=columns)
         elif verdict is Verdict.RECORD:
-            self._record_refused(entry, attempt, grant)
+            self._record_unavailable(entry, grant, attempt.reason, attempt.detail)
         else:
-            self._held.append(_Held(entry, attempt, grant))
+            self._held.append(Held(entry, grant, attempt.reason, attempt.detail, transient=False))
 
     def _after_block(self, entry: Entry) -> None:
         """Back to the queue; to its end if a probe has passed since the last time: YouTube may say so of this video."""
@@ -323,22 +324,24 @@ class ShardRun:
         else:
             self._todo.put_back(entry)
 
-    def _record_refused(self, entry: Entry, attempt: Attempt, grant: Grant) -> None:
+    def _record_unavailable(self, entry: Entry, grant: Grant, reason: str, detail: str) -> None:
         entry.attempts += 1
-        status = Status.UNAVAILABLE if attempt.kind is Kind.UNAVAILABLE else Status.FAILED
-        self._record(entry, status, grant.name, reason=attempt.reason, detail=attempt.detail)
+        self._record(entry, Status.UNAVAILABLE, grant.name, reason=reason, detail=detail)
 
     def _review_held(self) -> None:
-        """Record what has turned out to be true, put back what a soft ban has said."""
+        """Record what has turned out to be true, put back what was the egress's own."""
         waiting = []
         for held in self._held:
-            verdict = held.grant.verdict()
-            if verdict is Verdict.RECORD:
-                self._record_refused(held.entry, held.attempt, held.grant)
-            elif verdict is Verdict.DISCARD:
+            verdict = held.verdict()
+            if verdict is Verdict.DISCARD:
+                held.entry.attempts = count_tries(held.entry)
                 self._todo.put_back(held.entry)
-            else:
+            elif verdict is Verdict.HOLD:
                 waiting.append(held)
+            elif held.transient:
+                self._record(held.entry, Status.FAILED, held.grant.name, reason=held.reason, detail=held.detail)
+            else:
+                self._record_unavailable(held.entry, held.grant, held.reason, held.detail)
         self._held = waiting
 
     def _on_death(self, death: Death) -> None:
@@ -354,21 +357,22 @@ class ShardRun:
             if death.stillborn:
                 self._todo.put_back(entry)
             elif death.hung is job:
-                self._retry_or_fail(entry, flying.grant.name, Reason.TIMEOUT, death.why)
+                self._retry_or_hold(entry, flying.grant, Reason.TIMEOUT, death.why)
             elif death.alone and death.hung is None:
                 entry.suspect = True
-                self._retry_or_fail(entry, flying.grant.name, Reason.INTERNAL, death.why)
+                self._retry_or_hold(entry, flying.grant, Reason.INTERNAL, death.why)
             else:
                 entry.suspect = entry.suspect or death.hung is None
                 self._todo.put_back(entry)
 
-    def _retry_or_fail(self, entry: Entry, egress: str, reason: Reason, detail: str) -> None:
-        entry.attempts += 1
-        settings = self._config.worker
-        if entry.attempts > settings.retries:
-            self._record(entry, Status.FAILED, egress, reason=reason, detail=detail)
+    def _retry_or_hold(self, entry: Entry, grant: Grant, reason: Reason, detail: str) -> None:
+        entry.losses.append(grant)
+        entry.attempts = count_tries(entry)
+        worker = self._config.worker
+        if entry.attempts > (0 if reason in ONCE_A_RUN else worker.retries):
+            self._held.append(Held(entry, grant, reason, detail, transient=True))
             return
-        pause = backoff(entry.attempts, settings.backoff_seconds, settings.backoff_max_seconds)
+        pause = backoff(entry.attempts, worker.backoff_seconds, worker.backoff_max_seconds)
         _log.debug("%s: %s (%s); again in %.1f s", entry.segment.ytid, reason, detail, pause)
         self._todo.put_later(entry, time.monotonic() + pause)
 

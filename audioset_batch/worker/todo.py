@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from audioset_batch.egress import Grant
 from audioset_batch.model import Segment, SegmentKey
 
 
@@ -17,6 +18,7 @@ class Entry:
     """One segment on its way through this run, with what its tries have cost so far.
 
     Attributes:
+        losses: Its tries that ended with a transient reason, less those that were the egress's own.
         blocks: How often an answer to it was about the egress.
         suspect: True after it was in a process that died: it runs alone from then on.
     """
@@ -26,6 +28,7 @@ class Entry:
     elapsed: float = 0.0
     requests: int = 0
     fetched_bytes: int = 0
+    losses: list[Grant] = field(default_factory=list)
     blocks: int = 0
     suspect: bool = False
 

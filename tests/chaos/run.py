@@ -17,6 +17,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -29,6 +30,7 @@ from chaos.storms import SmallDisk, Storms
 from chaos.verdicts import (
     all_rows,
     check_budget,
+    check_drifts,
     check_hashes,
     check_no_ban_recorded,
     check_not_asked_again,
@@ -146,7 +148,7 @@ def run(size: Size, seed: int, folder: Path, disk: SmallDisk) -> bool:
         print(f"  {sum(injected.values())} faults: " + ", ".join(f"{n} {name}" for name, n in sorted(injected.items())))
         endings = ", ".join(f"{n} x {how}" for how, n in jobs.endings.items())
         print(f"  {jobs.submissions} submissions, {jobs.restarts} restarts by SLURM; tasks ended: {endings}")
-        held = check_all(project, youtube, size)
+        held = check_all(project, youtube, size, storms.drifts)
         if not (finished and held):
             show_logs(folder)
         return finished and held
@@ -208,7 +210,7 @@ def storm_through(jobs: ShardJobs, storms: Storms, size: Size, deadline: float) 
     return injected
 
 
-def check_all(project: Project, youtube: Standin, size: Size) -> bool:
+def check_all(project: Project, youtube: Standin, size: Size, drifts: Sequence[tuple[float, float]]) -> bool:
     """Merge and check; prints what held and what did not."""
     data = DataDir(project.data)
     events = youtube.events()
@@ -222,6 +224,7 @@ def check_all(project: Project, youtube: Standin, size: Size) -> bool:
         "no traceback in any log": lambda: _none(tracebacks(project.folder)),
         "nothing asked for again after it was recorded": lambda: check_not_asked_again(rows, events),
         "budget kept in every window": lambda: check_budget(events, size.budget, size.window),
+        "few resolves lost to a drift": lambda: check_drifts(events, youtube.catalog, drifts),
         "no ban recorded against a segment": lambda: check_no_ban_recorded(rows, project, youtube.catalog),
     }
     held = True

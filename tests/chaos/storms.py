@@ -13,7 +13,7 @@ from pathlib import Path
 from chaos.cluster_run import ShardJobs
 from slurm_cluster import PrivateSlurm, SlurmError, Task
 
-from audioset_batch.standin import Block, Fault, Standin, Trouble, Where
+from audioset_batch.standin import Block, Fault, Outage, Standin, Trouble, Where
 
 FLAKY = (
     Fault(Trouble.RESET, probability=0.1),
@@ -26,6 +26,13 @@ FLAKY = (
     Fault(Trouble.RESET, where=Where.PLAYER, probability=0.05),
 )
 _TRIES = 6
+DRIFTS = (
+    Fault(Trouble.FORBIDDEN),
+    Fault(Trouble.NO_ADDRESSES, where=Where.PLAYER),
+    Fault(Trouble.NEW_SCREEN, where=Where.PLAYER),
+    Fault(Trouble.GARBAGE, where=Where.PLAYER),
+)
+OUTAGES = (Outage.REFUSED, Outage.DNS, Outage.PORTAL, Outage.TLS)
 SHORT_BLOCKS = (Block.BOT_CHECK, Block.RATE_LIMIT, Block.PLAYER_429, Block.MEDIA_429)
 
 
@@ -76,6 +83,8 @@ class Storms:
         self._disk = disk
         self._rng = rng
         self._later: list[tuple[float, Callable[[], None]]] = []
+        self.drifts: list[tuple[float, float]] = []
+        """From when to when, Unix times."""
 
     def plan(self, rounds: int) -> list[Callable[[], str | None]]:
         """The faults of one run in random order, each ban of the egress once only."""
@@ -92,6 +101,7 @@ class Storms:
             self.make_flaky,
         ]
         storms: list[Callable[[], str | None]] = each * rounds + [self.block_short, self.block_long, self.soft_ban]
+        storms += [self.drift, self.outage]
         storms += [self.kill_worker] * rounds
         if self._disk.mounted:
             storms.append(self.fill_disk)
@@ -239,6 +249,25 @@ class Storms:
             return None
         self._youtube.block(Block.SOFT_BAN, seconds=12)
         return "soft ban for 12 s: every video is said to be unavailable"
+
+    def drift(self) -> str | None:
+        """YouTube changes, so that nothing comes of a resolve, and changes back."""
+        if not self._jobs.running():
+            return None
+        fault = self._rng.choice(DRIFTS)
+        self._youtube.add_fault(fault)
+        self.drifts.append((time.time(), time.time() + 12))
+        self._after(12, self._youtube.clear_faults)
+        return f"drift ({fault.trouble}) for 12 s: no resolve brings a clip"
+
+    def outage(self) -> str | None:
+        """No connection for a while."""
+        if not self._jobs.running():
+            return None
+        how = self._rng.choice(OUTAGES)
+        self._youtube.cut(how)
+        self._after(10, lambda: self._youtube.cut(None))
+        return f"outage of the egress ({how}) for 10 s"
 
     def fill_disk(self) -> str | None:
         """No room left on the data directory's filesystem."""

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from chaos.verdicts import (
     check_budget,
+    check_drifts,
     check_hashes,
     check_no_ban_recorded,
     check_not_asked_again,
@@ -38,6 +39,13 @@ def test_a_budget_is_exceeded_in_any_window_of_one_egress() -> None:
     assert check_budget(resolves(0, 1) + resolves(0, 1, egress="two"), 2, 10) == 2
     with pytest.raises(AssertionError, match="4 resolves"):
         check_budget(resolves(0, 7, 8, 9, 16.9), 3, 10)
+
+
+def test_too_many_resolves_in_a_drift_are_found() -> None:
+    catalog = Catalog.of(Video("aaaaaaaaaaa"))
+    check_drifts(resolves(0, 5, 10, 11, 12), catalog, [(4, 12)], most=3)
+    with pytest.raises(AssertionError, match="4 resolves"):
+        check_drifts(resolves(5, 6, 7, 8, 12), catalog, [(0, 1), (4, 12)], most=3)
 
 
 def test_asking_again_after_a_row_is_found() -> None:

@@ -88,6 +88,17 @@ def check_no_ban_recorded(rows: Sequence[dict[str, Any]], project: Project, cata
             assert not _BAN.search(row["detail"]), f"a ban was recorded against a segment: {row}"
 
 
+def check_drifts(
+    events: Sequence[dict[str, Any]], catalog: Catalog, drifts: Sequence[tuple[float, float]], most: int = 25
+) -> None:
+    """At most so many resolves of videos that are there, between the begin and the end of each drift."""
+    good = {ytid for ytid, video in catalog.videos.items() if video.outcome is Outcome.OK and ytid != GOOD_VIDEO}
+    times = [event["time"] for event in events if event["kind"] == "resolve" and event["ytid"] in good]
+    for begin, end in drifts:
+        lost = sum(begin <= time < end for time in times)
+        assert lost <= most, f"{lost} resolves in a drift of {end - begin:.0f} s"
+
+
 def leftovers(data: Path) -> list[str]:
     """Files below the data directory that are nobody's: temporary ones, by name or by place."""
     return [

@@ -268,7 +268,7 @@ def test_what_a_soft_ban_may_have_said_waits_for_a_later_success(tmp_path: Path,
     assert dead.answered(reason) is Verdict.HOLD
     before.answered("")
     assert dead.verdict() is Verdict.HOLD, "that one was asked before: it proves nothing"
-    assert take(pool).answered("timeout") is Verdict.RECORD
+    assert take(pool).answered("timeout") is Verdict.HOLD
     assert dead.verdict() is Verdict.HOLD
     take(pool).answered("private")
     assert dead.verdict() is Verdict.RECORD

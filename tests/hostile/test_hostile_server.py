@@ -113,7 +113,7 @@ def resident(pid: int) -> int:
 def case(tmp_path_factory: pytest.TempPathFactory, media_cache: Path) -> Iterator[Case]:
     rows = [
         replace(row, start_ms=row.start_ms % 40_000 + 6000, end_ms=row.start_ms % 40_000 + 16_000)
-        for row in make_rows(len(MEDIA) + len(PLAYER) + len(RECOVERS) + 10, seed=7)
+        for row in make_rows(len(MEDIA) + len(PLAYER) + len(RECOVERS) + 50, seed=7)
     ]
     ids = [row.ytid for row in rows]
     catalog = Catalog.of(*(Video(row.ytid, seconds=60, itags=(140, 251)) for row in rows))

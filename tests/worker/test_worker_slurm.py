@@ -11,7 +11,7 @@ import pytest
 import ytdlp_wheels
 from chaos.verdicts import check_not_asked_again, leftovers
 from loopback import Project
-from loopback.project import CHECKOUT
+from loopback.project import CHECKOUT, GOOD_VIDEO
 from running import until
 from slurm_cluster import PrivateSlurm, Task
 
@@ -41,7 +41,8 @@ class Array:
 
     @property
     def log(self) -> str:
-        return (self.project.folder / f"audiosetdl-{self.name}.log").read_text(errors="replace")
+        path = self.project.folder / f"audiosetdl-{self.name}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
 
     def rows(self) -> list[dict[str, Any]]:
         data = DataDir(self.project.data)
@@ -173,8 +174,15 @@ def test_a_long_ban_delays_the_next_start(slurm: PrivateSlurm, make_project: Mak
 
 
 def test_requeues_without_progress_end(slurm: PrivateSlurm, make_project: MakeProject) -> None:
-    array = Array(slurm, blocked_for_long(make_project, 2, max_requeues=1))
+    array = Array(slurm, make_project(6, delay=20, max_requeues=1, grace_seconds=0))
+
+    def stop(run: int) -> None:
+        until(lambda: array.log.count("segments to do") == run, "a worker at work", 60)
+        slurm.cancel(array.name, "--batch", "--signal=USR1")
+
+    stop(1)
     array.restarted()
+    stop(2)
     task = array.finish()
     assert (task.state, task.exit_code, task.restarts) == ("FAILED", STOPPED, 1)
     assert "not requeued: this task was restarted 1 times without finishing a segment" in array.log
@@ -213,3 +221,15 @@ def test_yt_dlp_is_updated_in_the_middle_of_a_run(
     check_finished(array)
     by_restart = {(row["restart_count"], row["ytdlp_version"]) for row in array.rows()}
     assert by_restart == {(0, before), (1, ytdlp_wheels.NEWER)}
+
+
+def test_a_ban_that_outlasts_all_requeues_is_waited_out(slurm: PrivateSlurm, make_project: MakeProject) -> None:
+    project = blocked_for_long(make_project, 2, max_requeues=0)
+    array = Array(slurm, project)
+    for restart in (1, 2):
+        array.restarted(restart)
+    probes = len(project.youtube.events("resolve", GOOD_VIDEO))
+    assert probes <= 2, "one for each pause"
+    project.youtube.unblock()
+    assert array.finish().state == "COMPLETED"
+    project.check(project.merge(), project.youtube.catalog)

@@ -21,7 +21,7 @@ from audioset_batch.adapters.ytdlp import YtDlpClient
 from audioset_batch.cluster.checks.finding import Finding, error, ok, warning
 from audioset_batch.config import Config
 from audioset_batch.config.schema import Egress
-from audioset_batch.egress import EgressPool, Grant
+from audioset_batch.egress import DRIFT, EgressPool, Grant
 from audioset_batch.errors import (
     AudiosetBatchError,
     EgressBlocked,
@@ -144,12 +144,18 @@ def _grant(pool: EgressPool) -> Grant | Finding:
     """Leave to ask for a video within a short time; else what keeps us from it."""
     status = pool.describe()[0]
     topic = f"probe {status.name}"
+    if status.state == "slow":
+        return warning(topic, f"not tried: {status.detail}", "audioset-batch update-yt-dlp")
+    if status.state != "open" and status.until is None:
+        return warning(topic, "not tried: too many losses, a worker's probe decides", "check again in a minute")
     if status.state != "open":
         until = datetime.datetime.fromtimestamp(status.until or 0, datetime.UTC).isoformat(timespec="seconds")
         return warning(
             topic,
             f"not tried: the egress is paused until {until} ({status.kind}: {status.detail})",
-            "wait: workers probe it themselves when the pause is over",
+            "audioset-batch update-yt-dlp; workers go on when a probe is good"
+            if status.kind == DRIFT
+            else "wait: workers probe it themselves when the pause is over",
         )
     late = threading.Event()
     timer = threading.Timer(_SLOT_SECONDS, late.set)

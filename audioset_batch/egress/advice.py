@@ -1,0 +1,39 @@
+"""One sentence for everybody who looks: what the trouble of an egress looks like, and what to do."""
+
+from __future__ import annotations
+
+import importlib.metadata
+
+from audioset_batch.adapters.ytdlp_versions import age_days, version_in_use
+from audioset_batch.egress.losses import Losses
+
+
+def drift_words(losses: Losses, probe: str) -> str:
+    """For an egress whose probe fails like everything else; `probe`: what that one ended with."""
+    return f"{_update()}. No resolve brings a clip ({losses.summary}), nor does a video known to be good: {probe}"
+
+
+def slow_words(losses: Losses) -> str:
+    """For an egress that goes on losing although its probe was good."""
+    return (
+        f"hardly any resolve brings a clip ({losses.summary}), though a video known to be good was there: only one "
+        f"slot in 20 is used, and these segments stay pending. {_update()}"
+    )
+
+
+def outage_words(probe: str) -> str:
+    """For an egress without a connection; `probe`: what the probe ended with."""
+    return (
+        "YouTube cannot be reached: look at the network, the proxy and DNS, and whether a portal wants a login. "
+        f"The last probe: {probe}"
+    )
+
+
+def _update() -> str:
+    try:
+        version = version_in_use()
+    except importlib.metadata.PackageNotFoundError:
+        return "YouTube has probably changed: install yt-dlp"
+    days = age_days(version)
+    age = "" if days is None else f", {days} days old"
+    return f"YouTube has probably changed: update yt-dlp (audioset-batch update-yt-dlp; this is {version}{age})"
