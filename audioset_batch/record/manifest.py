@@ -279,12 +279,19 @@ class ManifestWriter:
 
         Raises:
             StorageUnusable: the row was not written whole (what came of it is taken back), or the file was removed,
-                replaced or shortened since the last row.
+                replaced or shortened since the last row: this row is then in the file that has the name now.
         """
         line = encode_row(row)
         with self._lock:
             try:
-                self._insist_on_its_file()
+                if what := self._what_became_of_the_file():
+                    with contextlib.suppress(StorageUnusable, UnsafePath), ManifestWriter(self.path) as successor:
+                        successor.append(row)
+                    raise StorageUnusable(
+                        f"{self.path} {what} while this worker wrote to it (an editor, rsync, a restore?). Nothing "
+                        "more is recorded; run the same command again: it finds the clips that were published, and "
+                        "goes by the manifest that is there"
+                    )
                 if self._damaged:
                     self._repair()
                 self._damaged = True
@@ -299,27 +306,20 @@ class ManifestWriter:
             except OSError as error:
                 raise self._unusable(error) from error
 
-    def _insist_on_its_file(self) -> None:
-        """One look by name: a row in a file that has its name no more is lost to everybody."""
+    def _what_became_of_the_file(self) -> str:
+        """One look by name: a row in a file that no longer has its name is lost to everybody. "" if it has."""
         try:
             facts = self.path.lstat()
         except FileNotFoundError:
             if not self.path.parent.exists():
                 raise
-            what = "was removed"
-        else:
-            if (facts.st_dev, facts.st_ino) != self._file:
-                what = "was replaced by another file"
-            elif facts.st_size < self._size:
-                what = f"was shortened from {self._size:,} to {facts.st_size:,} bytes"
-            else:
-                self._size = facts.st_size
-                return
-        raise StorageUnusable(
-            f"{self.path} {what} while this worker wrote to it (an editor, rsync, a restore?). Nothing more is "
-            "recorded; run the same command again: it finds the clips that were published, and goes by the manifest "
-            "that is there"
-        )
+            return "was removed"
+        if (facts.st_dev, facts.st_ino) != self._file:
+            return "was replaced by another file"
+        if facts.st_size < self._size:
+            return f"was shortened from {self._size:,} to {facts.st_size:,} bytes"
+        self._size = facts.st_size
+        return ""
 
     def close(self) -> None:
         """Close the file (after a last fsync if asked for one). Closing twice is fine."""
