@@ -81,7 +81,8 @@ class Losses:
     def lose(self, reason: str, detail: str, *, again: bool = False) -> Losses:
         """A resolve ended with a transient reason; `again`: as this segment has before, which is no news at first."""
         cut = min(self.cut + 1, MOST_CUT) if reason in TRANSPORT else 0
-        lost = self.lost if again and self.lost < DOUBTFUL else min(self.lost + 1, MOST_LOST)
+        no_news = again and self.lost < DOUBTFUL and self.cleared_at <= self.served_at
+        lost = self.lost if no_news else min(self.lost + 1, MOST_LOST)
         if (lost, cut) == (self.lost, self.cut):
             return self  # nothing new, and nothing to write
         return replace(

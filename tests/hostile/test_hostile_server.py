@@ -13,6 +13,7 @@ from worker.running import Worker, descendants_of
 
 from audioset_batch.standin import Catalog, Fault, Standin, Trouble, Video, Where
 
+HEALTHY = 50
 TIMEOUT = 12
 SOCKET_TIMEOUT = 5
 MEMORY = 700 << 20
@@ -113,7 +114,7 @@ def resident(pid: int) -> int:
 def case(tmp_path_factory: pytest.TempPathFactory, media_cache: Path) -> Iterator[Case]:
     rows = [
         replace(row, start_ms=row.start_ms % 40_000 + 6000, end_ms=row.start_ms % 40_000 + 16_000)
-        for row in make_rows(len(MEDIA) + len(PLAYER) + len(RECOVERS) + 50, seed=7)
+        for row in make_rows(len(MEDIA) + len(PLAYER) + len(RECOVERS) + HEALTHY, seed=7)
     ]
     ids = [row.ytid for row in rows]
     catalog = Catalog.of(*(Video(row.ytid, seconds=60, itags=(140, 251)) for row in rows))
@@ -184,7 +185,7 @@ def test_what_goes_away_is_retried(case: Case) -> None:
 
 
 def test_no_other_segment_is_harmed(case: Case) -> None:
-    assert len(case.healthy) == 10
+    assert len(case.healthy) == HEALTHY
     assert {case.rows[ytid]["status"] for ytid in case.healthy} == {"ok"}
     assert {case.rows[ytid]["attempts"] for ytid in case.healthy} == {1}
     assert "worker process died" not in case.worker.log
