@@ -50,18 +50,25 @@ _RULES: Final[tuple[tuple[str, Meaning], ...]] = (
      Reason.LOGIN_REQUIRED),
     (r"members?.only|channel's members|members of this channel|join this channel|only available to|premium"
      r"|requires? (a )?(payment|purchase|subscription)|\bpurchase\b|\brent(al)?\b|\bbuy\b", Reason.LOGIN_REQUIRED),
+    # The client that asked.
+    (r"(\bnot|n't|no longer|cannot)\b[^.]*\b(on|in|with|by) (this|your) ([\w-]+ )?(app|application|device|version"
+     r"|browser|platform|client)\b|\bthis version of|latest version of|other websites|drm protected",
+     Reason.NO_USABLE_FORMAT),
     # Not yet a video, or no longer.
     (r"live ?(event|stream)|premier(e|es|ing)\b|\bis upcoming\b|(event|stream) (is|has) (offline|ended)", Reason.LIVE),
     # The moment, not the video.
     (r"error occurred|something went wrong|technical difficult|try again|error code|needs to be reloaded",
      Reason.HTTP_ERROR),
-    # The client that asked.
-    (r"\bon this (app|device)|in this (app|application|device)|latest version of youtube|other websites|drm protected",
-     Reason.NO_USABLE_FORMAT),
     # There is no such video.
-    (r"does(n't| not) exist|no longer (available|exists?)|(n't|not) available anymore", Reason.NONEXISTENT),
+    (r"\bvideo\b[^.]*\b(does(n't| not) exist|no longer (available|exists?)|(isn't|is not) available anymore)",
+     Reason.NONEXISTENT),
     (r"^(video unavailable\. )?this video is unavailable\.?$", Reason.NONEXISTENT),
 )  # fmt: skip
+
+_NAMES: Final = re.compile(
+    r"(?<=content from ).*(?=,? (?:one or more of )?whom? (?:has|have)\b)|(?<=claim by ).*|(?<=members on level).*"
+)
+"""What others name as they like, owners of rights and levels of membership: no part of what YouTube says."""
 
 _COMPILED: Final = tuple((re.compile(pattern), meaning) for pattern, meaning in _RULES)
 
@@ -73,7 +80,7 @@ def plain(text: str) -> str:
 
 def meaning_of(text: str) -> Meaning | None:
     """What a refusal means; None where the words are not known, or say nothing, as "This video is not available"."""
-    words = plain(text)
+    words = _NAMES.sub("...", plain(text))
     return next((meaning for pattern, meaning in _COMPILED if pattern.search(words)), None)
 
 

@@ -71,7 +71,23 @@ MEANINGS = [
     ),
     ("Video unavailable. Playback on other websites has been disabled by the video owner", R.NO_USABLE_FORMAT),
     ("The requested video is DRM protected", R.NO_USABLE_FORMAT),
+    ("This live stream isn't available on your device", R.NO_USABLE_FORMAT),
+    ("YouTube is no longer supported in this application or device", R.NO_USABLE_FORMAT),
+    ("This version of YouTube is no longer available. Update the app.", R.NO_USABLE_FORMAT),
+    ("This video is no longer available in your version", R.NO_USABLE_FORMAT),
+    # Names that others have chosen.
+    (
+        "This video is available to this channel's members on level: Captcha. VPN detected (or any higher level).",
+        R.LOGIN_REQUIRED,
+    ),
+    ("This video contains content from Rate Limited, who has blocked it on copyright grounds", R.COPYRIGHT),
+    (
+        "This video contains content from Closed Account and X, one or more of whom have blocked it in your country",
+        R.GEO_BLOCKED,
+    ),
+    ("This video is no longer available due to a copyright claim by Not A Robot Inc.", R.COPYRIGHT),
     # What says nothing.
+    ("This page is no longer available", UNSETTLED),
     ("Video unavailable", UNSETTLED),
     ("This video is not available", UNSETTLED),
     ("Video unavailable. This content isn’t available.", UNSETTLED),
