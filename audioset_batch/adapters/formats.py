@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
+from audioset_batch.adapters.player_answers import carries_sound
 from audioset_batch.adapters.streams import ClientOptions
 from audioset_batch.errors import SegmentTransient, SegmentUnavailable
 from audioset_batch.reasons import Reason
@@ -75,7 +76,7 @@ class Listed:
             manifest = manifest or isinstance(data.get("hlsManifestUrl"), str)
             for entry in _entries(data):
                 mime = str(entry.get("mimeType") or "")
-                sound = sound or mime.startswith("audio/") or "audioQuality" in entry or "audioChannels" in entry
+                sound = sound or carries_sound(entry)
                 pictures = pictures or mime.startswith("video/")
                 track = entry.get("audioTrack")
                 if isinstance(track, Mapping):

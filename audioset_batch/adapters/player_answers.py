@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,8 +17,11 @@ from audioset_batch.adapters import untrusted
 
 _INITIAL: Final = re.compile(r"ytInitialPlayerResponse\s*=\s*(?=\{)")
 
-PARTIAL_CLIENTS: Final = frozenset({"VISIONOS", "ANDROID_VR", "WEB_EMBEDDED_PLAYER", "WEB_REMIX", "WEB_CREATOR"})
-"""Clients that refuse kinds of videos that exist: made for kids, not embeddable, no music, another account's."""
+_COMPLETE_CLIENTS: Final = frozenset({"WEB", "MWEB", "ANDROID", "IOS", "TVHTML5", "TVHTML5_SIMPLY"})
+"""Clients that are shown every kind of public video. Others, and those that a later yt-dlp may bring, can refuse videos
+that exist: made for kids, not embeddable, no music, another account's."""
+_LONGEST_TEXT: Final = 1000
+_MOST_MESSAGES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class ListedFormat:
         drm: It is encrypted.
         sound, picture: What it carries.
         height: Pixels; None if unknown.
+        track: YouTube's name of its sound track; "" if it has none.
     """
 
     itag: str
@@ -41,6 +45,7 @@ class ListedFormat:
     sound: bool
     picture: bool
     height: int | None
+    track: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,7 @@ class PlayerAnswer:
     @property
     def sees_all(self) -> bool:
         """Whether its client can see every kind of public video."""
-        return self.client not in PARTIAL_CLIENTS
+        return self.client in _COMPLETE_CLIENTS
 
 
 @dataclass(slots=True)
@@ -151,6 +156,15 @@ def read_answer(client: str, value: Any) -> PlayerAnswer | None:
     )
 
 
+def carries_sound(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry of `formats` or `adaptiveFormats` has sound, or may have: files name their codecs, as a rule."""
+    mime = str(entry.get("mimeType") or "")
+    codecs = mime.partition("codecs=")[2]
+    return (
+        mime.startswith("audio/") or not codecs or "," in codecs or "audioQuality" in entry or "audioChannels" in entry
+    )
+
+
 def client_of(body: bytes | None) -> str:
     """The name of the client that sends this request to the player API; "" if it does not say."""
     try:
@@ -174,9 +188,9 @@ def _texts(status: Any, screen: Any) -> Iterator[str]:
         _dig(captcha, "title"),
         _dig(message, "subreason"),
         _dig(interstitial, "description"),
-        *(messages if isinstance(messages, list) else ()),
+        *(messages[:_MOST_MESSAGES] if isinstance(messages, list) else ()),
     ):
-        text = untrusted.visible(" ".join(_plain_text(part).split()))
+        text = untrusted.visible(" ".join(_plain_text(part)[:_LONGEST_TEXT].split()))
         if text and not any(text.rstrip(".") in known for known in found):
             found.append(text)
             yield text
@@ -207,9 +221,10 @@ def _formats(streaming: Any) -> Iterator[ListedFormat]:
                 address=bool(entry.get("url")),
                 cipher=bool(entry.get("signatureCipher") or entry.get("cipher")),
                 drm=bool(entry.get("drmFamilies")),
-                sound=mime.startswith("audio/") or key == "formats" or bool(entry.get("audioQuality")),
+                sound=carries_sound(entry),
                 picture=picture,
                 height=height if isinstance(height, int) else None,
+                track=str(_dig(entry, "audioTrack", "id") or ""),
             )
 
 

@@ -106,13 +106,15 @@ def classify(evidence: Evidence) -> AudiosetBatchError:
                 return SegmentUnavailable(meaning, _detail(answer, meaning))
     if ban := _ban(evidence, refused, strangers=len(answers) > len(mine) and not mine):
         return ban
+    answered = {one.client for one in answers}
+    failed = [one for one in evidence.exchanges if one.failed and one.client not in answered]
     if playable:
-        return _without_streams(evidence, playable)
+        settled = _without_streams(evidence, playable)
+        return _failed(failed[-1]) if failed and isinstance(settled, SegmentUnavailable) else settled
     for answer, meaning in refused:
         if meaning is Reason.NONEXISTENT and answer.sees_all:
             return SegmentUnavailable(meaning, _detail(answer))
-    answered = {one.client for one in answers}
-    if failed := [one for one in evidence.exchanges if one.failed and one.client not in answered]:
+    if failed:
         return _failed(failed[-1])
     return _unsettled(evidence, refused)
 
@@ -160,7 +162,10 @@ def _ban(
 def _without_streams(evidence: Evidence, playable: Sequence[PlayerAnswer]) -> AudiosetBatchError:
     """Streams are listed, and none was chosen. Their absence is a fact only where nothing was left out."""
     listed = [entry for answer in playable for entry in answer.formats]
-    left_out = [entry for entry in listed if entry.itag not in evidence.offered]
+    reachable = {(entry.itag, entry.track) for entry in listed if entry.address or entry.cipher}
+    left_out = [
+        entry for entry in listed if entry.itag not in evidence.offered or (entry.itag, entry.track) not in reachable
+    ]
     lack = evidence.lack
     if lack is not None and evidence.user_format:
         if not left_out:
@@ -259,7 +264,7 @@ def _by_message(evidence: Evidence) -> AudiosetBatchError:
 
 
 def _failed(exchange: Exchange) -> SegmentTransient:
-    """One client has refused in words that settle nothing, another one could not be asked."""
+    """What the answers so far settle, if anything, another client may contradict, and that one could not be asked."""
     what = short(exchange.failure) or f"HTTP {exchange.status}, no answer of a player"
     failure = Failure(what, exchange.status, transport=exchange.status is None)
     return SegmentTransient(_kind_of_failure(plain(what), failure), f"{exchange.client}: {what}")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from audioset_batch.adapters.formats import Listed
 from audioset_batch.adapters.player_answers import Exchange
 from audioset_batch.adapters.youtube_errors import Evidence, Failure, classify, short
 from audioset_batch.errors import AudiosetBatchError, EgressBlocked, SegmentTransient, SegmentUnavailable
@@ -111,6 +112,25 @@ def test_no_audio_takes_pictures_that_can_be_fetched_and_no_sound_in_any_list() 
     assert is_permanent(decide(silent, playable("ANDROID", PICTURE), offered={"134"}, lack=lack), Reason.NO_AUDIO)
     assert is_transient(decide(silent, playable("ANDROID", SOUND), offered={"134"}, lack=lack), Reason.NO_USABLE_FORMAT)
     assert is_transient(decide(silent, offered=(), lack=lack), Reason.NO_USABLE_FORMAT)
+    failed = Exchange("ANDROID", 503, "HTTP Error 503: Service Unavailable")
+    assert is_transient(decide(silent, failed, offered={"134"}, lack=lack), Reason.HTTP_ERROR)
+
+
+@pytest.mark.parametrize(
+    ("mime", "more", "silent"),
+    [
+        ('video/mp4; codecs="avc1.42001E"', {}, True),
+        ('video/mp4; codecs="avc1.42001E, mp4a.40.2"', {}, False),
+        ('video/mp4; codecs="avc1.42001E"', {"audioQuality": "AUDIO_QUALITY_LOW"}, False),
+        ("video/mp4", {}, False),
+    ],
+)
+def test_an_old_file_of_a_silent_video_is_silent_too(mime: str, more: dict[str, Any], silent: bool) -> None:
+    old = {"itag": 18, "mimeType": mime, **URL, **more}
+    answer = playable("VISIONOS", PICTURE | URL, formats=[old])
+    error = decide(answer, offered={"134", "18"}, lack=lacking(Reason.NO_AUDIO))
+    assert is_permanent(error, Reason.NO_AUDIO) if silent else is_transient(error, Reason.NO_USABLE_FORMAT)
+    assert Listed.of([json.loads(answer.body)]).sound is not silent, "where formats are chosen, the same holds"
 
 
 def test_no_video_takes_a_list_without_pictures_up_to_the_height_that_is_allowed() -> None:
@@ -126,6 +146,11 @@ def test_the_users_own_format() -> None:
     offer = playable("VISIONOS", SOUND | URL)
     assert is_permanent(decide(offer, offered={"251"}, **own), Reason.FORMAT_UNAVAILABLE)
     assert is_transient(decide(offer, playable("WEB", PICTURE), offered={"251"}, **own), Reason.NO_USABLE_FORMAT)
+    other = SOUND | {"audioTrack": {"id": "de.3"}}
+    tracks = playable("VISIONOS", SOUND | URL | {"audioTrack": {"id": "en.4"}}, other)
+    assert is_transient(decide(tracks, offered={"251"}, **own), Reason.NO_USABLE_FORMAT), "left out under the same itag"
+    tracks = playable("VISIONOS", SOUND | URL | {"audioTrack": {"id": "en.4"}}, other | URL)
+    assert is_permanent(decide(tracks, offered={"251"}, **own), Reason.FORMAT_UNAVAILABLE)
 
 
 @pytest.mark.parametrize(
