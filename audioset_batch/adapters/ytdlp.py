@@ -202,13 +202,13 @@ class YtDlpClient:
         return SegmentUnavailable(Reason.LIVE, f"live_status is {live_status}{dated}")
 
     def has_thumbnail(self, ytid: str, deadline: float = math.inf) -> bool:
-        """Whether the thumbnail host still has a picture of the video: a hint at its fate, never more.
+        """Whether the thumbnail host still has a picture of the video: a hint, never more.
 
         With status 404 it sends a placeholder. For some that are gone it sends the same with status 200, which is known
         by its length once there was a 404.
 
         Raises:
-            EgressBlocked: the host has had enough (403, 429).
+            EgressBlocked: the host refuses (403, 429).
             SegmentTransient: it could not be asked, or answered with something else than 200 and 404.
         """
         self._ydl.deadline, self._ydl.most = deadline, PAGE_LIMIT

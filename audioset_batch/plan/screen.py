@@ -62,7 +62,7 @@ def screen(
 
     Raises:
         ShardHeld: another screen is at one of the shards.
-        EgressExhausted: the host has had enough of us, or gives no answer any more; what came is kept.
+        EgressExhausted: the host refuses, or gives no answer any more; what came is kept.
         Interrupted: `stopped` said so.
         StorageUnusable: a hint cannot be written.
     """

@@ -185,7 +185,7 @@ def _cut_pictures(
 
 @contextmanager
 def _as_announced(stream: Stream, source: ByteSource) -> Iterator[None]:
-    """Let a file settle the fate of a segment only if it is the file that YouTube announced.
+    """Let a file rule a segment out only if it is the file that YouTube announced.
 
     Sizes may be estimates of yt-dlp's, hence a tenth of tolerance.
     """

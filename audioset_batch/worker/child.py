@@ -126,7 +126,7 @@ def _run(
 
 
 def _remove_leftovers(job: Job, config: Config) -> None:
-    """What a try in vain has written: a run of weeks would fill the disk with it."""
+    """What a failed try has written: a run of weeks would fill the disk with it."""
     for ending in (config.audio.format, config.video.format):
         with contextlib.suppress(OSError):
             (job.tmp_dir / f"{job.number}.{ending}").unlink(missing_ok=True)
