@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -71,7 +71,6 @@ class LocalChain:
         self._data = data
         self._say = say
         self._stopped_by = ""
-        self._folder = data.submissions / "local"
 
     def run(self, step: Step) -> dict[int, int]:
         """Run one step to its end; exit statuses by shard (0 for the other roles).
@@ -79,14 +78,17 @@ class LocalChain:
         Raises:
             Interrupted: a signal came; what ran was asked to stop and has ended.
         """
-        with self._asked_to_stop():
-            done = self._run(step, list(step.tasks) or [0])
+        # submitit runs what is pickled in its folder, so nobody else may be able to write there, as in a shared DATADIR
+        with (
+            tempfile.TemporaryDirectory(prefix="audioset-batch-", ignore_cleanup_errors=True) as own,
+            self._asked_to_stop(),
+        ):
+            done = self._run(step, list(step.tasks) or [0], submitit.LocalExecutor(own))
         if self._stopped_by:
             raise Interrupted(f"stopped by {self._stopped_by}; the same command continues")
         return done
 
-    def _run(self, step: Step, waiting: list[int]) -> dict[int, int]:
-        executor = submitit.LocalExecutor(self._folder)
+    def _run(self, step: Step, waiting: list[int], executor: Any) -> dict[int, int]:
         executor.update_parameters(timeout_min=_FOR_EVER_MINUTES, stderr_to_stdout=True)
         self._data.logs.mkdir(parents=True, exist_ok=True)
         running: dict[int, Any] = {}
@@ -141,7 +143,6 @@ class LocalChain:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _send_term(job: Any) -> None:

@@ -14,6 +14,7 @@ import re
 import shlex
 import shutil
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -62,13 +63,19 @@ class ScriptExecutor(submitit.SlurmExecutor):
     def submit_script(self, command: str) -> str:
         """Submit and return the job's id.
 
+        SLURM copies the script. Until then it lies where nobody else can exchange it, unlike in a shared DATADIR.
+
         Raises:
             InputRefused: sbatch refused; with its words.
         """
         if shutil.which("sbatch") is None:
             raise InputRefused("sbatch is not on the PATH of this machine: use a login node, or --cluster local")
         try:
-            with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what it raises as well
+            with (
+                contextlib.redirect_stderr(io.StringIO()),  # submitit prints what it raises as well
+                tempfile.TemporaryDirectory(prefix="audioset-batch-") as own,
+            ):
+                self.folder = Path(own)
                 job = self._submit_command(command)
         except (FailedJobError, FailedSubmissionError) as error:
             raise InputRefused(f"sbatch refused the job: {_last_words(error)}") from error

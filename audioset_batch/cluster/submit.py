@@ -10,7 +10,7 @@ from typing import Final
 
 from audioset_batch.adapters import slurm_queue as slurm
 from audioset_batch.adapters.lease import Holder, Lease
-from audioset_batch.adapters.publish import storage
+from audioset_batch.adapters.publish import atomic_write_text, storage
 from audioset_batch.adapters.slurm import JobIdentity
 from audioset_batch.cluster.chain import Step
 from audioset_batch.cluster.script import command_line, executor_for
@@ -61,7 +61,10 @@ def submit_chain(chain: Sequence[Step], settings: Slurm, data: DataDir, config_n
     try:
         for step in chain:
             after = [submission.jobs[i].job_id for i in step.after]
-            job_id = executor_for(step, settings, data, after).submit_script(command_line(step))
+            executor = executor_for(step, settings, data, after)
+            job_id = executor.submit_script(command_line(step))
+            script = data.submissions / f"{job_id}_submission.sh"  # a copy to look at; SLURM has its own
+            atomic_write_text(script, executor.script(command_line(step)))
             submission = submission.with_job(SubmittedJob(step.role, job_id, step.tasks, step.offset))
             write_submission(data, submission)
     except AudiosetBatchError as error:
@@ -76,8 +79,6 @@ def submit_chain(chain: Sequence[Step], settings: Slurm, data: DataDir, config_n
 def _clear_old_scripts(data: DataDir) -> None:
     """Scripts of the submission before: SLURM has its own copies."""
     for path in data.submissions.glob("*_submission.sh"):
-        path.unlink(missing_ok=True)
-    for path in data.submissions.glob(".submission_file_*.sh"):
         path.unlink(missing_ok=True)
 
 

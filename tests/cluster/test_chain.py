@@ -1,12 +1,13 @@
 """The chain and its scripts as text."""
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from audioset_batch.cluster.chain import Plan, index_ranges, make_chain, pieces
-from audioset_batch.cluster.submit import dry_run
+from audioset_batch.cluster.submit import dry_run, submit_chain
 from audioset_batch.cluster.times import parse_limit
 from audioset_batch.config import Config, load_config
 from audioset_batch.errors import UsageError
@@ -46,6 +47,24 @@ def test_pieces_stay_below_the_clusters_highest_index() -> None:
     assert pieces((2, 2001), 1001) == [(0, (2,)), (2000, (2001,))]
     for offset, tasks in pieces(range(1, 30), 7):
         assert all(1 <= task - offset <= 6 for task in tasks)
+
+
+def test_what_sbatch_reads_lies_where_nobody_else_can_exchange_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sbatch = tmp_path / "bin/sbatch"
+    sbatch.parent.mkdir()
+    sbatch.write_text(f'#!/bin/sh\nstat -c "%a %u" "${{2%/*}}" >>{tmp_path}/seen\necho 7\n')
+    sbatch.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{sbatch.parent}:{os.environ['PATH']}")
+    data = DataDir(tmp_path / "data")
+    data.submissions.mkdir(parents=True)
+    data.submissions.chmod(0o2777)
+    config = Config()
+    plan = Plan(root=data.root, prep=(), shards=1, tasks=(1,), worker_options=())
+    submit_chain(make_chain(plan, config, 1001), config.slurm, data, "")
+    assert (tmp_path / "seen").read_text().splitlines() == [f"700 {os.getuid()}"] * 3
+    assert "exec " in (data.submissions / "7_submission.sh").read_text(), "a copy to look at"
 
 
 def test_merge_waits_for_the_end_of_all_pieces_not_for_success(tmp_path: Path) -> None:
