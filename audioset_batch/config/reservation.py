@@ -70,7 +70,7 @@ class Reservation:
 
 def budget_of(config: Config) -> float | None:
     """Videos per hour of all egresses together; None if one has no budget."""
-    rates = [egress.videos_per_hour for egress in config.egress]
+    rates = [egress.per_hour for egress in config.egress]
     return None if None in rates else sum(rate or 0.0 for rate in rates)
 
 

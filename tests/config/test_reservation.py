@@ -51,6 +51,11 @@ def test_more_than_twice_the_need_is_named_with_what_to_change() -> None:
     assert excess(reserved(unlimited), needed(unlimited)) == "", "without a budget nobody knows the need"
 
 
+def test_a_budget_of_another_window_is_counted_per_hour() -> None:
+    ways = [{"name": "a", "videos_per_hour": 10, "window_seconds": 60}, {"name": "b", "videos_per_hour": 400}]
+    assert needed(Config.model_validate({"egress": ways})).videos_per_hour == 1000
+
+
 def test_cost_of_the_whole_set() -> None:
     one, ten = reserved(config([300])), reserved(config([300] * 10))
     assert one.core_hours(1000) == pytest.approx(3.333, abs=0.001)
