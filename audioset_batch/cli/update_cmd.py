@@ -18,7 +18,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         epilog="Exit status: 0 the newest is in use; 1 it could not be had or does not work here; 2 usage or config "
         "error; 75 somebody else is updating just now.",
     )
-    add_config_options(parser)
+    add_config_options(parser, runs=True)
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--pre", action="store_true", help="take nightly builds as well")
     choice.add_argument("--undo", action="store_true", help="go back to the yt-dlp that is installed")

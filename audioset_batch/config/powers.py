@@ -46,6 +46,8 @@ def powers(config: Config) -> list[Power]:
     if options:
         named = ", ".join(options)
         found.append(Power(("youtube", "args"), f"{named}: may run programs, load code or touch files"))
+    if config.youtube.update != "never":
+        found.append(Power(("youtube", "update"), f"{config.youtube.update}: installs a newer yt-dlp"))
     slurm = config.slurm
     modules = [name for name in slurm.modules if _MODULE.fullmatch(name) is None]
     if modules:

@@ -13,6 +13,7 @@ from typing import Final
 
 from audioset_batch.adapters.ytdlp_versions import is_version
 from audioset_batch.errors import InputRefused
+from audioset_batch.redact import redact
 
 _SECONDS: Final = 600.0
 _COMMON: Final = ("--no-input", "--disable-pip-version-check", "--quiet", "--retries", "1")
@@ -73,5 +74,5 @@ def _pip(*arguments: str) -> str:
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
         why = "; ".join(line.removeprefix("ERROR: ") for line in lines[-2:]) or f"exit status {done.returncode}"
-        raise InputRefused(f"pip cannot get yt-dlp: {why}")
+        raise InputRefused(f"pip cannot get yt-dlp: {redact(why)}")
     return done.stdout

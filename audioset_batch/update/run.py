@@ -22,6 +22,7 @@ from audioset_batch.adapters.publish import replacing, storage
 from audioset_batch.adapters.ytdlp_versions import HOME_VARIABLE, Home
 from audioset_batch.config import Config
 from audioset_batch.errors import AudiosetBatchError, InputRefused, ShardHeld, StopEarly, UsageError
+from audioset_batch.redact import redact
 from audioset_batch.update import packages
 
 _KEEP: Final = 3
@@ -144,9 +145,10 @@ def _prove(home: Home, folder: Path, config: Config, say: Callable[[str], None])
     said, complaints = (text.decode(errors="replace").splitlines() for text in (done.stdout, done.stderr))
     if done.returncode != 0:
         why = [line for line in (*complaints, *said[1:]) if line.strip()]
-        raise InputRefused(f"yt-dlp {folder.name} does not work here, {kept}: {why[-1] if why else done.returncode}")
+        last = redact(why[-1]) if why else done.returncode
+        raise InputRefused(f"yt-dlp {folder.name} does not work here, {kept}: {last}")
     for line in said[1:]:
-        say(f"yt-dlp {folder.name}: {line}")
+        say(f"yt-dlp {folder.name}: {redact(line)}")
 
 
 def _take(home: Home, folder: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from audioset_batch.cli import main
 from audioset_batch.config import ConfigError, load_config
 from audioset_batch.config.powers import powers
 from audioset_batch.config.trust import who_can_change
@@ -193,3 +194,23 @@ def test_the_list_is_made_of_options_that_yt_dlp_has() -> None:
     assert set(known) >= FLAGS | VALUED
     assert not [name for name in FLAGS if known[name].takes_value()]
     assert not [name for name in VALUED if known[name].nargs != 1]
+
+
+def test_an_update_needs_a_trusted_config(shared: Path) -> None:
+    path = write(shared, {"youtube": {"update": "weekly"}})
+    with pytest.raises(ConfigError, match=r"youtube\.update: weekly: installs a newer yt-dlp"):
+        load_config(path)
+    assert load_config(path, trusted=True).youtube.update == "weekly"
+    load_config(write(shared, {"youtube": {"update": "never"}}))
+
+
+def test_the_proof_of_an_update_runs_nothing_of_a_config_that_others_can_change(
+    shared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(shared, {"youtube": {"args": ["--netrc-cmd", "touch x"]}})
+    assert main(["update-yt-dlp", "--config", str(path)]) == 2
+    assert "--netrc-cmd: may run programs" in capsys.readouterr().err
+    secret = shared / "proxy"
+    secret.write_text("no proxy\n")
+    path = write(shared, {"egress": [{"proxy_file": str(secret)}]})
+    assert main(["update-yt-dlp", "--config", str(path)]) == 2, "the probe goes through the proxy"
