@@ -112,7 +112,9 @@ class Exchange:
     _parsed: tuple[int, PlayerAnswer | None] = (0, None)
 
     def answer(self) -> PlayerAnswer | None:
-        """The answer, if one came and it is one."""
+        """The answer, if one came whole and it is one."""
+        if self.failure:
+            return None
         if len(self.body) != self._parsed[0]:
             self._parsed = len(self.body), self._parse()
         return self._parsed[1]

@@ -266,7 +266,8 @@ def _by_message(evidence: Evidence) -> AudiosetBatchError:
 def _failed(exchange: Exchange) -> SegmentTransient:
     """What the answers so far settle, if anything, another client may contradict, and that one could not be asked."""
     what = short(exchange.failure) or f"HTTP {exchange.status}, no answer of a player"
-    failure = Failure(what, exchange.status, transport=exchange.status is None)
+    broken = exchange.status is None or (exchange.status == 200 and bool(exchange.failure))
+    failure = Failure(what, None if broken else exchange.status, transport=broken)
     return SegmentTransient(_kind_of_failure(plain(what), failure), f"{exchange.client}: {what}")
 
 

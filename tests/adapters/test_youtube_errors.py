@@ -215,6 +215,8 @@ def test_unknown_words_are_the_detail_and_the_settings_may_know_them() -> None:
         (Exchange("WEB", None, "Connection reset by peer"), Reason.NETWORK),
         (Exchange("WEB", 503, "HTTP Error 503: Service Unavailable"), Reason.HTTP_ERROR),
         (Exchange("WEB", 200, body=bytearray(b"<html>")), Reason.HTTP_ERROR),
+        # Whole JSON, but the connection broke before the end that was announced: yt-dlp takes it for nothing, too.
+        (Exchange("WEB", 200, "9 bytes read, 9 more expected", playable("WEB", SOUND | URL).body), Reason.NETWORK),
     ],
 )
 def test_what_settles_nothing_waits_for_the_client_that_could_not_be_asked(failed: Exchange, reason: Reason) -> None:
