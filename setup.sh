@@ -163,11 +163,13 @@ install_package() { # with the constraints of the file $1
 }
 
 install() {
-    local all all_pins=$project/constraints.txt first_time=no
-    [ -n "$(installed_yt_dlp)" ] || first_time=yes
+    local all all_pins=$project/constraints.txt before
+    before=$(installed_yt_dlp)
     all=$(printf '%s,%s' "$extras" "$installed_extras" | tr , '\n' | sed '/^$/d' | sort -u | paste -sd, -)
     say "installing audioset-batch${all:+ with $all}; the first time takes some minutes"
     if [ "$choice" = pinned ]; then
+        [ -z "$before" ] || [ "$before" = "$(pinned_yt_dlp)" ] ||
+            say "REPLACING yt-dlp $before by $(pinned_yt_dlp) in place: restart workers that run from this checkout" >&2
         install_package "$all_pins" || die "pip could not install the package; see above. Where it lacks \
 yt-dlp $(pinned_yt_dlp) alone, ./setup.sh without --pinned takes the newest that there is"
         "$venv/bin/python" -m audioset_batch update-yt-dlp --undo >/dev/null
@@ -175,7 +177,9 @@ yt-dlp $(pinned_yt_dlp) alone, ./setup.sh without --pinned takes the newest that
         # An environment that is there keeps its yt-dlp, which workers may be using just now: --update-yt-dlp is safe.
         grep -v -i '^yt[-_]dlp' constraints.txt >"$venv/.constraints.txt"
         if install_package "$venv/.constraints.txt"; then
-            [ "$first_time" = no ] || newest_of_registry
+            [ -n "$before" ] || newest_of_registry
+        elif [ -n "$before" ] && [ "$before" != "$(pinned_yt_dlp)" ]; then
+            die "pip could not install the package; see above. yt-dlp stays at $before"
         else
             say "that failed (see above); trying with yt-dlp $(pinned_yt_dlp), the tested one" >&2
             install_package "$all_pins" || die "pip could not install the package; see above"

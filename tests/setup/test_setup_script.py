@@ -132,6 +132,15 @@ def test_pinned_where_the_newest_cannot_be_had(project: Path) -> None:
     assert pip_calls(project)[-1].endswith(f"-c {project}/constraints.txt -e {project}")
 
 
+def test_a_failed_install_does_not_replace_the_yt_dlp_that_workers_use(project: Path) -> None:
+    have_yt_dlp(project, "2999.1.1")
+    python = project / ".venv/bin/python"
+    python.write_text(python.read_text().replace('echo "$*"', 'case "$*" in *.venv/.cons*) exit 1;; esac; echo "$*"'))
+    done = setup(project)
+    assert done.returncode == 1 and "yt-dlp stays at 2999.1.1" in done.stderr
+    assert pip_calls(project) == []
+
+
 def test_pinned(project: Path) -> None:
     setup(project, "--pinned")
     install, undo = pip_calls(project)
@@ -148,7 +157,8 @@ def test_pinned_after_newest_and_back(project: Path) -> None:
     setup(project)
     assert pip_calls(project)[2:] == ["update-yt-dlp"], "beside, for workers may be running"
     have_yt_dlp(project, "2999.1.1")
-    setup(project, "--pinned")
+    done = setup(project, "--pinned")
+    assert f"REPLACING yt-dlp 2999.1.1 by {pinned(project)} in place" in done.stderr
     assert pip_calls(project)[3].endswith(f"-c {project}/constraints.txt -e {project}")
 
 
