@@ -123,7 +123,8 @@ apart() {
     return "$status"
 }
 
-# enter USER COMMAND ...: with nothing of this environment but what package clients need. Runs in the namespaces.
+# enter USER COMMAND ...: with nothing of this environment but what package clients need, and that on no command line, which
+# all users of this machine can read. Runs in the namespaces.
 enter() {
     local as=() home=/root name
     mount -t proc proc "$root/proc"
@@ -152,12 +153,17 @@ enter() {
         home=/home/$1
     fi
     shift
-    exec chroot "$root" "${as[@]}" env -i "${clients[@]}" HOME="$home" \
-        PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
+    for name in $(compgen -e); do
+        unset "$name" 2>/dev/null || true # some are read-only
+    done
+    export "${clients[@]}" HOME="$home" PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+    exec chroot "$root" "${as[@]}" "$@"
 }
 
 in_machine() {
-    apart "${own_namespaces[@]}" bash -euo pipefail -c "$(declare -p root folders clients); $(declare -f enter); enter \"\$@\"" enter "$@"
+    { declare -p root folders clients && declare -f enter; } >"$temp/enter"
+    # shellcheck disable=SC2016  # expanded there
+    apart "${own_namespaces[@]}" bash -euo pipefail -c '. "$0"; enter "$@"' "$temp/enter" "$@"
 }
 
 # --- make it
