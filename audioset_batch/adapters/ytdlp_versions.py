@@ -46,7 +46,8 @@ class Home:
 
     Attributes:
         folder: Holds `current.json` and a folder for each version.
-        top: The topmost folder that has to be trusted: whoever can write above it can replace this program, too.
+        top: The topmost folder that has to be trusted: whoever can write above it can replace this program, too, or is
+            the user. `/` for a folder that a variable names.
     """
 
     folder: Path
@@ -92,7 +93,8 @@ class Home:
         """Why nothing may be imported from `path`, a version's folder here or this one; None if it may.
 
         It, what lies in a version's folder, and the folders above must belong to the user or root (in the environment:
-        or to its owner), and nobody else may be able to write them.
+        or to its owner), and nobody else may be able to write them. Above this one a sticky folder (/tmp) will do:
+        what is the user's own cannot be exchanged there.
         """
         above = [self.folder, *self.folder.parents]
         above = above[: above.index(self.top) + 1]
@@ -107,7 +109,8 @@ class Home:
                     return f"{one} is a symbolic link"
                 if found.st_uid not in owners:
                     return f"{one} belongs to another user (uid {found.st_uid}), who can change what would be run"
-                if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                sticky = one in self.folder.parents and found.st_mode & stat.S_ISVTX
+                if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not sticky:
                     return f"others can write {one} and change what would be run: chmod go-w {one}"
         except OSError as error:
             return f"{error.filename}: {error.strerror}"
@@ -117,18 +120,24 @@ class Home:
 def homes() -> tuple[Home, ...]:
     """Where versions may lie: in the environment, and where that is read-only, in a folder of the user's own."""
     if given := os.environ.get(HOME_VARIABLE):
-        folder = Path(os.path.expanduser(given)).absolute()  # noqa: PTH111 - imported by all: it must not raise
-        return (Home(folder, folder),)
+        return (Home(_real(given), Path("/")),)
     python = sys.implementation.cache_tag or "python"
     prefix = Path(sys.prefix)
     of_environment = Home(prefix / "share" / "audioset-batch" / "yt-dlp" / python, prefix)
-    try:
-        of_user = Path(os.environ.get("XDG_DATA_HOME") or expand_home("~/.local/share"))
-    except UsageError:  # a user without a home has no folder of his own
-        return (of_environment,)
     # Compiled packages fit one Python, and each environment has its own.
-    name = f"{python}-{hashlib.sha256(sys.prefix.encode()).hexdigest()[:8]}"
-    return of_environment, Home(of_user / "audioset-batch" / "yt-dlp" / name, of_user)
+    below = Path("audioset-batch", "yt-dlp", f"{python}-{hashlib.sha256(sys.prefix.encode()).hexdigest()[:8]}")
+    if given := os.environ.get("XDG_DATA_HOME"):
+        return of_environment, Home(_real(given) / below, Path("/"))
+    try:
+        of_user = expand_home("~/.local/share")
+    except UsageError:  # a user without a home has no folder of their own
+        return (of_environment,)
+    return of_environment, Home(of_user / below, of_user)
+
+
+def _real(given: str) -> Path:
+    """The folder without links on the way, which somebody might exchange."""
+    return Path(os.path.realpath(os.path.expanduser(given)))  # noqa: PTH111 - imported by all: it must not raise
 
 
 def is_version(name: str) -> bool:

@@ -72,6 +72,23 @@ def test_nothing_that_others_can_write_is_imported(home: Home, where: str, caplo
     assert f"chmod go-w {path}" in caplog.text
 
 
+def test_a_folder_above_that_others_can_write_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shared = tmp_path / "shared"
+    folder = shared / "mine/versions"
+    folder.mkdir(0o755, parents=True)
+    (tmp_path / "link").symlink_to(folder)
+    monkeypatch.setenv(ytdlp_versions.HOME_VARIABLE, str(tmp_path / "link"))
+    (home,) = ytdlp_versions.homes()
+    version = add_version(home, "2099.1.2")
+    assert home.folder == folder, "a link is not looked up again"
+    for mode, found in ((0o755, version), (0o2775, None), (0o1777, version)):
+        shared.chmod(mode)
+        assert home.current() == found
+    assert f"others can write {shared}" in caplog.text, "they could put another folder in the place of this one"
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
 def test_nothing_of_another_user_is_imported(home: Home, caplog: pytest.LogCaptureFixture) -> None:
     version = add_version(home, "2099.1.2")
