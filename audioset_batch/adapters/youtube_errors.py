@@ -178,14 +178,17 @@ def _without_streams(evidence: Evidence, playable: Sequence[PlayerAnswer]) -> Au
         wanted = (entry for entry in listed if entry.picture and not (highest and (entry.height or 0) > highest))
         if listed and not any(wanted):
             return lack
-    return SegmentTransient(Reason.NO_USABLE_FORMAT, _why_not(listed, left_out, playable, evidence.warnings))
+    said = left_out_words(evidence.warnings)
+    if not (said or evidence.offered or is_vague(evidence.failure.message)):
+        said = f"; {short(evidence.failure.message)}"
+    return SegmentTransient(Reason.NO_USABLE_FORMAT, _why_not(listed, left_out, playable, said))
 
 
 def _why_not(
     listed: Sequence[ListedFormat],
     left_out: Sequence[ListedFormat],
     playable: Sequence[PlayerAnswer],
-    warnings: Sequence[str],
+    said: str,
 ) -> str:
     kinds = Counter(
         "protected (DRM)" if one.drm
@@ -196,9 +199,9 @@ def _why_not(
     )  # fmt: skip
     clients = ", ".join(dict.fromkeys(answer.client for answer in playable))
     if not kinds:
-        return f"none of the {len(listed)} formats will do ({clients})"
+        return f"none of the {len(listed)} formats will do ({clients}){said}"
     named = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-    return f"none of the {len(listed)} formats can be fetched ({clients}): {named}{left_out_words(warnings)}"
+    return f"none of the {len(listed)} formats can be fetched ({clients}): {named}{said}"
 
 
 def left_out_words(warnings: Sequence[str]) -> str:

@@ -158,7 +158,7 @@ class YtDlpClient:
             formats = self._sorted_formats(info)
         except YoutubeDLError as error:
             raise self._refusal(ytid, failure_of(error)) from error
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        except (OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
             # Answers that are not what yt-dlp expects (garbage, truncated JSON) break extractors in these ways.
             failure = Failure(f"yt-dlp: {type(error).__name__}: {error}")
             if self._answers():
@@ -301,7 +301,7 @@ class YtDlpClient:
         duration = info.get("duration")
         return Resolved(
             ytid,
-            float(duration) if duration else None,
+            float(duration) if duration and math.isfinite(duration) else None,
             audio[0],
             video[0] if video else None,
             audio[1:],

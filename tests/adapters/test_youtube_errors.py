@@ -105,6 +105,11 @@ def test_sound_that_cannot_be_fetched_is_not_missing(entry: dict[str, Any], why:
         assert why in str(error)
 
 
+def test_what_broke_yt_dlp_is_the_cause_where_it_has_told_none() -> None:
+    error = decide(playable("VISIONOS", SOUND | URL), message="yt-dlp: TypeError: unhashable")
+    assert is_transient(error, Reason.NO_USABLE_FORMAT) and "TypeError: unhashable" in str(error)
+
+
 def test_no_audio_takes_pictures_that_can_be_fetched_and_no_sound_in_any_list() -> None:
     lack = lacking(Reason.NO_AUDIO)
     silent = playable("VISIONOS", PICTURE | URL)

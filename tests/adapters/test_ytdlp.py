@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from loopback import EXPECTED_REASON
@@ -296,3 +297,23 @@ def test_what_yt_dlp_would_find_wrong_later_is_found_as_it_is_built(args: list[s
     with pytest.raises(UsageError, match=rf"youtube\.args: .*({problem})") as caught:
         YtDlpClient(ClientOptions(args=tuple(args)))
     assert "T1" not in str(caught.value)
+
+
+@pytest.mark.parametrize("error", [OverflowError, RecursionError, KeyError, ZeroDivisionError, UnicodeEncodeError])
+def test_what_breaks_the_extractor_is_the_segments_own_trouble(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers without end and nesting without end are JSON too."""
+    client = YtDlpClient(ClientOptions())
+    problem = error("utf-8", "x", 0, 1, "bad") if error is UnicodeEncodeError else error("bad")
+    monkeypatch.setattr(client.parts[0], "extract_info", Mock(side_effect=problem))
+    with pytest.raises(SegmentTransient, match=f"yt-dlp: {error.__name__}"):
+        client.resolve("abcdefghijk")
+
+
+def test_a_duration_without_end_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = YtDlpClient(ClientOptions())
+    sound = {"url": "https://example.org/", "format_id": "251", "ext": "webm", "acodec": "opus", "vcodec": "none"}
+    info = {"id": "abcdefghijk", "formats": [sound], "duration": float("inf")}
+    monkeypatch.setattr(client.parts[0], "extract_info", Mock(return_value=info))
+    assert client.resolve("abcdefghijk").duration_seconds is None
