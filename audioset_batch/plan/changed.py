@@ -17,6 +17,9 @@ BY_WORDING: Final = re.compile(r"\(by youtube\.wordings: (.*)\)$")
 """What `detail` ends with where a pattern of the user's decided."""
 
 _SCHEDULED: Final = re.compile(r"scheduled for (\S+)")
+_SOON: Final = re.compile(r"live_status is (?:is_live|is_upcoming|post_live)$|\bshortly\b|\bmoments\b", re.IGNORECASE)
+"""What is on, or about to be, and names no date."""
+_OVER_AFTER: Final = datetime.timedelta(days=7)
 _IN: Final = re.compile(r"(?:begin|premieres?) in (\d+) (minute|hour|day)s?\b", re.IGNORECASE)
 
 
@@ -117,7 +120,7 @@ def _dicts(value: object) -> list[dict[str, Any]]:
 
 
 def _starts(row: Mapping[str, Any]) -> datetime.datetime | None:
-    """When the live event or premiere was to begin, by the date in `detail`, or from words such as "in 3 days"."""
+    """When a live event was to begin: by the date in `detail`, by words such as "in 3 days"; a week where it is on."""
     detail = str(row.get("detail") or "")
     if named := _SCHEDULED.search(detail):
         return _time(named[1])
@@ -126,6 +129,9 @@ def _starts(row: Mapping[str, Any]) -> datetime.datetime | None:
         # Its words round: one unit more is surely past.
         ahead = datetime.timedelta(**{f"{relative[2].lower()}s": int(relative[1]) + 1})
         return None if written is None else written + ahead
+    if _SOON.search(detail):
+        written = _time(row.get("finished_at"))
+        return None if written is None else written + _OVER_AFTER
     return None
 
 

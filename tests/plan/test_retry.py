@@ -160,6 +160,7 @@ THEN = {
     "video": {"mode": "bestvideo", "max_height": 240},
 }
 TODAY = datetime.datetime(2026, 11, 28, tzinfo=datetime.UTC)
+YESTERDAY = "2026-11-27T00:00:00+00:00"
 
 
 def changed(row: dict[str, Any], now: dict[str, Any], blocked_from: tuple[str, ...] = ()) -> str | None:
@@ -190,7 +191,10 @@ def changed(row: dict[str, Any], now: dict[str, Any], blocked_from: tuple[str, .
         ({"reason": "live", "detail": "This live event will begin in 3 days."}, {}, True),
         ({"reason": "live", "detail": "Premieres in 90 days"}, {}, False),
         ({"reason": "live", "detail": "scheduled for some time"}, {}, False),
-        ({"reason": "live", "detail": "live_status is is_live"}, {}, False),
+        ({"reason": "live", "detail": "live_status is is_live"}, {}, True),
+        ({"reason": "live", "detail": "Premiere will begin shortly", "finished_at": YESTERDAY}, {}, False),
+        ({"reason": "live", "detail": "Premiere will begin shortly"}, {}, True),
+        ({"reason": "live", "detail": "This live stream recording is not available"}, {}, False),
         ({"reason": "removed", "detail": "Of no use (by youtube.wordings: of no use)"}, {}, False),
         ({"reason": "removed", "detail": "Of no use (by youtube.wordings: of no use)"}, {"youtube": {}}, True),
         ({"reason": "removed"}, {"egress": [{"name": "b", "cookies": "/c.txt"}]}, False),
