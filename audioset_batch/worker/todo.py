@@ -66,10 +66,6 @@ class Todo:
         """Not before `due`."""
         heapq.heappush(self._later, (due, next(self._tie), entry))
 
-    def next_due(self) -> float | None:
-        """When the first waiting entry may run; None if none waits."""
-        return self._later[0][0] if self._later else None
-
 
 @dataclass(frozen=True, slots=True)
 class Ordering:

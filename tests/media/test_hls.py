@@ -203,6 +203,7 @@ def playlist(*lines: str, end: bool = True) -> str:
         (playlist("#EXTINF:abc,", "s.ts"), Reason.DECODE_ERROR),
         (playlist("#EXTINF:1/0,", "s.ts"), Reason.DECODE_ERROR),
         (playlist("#EXTINF:-5,", "s.ts"), Reason.DECODE_ERROR),
+        (playlist("#EXTINF:1e999999999,", "s.ts"), Reason.DECODE_ERROR),
         (playlist("#EXTINF:5,", "file:///etc/passwd"), Reason.DECODE_ERROR),
         (playlist('#EXT-X-MAP:URI="file:///etc/passwd"', "#EXTINF:5,", "s.ts"), Reason.DECODE_ERROR),
         (playlist("#EXT-X-MAP:X=1", "#EXTINF:5,", "s.ts"), Reason.DECODE_ERROR),

@@ -36,6 +36,7 @@ _FURTHER: Final = 2
 _WRAP: Final = Fraction(1 << 33, 90_000)
 """Seconds after which MPEG-TS's time stamps begin again."""
 _ATTRIBUTE: Final = re.compile(r'([A-Z0-9-]+)=("[^"]*"|[^,]*)')
+_DECIMAL: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{0,30})?")
 _PACKED_TIME: Final = b"com.apple.streaming.transportStreamTimestamp\0"
 
 
@@ -77,7 +78,7 @@ def parse_playlist(text: str, url: str, label: str) -> Playlist:
         tag, _, value = line.partition(":")
         try:
             if tag == "#EXTINF":
-                duration = Fraction(value.partition(",")[0].strip())
+                duration = _seconds(value.partition(",")[0].strip())
             elif tag == "#EXT-X-BYTERANGE":
                 span = _byte_range(value, parts[-1].span if parts else None)
             elif tag == "#EXT-X-MAP":
@@ -94,7 +95,7 @@ def parse_playlist(text: str, url: str, label: str) -> Playlist:
             elif tag == "#EXT-X-DISCONTINUITY":
                 raise _unusable(label, "spliced of several recordings")
             elif line and not line.startswith("#"):
-                if duration is None or duration < 0 or len(parts) >= _MOST_SEGMENTS:
+                if duration is None or len(parts) >= _MOST_SEGMENTS:
                     raise ValueError("a segment without duration, or too many")
                 parts.append(Part(_address(url, line), span, at))
                 at, duration, span = at + duration, None, None
@@ -114,6 +115,13 @@ def _address(base: str, url: str) -> str:
     if not whole.startswith(("https://", "http://")):
         raise ValueError("not an address on the web")
     return whole
+
+
+def _seconds(text: str) -> Fraction:
+    """A decimal number. `Fraction` knows exponents as well, and would write out all zeros of 1e999999999."""
+    if not _DECIMAL.fullmatch(text):
+        raise ValueError("not a duration")
+    return Fraction(text)
 
 
 def _byte_range(value: str, previous: Span) -> Span:
@@ -179,10 +187,6 @@ class SegmentedMedia:
         if not self._tracks:
             raise UnexpectedLayout("no track that can be decoded")
         self._zero = Fraction(0) if self._format == "mov" else self._first_time(packets)
-
-    def _first_bytes(self, part: Part) -> bytes:
-        begin, end = part.span or (0, _HEAD)
-        return self._fetch(part.url, (begin, min(end, begin + _HEAD)))
 
     @property
     def tracks(self) -> Sequence[Track]:
