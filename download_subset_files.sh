@@ -21,7 +21,7 @@ Fetch the segment CSVs and class_labels_indices.csv into DATADIR, check them, an
   --allow-partial    take what there is of a file that is cut short
   --skip-bad-rows    go on without bad rows; they are kept in DATADIR/SUBSET.rejected.csv
   --refetch          fetch all files anew; otherwise whole files are not fetched again
-  --retries N        tries in vain at a URL before giving up (default 5)
+  --retries N        tries at a URL without progress before giving up (default 5)
   -h, --help         this text
 
 HTTP_PROXY, HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE hold. PYTHON names the Python to use (default: the environment

@@ -92,4 +92,4 @@ def say_known(report: KnownReport, file: Path) -> None:
     print(f"  recorded here before {report.recorded:,}, outside the plan {report.unplanned:,}")
     if report.passed_over:
         passed = ", ".join(f"{word} {count:,}" for word, count in report.passed_over.most_common())
-        print(f"  passed over, being no fate that is permanent here too: {passed}")
+        print(f"  passed over, not permanent here: {passed}")

@@ -66,7 +66,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--skip-bad-rows", action="store_true", help="go on without bad rows; keep them in SUBSET.rejected.csv"
     )
     accept.add_argument("--refetch", action="store_true", help="fetch all files anew")
-    accept.add_argument("--retries", type=_count, default=5, metavar="N", help="tries in vain at a URL (default: 5)")
+    accept.add_argument("--retries", type=_count, default=5, metavar="N", help="tries without progress (default: 5)")
     parser.set_defaults(run=run)
 
 

@@ -12,7 +12,7 @@ from audioset_batch.cli.worker_cmd import positive
 from audioset_batch.errors import EgressExhausted, ShardHeld, StopEarly, StorageUnusable, UsageError
 
 _PAUSES = {EgressExhausted: 3600.0, StorageUnusable: 600.0}
-"""Seconds before a requeued task begins again: a host that has had enough, a full disk."""
+"""Seconds before a requeued task begins again: the host refuses requests, or the disk is full."""
 _log = logging.getLogger(__name__)
 
 
@@ -23,8 +23,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="ask the thumbnail host which videos are probably gone, and put these last",
         description="Ask i.ytimg.com for the thumbnail of every video that is still to do: 404 means that it is "
         "probably gone. Workers then take the likely dead last, so that the budget is spent on clips that can be had. "
-        "A hint only: nothing is recorded as a fate. Resumable; several may run at once on different shards.",
-        epilog="Exit status: 0 done; 75 the host has had enough or a signal came: run it again. A task of SLURM "
+        "A hint only: nothing is recorded as an outcome. Resumable; several may run at once on different shards.",
+        epilog="Exit status: 0 done; 75 the host refuses more requests or a signal came: run it again. A task of SLURM "
         "requeues itself then.",
     )
     parser.add_argument("data_dir", nargs="?", type=Path, metavar="DATADIR", help="default: data_dir of the config")
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
             if job.job_id and job.restart_count >= config.worker.max_requeues and answers() == before:
                 _log.error(
                     "not requeued: restart %d of this task ended without an answer (worker.max_requeues: %d). "
-                    "Submit it again when the reason is mended",
+                    "Submit it again when the cause is removed",
                     job.restart_count,
                     config.worker.max_requeues,
                 )

@@ -250,5 +250,5 @@ def _storage(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            raise StorageUnusable(f"{error.filename or path}: {error.strerror}; run again when it is mended") from error
+            raise StorageUnusable(f"{error.filename or path}: {error.strerror}; run again when it is fixed") from error
         raise UsageError(f"{error.filename or path}: cannot be written: {error}") from error

@@ -52,7 +52,7 @@ def come_back(
         if len(before) >= config.worker.max_requeues:
             _log.error(
                 "not requeued: this task was restarted %d times without finishing a segment (worker.max_requeues). "
-                "Last reason to stop: %s. Mend that, then submit the array again",
+                "Last reason to stop: %s. Fix that, then submit the array again",
                 len(before),
                 error,
             )

@@ -1,7 +1,7 @@
 """Worker processes: start them, hand them jobs, notice when one dies or hangs.
 
 A dead process takes its other segments with it. Nobody can tell whose fault it was, so each of them is a
-suspect and runs again alone in a process; who is alone when it dies is guilty.
+suspect and runs again alone in a process; the one that was alone when it died is the cause.
 """
 
 from __future__ import annotations
