@@ -37,23 +37,25 @@ _RULES: Final[tuple[tuple[str, Meaning], ...]] = (
      Reason.ACCOUNT_TERMINATED),
     (r"(terminated|suspended|closed|deleted) (their|the|this) ([\w']+ )?(account|channel)", Reason.ACCOUNT_TERMINATED),
     # Removed, for one of many causes; before the country, which the advice behind it may name.
-    (r"(video|content)\b[^.]*\b(been|was) (removed|deleted|taken down)(?!.*copyright)", Reason.REMOVED),
+    (r"(video|content)\b[^.]*\b(been|was) (removed|deleted|taken down)(?! (from|on|in) (this|your)\b)(?!.*copyright)",
+     Reason.REMOVED),
     (r"(trademark|privacy|legal|counterfeit) (claim|complaint|request|order)", Reason.REMOVED),
     # Only here.
-    (r"(\bnot\b|cannot|n't|blocked|unavailable|restricted)[^.]*\b(in|from|on|for) (your|this)( current)? "
+    (r"(\bnot\b|cannot|n't|blocked|unavailable|restricted|removed)[^.]*\b(in|from|on|for) (your|this)( current)? "
      r"(country|region|location|territory)", Reason.GEO_BLOCKED),
     (r"geo.?restrict", Reason.GEO_BLOCKED),
     (r"copyright", Reason.COPYRIGHT),
     (r"private video|video is (now )?(set to )?private|made this video private", Reason.PRIVATE),
-    # For somebody with an account: age, membership, purchase.
+    # For somebody with an account of that age.
     (r"(confirm|verify) your age|age.?(restrict|verif|limit)|inappropriate for some|over 18|viewer discretion",
      Reason.LOGIN_REQUIRED),
-    (r"members?.only|channel's members|members of this channel|join this channel|only available to|premium"
-     r"|requires? (a )?(payment|purchase|subscription)|\bpurchase\b|\brent(al)?\b|\bbuy\b", Reason.LOGIN_REQUIRED),
     # The client that asked.
     (r"(\bnot|n't|no longer|cannot)\b[^.]*\b(on|in|with|by) (this|your) ([\w-]+ )?(app|application|device|version"
      r"|browser|platform|client)\b|\bthis version of|latest version of|other websites|drm protected",
      Reason.NO_USABLE_FORMAT),
+    # For members and buyers.
+    (r"members?.only|channel's members|members of this channel|join this channel|only available to|premium"
+     r"|requires? (a )?(payment|purchase|subscription)|\bpurchase\b|\brent(al)?\b|\bbuy\b", Reason.LOGIN_REQUIRED),
     # Not yet a video, or no longer.
     (r"live ?(event|stream)|premier(e|es|ing)\b|\bis upcoming\b|(event|stream) (is|has) (offline|ended)", Reason.LIVE),
     # The moment, not the video.

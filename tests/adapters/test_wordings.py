@@ -75,6 +75,10 @@ MEANINGS = [
     ("YouTube is no longer supported in this application or device", R.NO_USABLE_FORMAT),
     ("This version of YouTube is no longer available. Update the app.", R.NO_USABLE_FORMAT),
     ("This video is no longer available in your version", R.NO_USABLE_FORMAT),
+    ("Members-only videos can't be played in this app", R.NO_USABLE_FORMAT),
+    ("This video is not available on this device. Sign in to confirm your age", R.LOGIN_REQUIRED),
+    ("This video has been removed from this app", UNSETTLED),
+    ("This video has been removed in your country", R.GEO_BLOCKED),
     # Names that others have chosen.
     (
         "This video is available to this channel's members on level: Captcha. VPN detected (or any higher level).",

@@ -80,6 +80,9 @@ def test_there_is_no_such_video_only_if_a_client_says_so_that_would_know() -> No
     assert is_permanent(decide(refusal("WEB", GONE)), Reason.NONEXISTENT)
     assert is_permanent(decide(refusal("VISIONOS", NOTHING), refusal("ANDROID", GONE)), Reason.NONEXISTENT)
     assert is_transient(decide(refusal("VISIONOS", GONE)), Reason.UNRECOGNIZED)
+    assert is_transient(decide(refusal("NEXT_YEARS_CLIENT", GONE)), Reason.UNRECOGNIZED), (
+        "nobody knows what it is shown"
+    )
     assert is_transient(decide(refusal("VISIONOS", GONE), refusal("WEB", NOTHING)), Reason.UNRECOGNIZED)
 
 
