@@ -20,7 +20,7 @@ _SCHEDULED: Final = re.compile(r"scheduled for (\S+)")
 _SOON: Final = re.compile(r"live_status is (?:is_live|is_upcoming|post_live)$|\bshortly\b|\bmoments\b", re.IGNORECASE)
 """What is on, or about to be, and names no date."""
 _OVER_AFTER: Final = datetime.timedelta(days=7)
-_IN: Final = re.compile(r"(?:begin|premieres?) in (\d+) (minute|hour|day)s?\b", re.IGNORECASE)
+_IN: Final = re.compile(r"(?:begin|premieres?) in (\d{1,6}) (minute|hour|day)s?\b", re.IGNORECASE)
 
 
 class Changed:
@@ -49,7 +49,7 @@ class Changed:
             return "youtube.wordings no longer say so"
         match row.get("reason"):
             case Reason.LOGIN_REQUIRED:
-                had = any(row.get("egress") in _with_cookies(then) for then in self._then(row))
+                had = any(str(row.get("egress") or "") in _with_cookies(then) for then in self._then(row))
                 if _with_cookies(self._now) and not had:
                     return "an egress has cookies now"
             case Reason.GEO_BLOCKED:
@@ -98,13 +98,15 @@ def _video(settings: Settings) -> tuple[object, object]:
 
 def _wordings(settings: Settings) -> list[str]:
     youtube = settings.get("youtube")
-    return list(youtube.get("wordings") or ()) if isinstance(youtube, dict) else []
+    patterns = youtube.get("wordings") if isinstance(youtube, dict) else None
+    return list(patterns) if isinstance(patterns, dict) else []
 
 
 def _format(settings: Settings) -> object:
     """The value of yt-dlp's `-f`, or all options where their spelling keeps it from being told."""
     youtube = settings.get("youtube")
-    args = [str(one) for one in youtube.get("args") or ()] if isinstance(youtube, dict) else []
+    given = youtube.get("args") if isinstance(youtube, dict) else None
+    args = [str(one) for one in given] if isinstance(given, list) else []
     for place, arg in enumerate(args):
         if arg in ("-f", "--format"):
             return args[place + 1 : place + 2]
@@ -124,15 +126,19 @@ def _starts(row: Mapping[str, Any]) -> datetime.datetime | None:
     detail = str(row.get("detail") or "")
     if named := _SCHEDULED.search(detail):
         return _time(named[1])
+    written = _time(row.get("finished_at"))
+    if written is None:
+        return None
+    ahead = None
     if relative := _IN.search(detail):
-        written = _time(row.get("finished_at"))
         # Its words round: one unit more is surely past.
         ahead = datetime.timedelta(**{f"{relative[2].lower()}s": int(relative[1]) + 1})
-        return None if written is None else written + ahead
-    if _SOON.search(detail):
-        written = _time(row.get("finished_at"))
-        return None if written is None else written + _OVER_AFTER
-    return None
+    elif _SOON.search(detail):
+        ahead = _OVER_AFTER
+    try:
+        return None if ahead is None else written + ahead
+    except OverflowError:  # a row of the year 9999
+        return None
 
 
 def _time(text: object) -> datetime.datetime | None:
