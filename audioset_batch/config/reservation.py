@@ -148,9 +148,14 @@ def cost_line(asked: Reservation, segments: float) -> str:
 
 
 def megabytes(text: str) -> int:
-    """MiB of an amount in sbatch's notation, such as `4G`; without a unit it is MiB."""
-    match = re.fullmatch(r"(\d+)([KMGT]?)", text)
-    assert match is not None, text
+    """MiB of an amount in sbatch's notation, such as `4G`; without a unit it is MiB.
+
+    Raises:
+        ValueError: it is none.
+    """
+    match = re.fullmatch(r"(\d+)([KMGT]?)B?", text.upper())
+    if match is None:
+        raise ValueError(f"{text!r} is no amount of memory: expected a number and K, M, G or T")
     return max(1, round(int(match[1]) * _FACTORS[match[2]]))
 
 

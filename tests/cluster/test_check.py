@@ -81,6 +81,13 @@ def test_script_and_default_config_ask_for_the_same() -> None:
     assert found.level == "ok", found.text
 
 
+@pytest.mark.parametrize(
+    ("text", "same"), [("1G", "1024M"), ("1gb", "1024"), ("600M", "600"), ("a lot", "a lot"), (None, None)]
+)
+def test_amounts_of_memory_are_compared_whatever_their_notation(text: str | None, same: str | None) -> None:
+    assert scheduler._mem(text) == scheduler._mem(same)
+
+
 def test_age_of_ytdlp() -> None:
     today = datetime.date(2026, 8, 1)
     assert software._ytdlp("2026.5.3", today).level == "ok"

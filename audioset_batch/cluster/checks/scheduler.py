@@ -200,7 +200,11 @@ def check_directives(config: Config) -> Iterator[Finding]:
 
 
 def _mem(text: str | None) -> str | None:
-    return None if text is None else f"{megabytes(text)} MB"
+    """One notation, so that `1G` is `1024M`; what somebody has written into the job script otherwise stays as it is."""
+    try:
+        return None if text is None else f"{megabytes(text)} MB"
+    except ValueError:
+        return text
 
 
 def _limit(text: str | None) -> str | None:
