@@ -112,11 +112,12 @@ def test_helpers_inherit_that_signals_are_ignored_and_blocked(make_project: Make
 
 
 def test_two_workers_on_one_shard(make_project: MakeProject) -> None:
-    project = make_project(12)
+    project = make_project(24, delay=1)  # the first is at work for longer than the second takes to start
     with Worker(project) as first:
         first.wait_rows(1)
         with Worker(project) as second:
             assert second.end() == STOPPED
+            project.youtube.set_delay(0)
             assert f"host {socket.gethostname()}, process {first.process.pid}" in second.log
         assert first.end() == 0
     finish_and_check(project)
