@@ -18,7 +18,7 @@ usage: ./setup.sh [--pinned] [--with EXTRA,...] [--require-sox] [--python PROGRA
   --pre              with --update-yt-dlp: take nightly builds as well
   -h, --help         show this text
 
-Status: 0 ready, 1 something could not be had, 2 wrong usage.
+Status: 0 ready, 1 something could not be had, 2 wrong usage, 75 somebody else is updating yt-dlp just now.
 TEXT
 }
 
