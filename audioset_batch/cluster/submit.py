@@ -63,10 +63,10 @@ def submit_chain(chain: Sequence[Step], settings: Slurm, data: DataDir, config_n
             after = [submission.jobs[i].job_id for i in step.after]
             executor = executor_for(step, settings, data, after)
             job_id = executor.submit_script(command_line(step))
-            script = data.submissions / f"{job_id}_submission.sh"  # a copy to look at; SLURM has its own
-            atomic_write_text(script, executor.script(command_line(step)))
             submission = submission.with_job(SubmittedJob(step.role, job_id, step.tasks, step.offset))
             write_submission(data, submission)
+            script = data.submissions / f"{job_id}_submission.sh"  # a copy to look at; SLURM has its own
+            atomic_write_text(script, executor.script(command_line(step)))
     except AudiosetBatchError as error:
         ids = [job.job_id for job in submission.jobs]
         if not ids:
