@@ -11,7 +11,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -252,9 +254,17 @@ def test_a_folder_in_the_way_is_a_stop(tmp_path: Path) -> None:
         ManifestWriter(tmp_path / "manifests" / "a.jsonl")
 
 
-def test_resume_of_20000_rows_takes_well_under_a_second(tmp_path: Path) -> None:
+def test_replaying_a_manifest_costs_little_more_than_parsing_its_json(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"".join(encode_row(row(n, detail="x" * 300)) for n in range(20_000)))
-    began = time.process_time()
-    assert len(replay(path)) == 20_000
-    assert time.process_time() - began < 1.0
+
+    def seconds(work: Callable[[], Any]) -> float:
+        took = []
+        for _ in range(3):
+            began = time.process_time()
+            assert len(work()) == 20_000
+            took.append(time.process_time() - began)
+        return min(took)
+
+    plain = seconds(lambda: [json.loads(line) for line in path.read_bytes().splitlines()])
+    assert seconds(lambda: replay(path)) < 5 * plain
