@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--known-geo-blocked says something about --known FILE, which is missing")
     if known is not None and not known.is_file():
         raise UsageError(f"--known {known}: no such file")
-    _print(prep(request), request.shards)
+    _print(prep(request), request.shards, request.root)
     if known is not None:
         from audioset_batch.cli.adopt_cmd import say_known
         from audioset_batch.plan.known import take_over
@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _print(report: PrepReport, shards: int) -> None:
+def _print(report: PrepReport, shards: int, root: Path) -> None:
     for note in report.notes:
         print(f"note: {note}", file=sys.stderr)
     print(f"{'subset':26}{'rows':>12}{'rejected':>10}{'planned':>12}{'shards':>8}  manifest rows")
@@ -119,7 +119,7 @@ def _print(report: PrepReport, shards: int) -> None:
         print(f"{one.subset:26}{one.rows:>12,}{one.rejected:>10,}{one.planned:>12,}{done.shards:>8}  {told}")
     if report.filters:
         print(f"filters: {report.filters}")
-    print(f"next: sbatch --array=1-{shards} audiosetdl-job-array.s, or audioset-batch download")
+    print(f"next: sbatch --array=1-{shards} audiosetdl-job-array.s, or audioset-batch download {root}")
 
 
 def _count(text: str) -> int:

@@ -122,11 +122,11 @@ def _print(counts: Counts, config: Config, *, reset: bool, chosen: bool) -> None
     if not total:
         return
     budgets = [one.per_hour for one in config.egress]
-    cost = "asking again is within no budget"
+    cost = "asking again costs no budget: an egress has none (videos_per_hour: null)"
     if None not in budgets:
         budget = sum(one for one in budgets if one is not None)
         hours = duration(3600 * total / budget)
         cost = f"asking again takes {hours} of the budget of {budget:,.0f} an hour ({counted(total, 'video')})"
     print(cost)
-    if not reset and chosen:
+    if not reset:
         print("nothing is changed; --yes resets them")

@@ -97,5 +97,5 @@ def run(args: argparse.Namespace) -> int:
             raise
     print(f"asked {report.asked:,}, known before {report.known:,}, probably gone {report.gone:,}")
     if report.unanswered:
-        print(f"without an answer {report.unanswered:,}; run it again for these")
-    return 0
+        print(f"without an answer {report.unanswered:,}; run it again for these. The last one: {report.why}")
+    return 1 if report.unanswered and not report.asked else 0

@@ -29,7 +29,8 @@ def decode(content: bytes, name: str) -> tuple[Waveform, int]:
         samples, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, ValueError, TypeError) as error:
         raise InputRefused(
-            f"{name}: expected audio that libsndfile reads: {error}; `audioset-batch retry` fetches it again"
+            f"{name}: expected audio that libsndfile reads: {error}; "
+            "`audioset-batch retry DATADIR --ytid=ID --reset` lets the next run fetch it again"
         ) from error
     return np.ascontiguousarray(samples.T), int(rate)
 

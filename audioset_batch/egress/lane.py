@@ -61,6 +61,7 @@ class Lane:
         self._probe_wanted = False
         self._probe_not_before = 0.0
         self._grid_checked = False
+        self._told_epoch = -1
         self.brake = Brake(config, shared, self.now)
 
     @property
@@ -94,6 +95,7 @@ class Lane:
         if self._probing:
             self._stay_prober(state)
         if state.paused:
+            self._tell_pause(state)
             if not self._is_me(state):
                 self._leave_slot()
             remaining = state.until - self.now()
@@ -110,6 +112,19 @@ class Lane:
         if self.config.videos_per_hour is None:
             return self._issue(self.shared.state)
         return self._from_slot(may_reserve, step=SLOW_SLOTS if course is Course.SLOW else 1)
+
+    def _tell_pause(self, state: EgressState) -> None:
+        """Once for each pause that this task finds; of its own it has told already."""
+        if self._told_epoch != state.epoch:
+            self._told_epoch = state.epoch
+            seconds = max(0.0, state.until - self.now())
+            _log.warning(
+                "egress %s is paused for another %.0f s (%s); it goes on by itself, and segments stay pending: %s",
+                self.config.name,
+                seconds,
+                state.kind,
+                state.detail,
+            )
 
     def _may_go_alone(self, course: Course) -> bool:
         """While clips fail to come, one task at a time has one resolve in flight; the others look again later."""
@@ -366,6 +381,7 @@ class Lane:
             state = self.shared.state
             event = "paused" if state.since == now else "extended"
             self.shared.log(event, state, now)
+            self._told_epoch = state.epoch
             why = detail if detail.startswith(kind) else f"{kind}: {detail}"
             _log.warning("egress %s: pause of %.0f s for all tasks: %s", self.config.name, state.until - now, why)
         self._guard.forget()

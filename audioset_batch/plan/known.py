@@ -22,7 +22,12 @@ from audioset_batch.record.tars import settle_left_open
 
 _LEASE_SECONDS: Final = 120.0
 _COLUMNS: Final = ("ytid", "start_seconds", "end_seconds", "status", "reason", "detail", "finished_at")
-_PERMANENT: Final = frozenset(reason for reason in Reason if reason.permanent)
+_TAKEN: Final = frozenset(reason for reason in Reason if reason.permanent) - {
+    Reason.GEO_BLOCKED,  # only there
+    Reason.NO_AUDIO,  # these depend on what their config asked for
+    Reason.NO_VIDEO,
+    Reason.FORMAT_UNAVAILABLE,
+}
 
 _Key = tuple[str, int, int]
 
@@ -63,7 +68,7 @@ def take_over(root: Path, file: Path, *, geo_blocked: bool = False) -> KnownRepo
     ensure_settled(data)
     shards = data.all_shards()
     report = KnownReport()
-    gone = _gone(file, _PERMANENT if geo_blocked else _PERMANENT - {Reason.GEO_BLOCKED}, report)
+    gone = _gone(file, _TAKEN | {Reason.GEO_BLOCKED} if geo_blocked else _TAKEN, report)
     seen: set[_Key] = set()
     for shard in shards:
         planned = read_shard(data.shard_csv(shard), shard.subset)

@@ -227,7 +227,7 @@ def _fetch_subset(data: DataDir, request: PrepRequest, subset: str) -> Path:
         except NotThere as second:
             raise InputRefused(
                 f"{first}, and no .csv.gz either. Check --base-url, or name the subsets you want: --subsets "
-                f"{','.join(SUBSETS)}"
+                f"{','.join(one for one in SUBSETS if one != subset)}"
             ) from second
 
 

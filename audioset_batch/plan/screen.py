@@ -38,12 +38,14 @@ class ScreenReport:
         known: Videos with a hint from before.
         gone: Videos without a picture, hints from before included.
         unanswered: Videos that could not be asked about; the next run does.
+        why: What the last of these ended with.
     """
 
     asked: int = 0
     known: int = 0
     gone: int = 0
     unanswered: int = 0
+    why: str = ""
 
 
 def screen(
@@ -121,6 +123,7 @@ def _ask(ytid: str, client: YtDlpClient, pace: _Pace, stopped: Callable[[], str]
         raise EgressExhausted(f"{error}; {report.asked:,} answers are kept. Run it again later, slower") from error
     except SegmentTransient as error:
         report.unanswered += 1
+        report.why = str(error)
         pace.silent += 1
         if pace.silent >= _MOST_IN_A_ROW:
             raise EgressExhausted(

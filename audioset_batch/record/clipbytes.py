@@ -79,8 +79,13 @@ def read_clip(data_dir: Path | str, row: Mapping[str, Any], kind: Literal["audio
         return (data_dir / path).read_bytes()
     except OSError as error:
         raise InputRefused(
-            f"{data_dir / path}: {error.strerror}, though the manifest has it; `audioset-batch retry` fetches it again"
+            f"{data_dir / path}: {error.strerror}, though the manifest has it; {_again(data_dir, row)}"
         ) from error
+
+
+def _again(data_dir: Path, row: Mapping[str, Any]) -> str:
+    """How to get a clip that is recorded and not there."""
+    return f"`audioset-batch retry {data_dir} --ytid={row.get('ytid')} --reset` lets the next run fetch it again"
 
 
 def read_files(data_dir: Path, row: Mapping[str, Any]) -> list[tuple[str, bytes]]:
@@ -100,7 +105,7 @@ def _from_tar(data_dir: Path, row: Mapping[str, Any], kind: str) -> bytes:
         return content
     raise InputRefused(
         f"{data_dir / _text(row, 'tar')}: expected {kind} of {row_stem(row)} in the sample at byte {row['offset']}, "
-        "found none; `audioset-batch retry` fetches it again"
+        f"found none; {_again(data_dir, row)}"
     )
 
 

@@ -37,6 +37,17 @@ def take(pool: EgressPool) -> Grant:
     return grant
 
 
+def test_a_task_that_comes_into_a_pause_says_so_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = egress(pause_seconds=60.0)
+    first, second = pool_of(tmp_path, config), pool_of(tmp_path, config)
+    take(first).blocked("HTTP 429: too many requests")
+    for pool in (first, second, second):
+        assert isinstance(pool.try_acquire(), Wait)
+    told = [record.getMessage() for record in caplog.records if "is paused for another" in record.getMessage()]
+    assert len(told) == 1, "the one that has paused it has told already"
+    assert "egress one" in told[0] and "HTTP 429" in told[0] and "segments stay pending" in told[0]
+
+
 def pool_of(folder: Path, *egresses: Any, **probing: Any) -> EgressPool:
     return EgressPool(egresses or [egress()], probe(**probing), folder)
 

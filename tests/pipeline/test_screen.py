@@ -124,6 +124,15 @@ def test_a_host_that_does_not_answer_is_let_be(project: Project) -> None:
     assert len(asked(project)) == 20
 
 
+def test_no_answer_at_all_is_no_success(tmp_path: Path, media_cache: Path) -> None:
+    rows = make_rows(3, seed=9)
+    with Standin(Catalog.of(*(Video(row.ytid) for row in rows)), media_cache) as youtube:
+        project = Project(tmp_path, {"eval_segments": rows}, youtube)
+        project.prep(1)
+        youtube.add_fault(Fault(Trouble.SERVER_ERROR, where=Where.THUMBNAIL))
+        assert "without an answer 3; run it again for these. The last one: " in screen(project, status=1)
+
+
 def test_the_rate_holds(project: Project) -> None:
     began = time.monotonic()
     screen(project, "--per-second", "10")

@@ -1,5 +1,6 @@
 """Taking over what another lab found out."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -80,6 +81,15 @@ def test_permanent_rows_are_taken_over_once(theirs: DataDir, tmp_path: Path, nam
     again = take_over(ours.root, theirs.root / name)
     assert not again.taken and again.recorded == 2
     assert merge(ours.root).summary["totals"] == {"planned": 5, "ok": 1, "unavailable": 1, "failed": 0, "pending": 3}
+
+
+@pytest.mark.parametrize("reason", ["no_audio", "no_video", "format_unavailable"])
+def test_what_depends_on_their_config_is_not_taken(theirs: DataDir, tmp_path: Path, reason: str) -> None:
+    ours = tree(tmp_path / "ours", ["-video____1"], 1)
+    row = {"ytid": "-video____1", "start_seconds": 0, "end_seconds": 10, "status": "unavailable", "reason": reason}
+    (tmp_path / "gone.jsonl").write_text(json.dumps(row))
+    report = take_over(ours.root, tmp_path / "gone.jsonl", geo_blocked=True)
+    assert not report.taken and report.passed_over == {reason: 1}
 
 
 def test_geo_blocked_is_taken_when_asked_for(theirs: DataDir, tmp_path: Path) -> None:
