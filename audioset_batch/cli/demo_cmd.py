@@ -30,7 +30,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def run(args: argparse.Namespace) -> int:
     """Run the demo and show what came of it."""
     import audioset_batch
+    from audioset_batch.config import load_config
 
+    if args.config is not None:
+        load_config(args.config, [])  # before minutes are spent on what it is for
     config = args.config or Path(audioset_batch.__file__).parents[1] / "configs" / "demo.yaml"
     return _learn(args, config) if args.learn else _download(args, config)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import random
+import textwrap
 from dataclasses import replace
 from typing import Final
 
@@ -370,7 +371,7 @@ class Lane:
     def _pause(self, ticket: Ticket, kind: str, detail: str) -> None:
         self.shared.make_folder()
         now = self.now()
-        detail = redact(" ".join(detail.split()))[:_DETAIL_LENGTH]
+        detail = textwrap.shorten(redact(" ".join(detail.split())), _DETAIL_LENGTH, placeholder=" ...")
 
         def pause(state: EgressState) -> EgressState | None:
             if state.epoch != ticket.epoch or (state.paused and not (ticket.probe and self._is_me(state))):
