@@ -326,7 +326,9 @@ class Lane:
             self.brake.note(ticket, reason, detail)
             losses = self.shared.state.losses
             drifting = losses.lost >= MOST_LOST or (state.paused and state.kind == pausing.DRIFT)
-            if reason in TRANSPORT and (state.paused or not losses.untroubled):
+            # With little to go by, the failure for which the probe was asked and the probe's own are enough.
+            unreachable = state.paused or not losses.untroubled or (self._probe_wanted and losses.cut > 1)
+            if reason in TRANSPORT and unreachable:
                 self._pause(ticket, pausing.OUTAGE, outage_words(what))
             elif drifting or (reason == Reason.UNRECOGNIZED and self.brake.in_doubt):
                 self._pause(ticket, pausing.DRIFT, drift_words(losses, what))

@@ -1,6 +1,7 @@
 """What a user sees before anything runs: help, versions, wrong input."""
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -134,6 +135,13 @@ def test_the_config_of_the_job_scripts_is_that_of_the_commands(tmp_path: Path) -
     assert "no data directory" in run("worker", "--task=1", cwd=tmp_path, AUDIOSET_CONFIG="").stderr
 
 
+NOWHERE = (
+    *("--set", "egress.0.proxy=http://127.0.0.1:1", "--set", "egress.0.videos_per_hour=null"),
+    *("--set", "egress.0.max_wait=0"),
+)
+"""Nothing listens there, and nobody waits for it."""
+
+
 def test_download_without_a_network_says_why_and_where_to_look(tmp_path: Path) -> None:
     (tmp_path / "short.csv").write_text(
         "# Segments csv created Sun Mar  5 10:54:25 2017\n# num_ytids=2, num_segs=2, num_unique_labels=1\n"
@@ -141,14 +149,15 @@ def test_download_without_a_network_says_why_and_where_to_look(tmp_path: Path) -
     )
     (tmp_path / "class_labels_indices.csv").write_text('index,mid,display_name\n0,/m/09x0r,"Speech"\n')
     argv = ("download", "d", "-e", "short.csv", "--base-url", ".", "--num-retries", "0")
-    nowhere = ("--set", "egress.0.proxy=http://127.0.0.1:1", "--set", "egress.0.videos_per_hour=null")
-    cut_short = run(*argv, *nowhere, cwd=tmp_path)
+    cut_short = run(*argv, *NOWHERE, cwd=tmp_path)
     assert (cut_short.returncode, "--allow-partial" in cut_short.stderr) == (1, True), cut_short.stderr
-    done = run(*argv, *nowhere, "--allow-partial", cwd=tmp_path)
-    assert done.returncode == 1, done.stderr
-    assert "failed: network 1\n" in done.stdout
-    assert "audioset-batch check" in done.stdout
-    assert "Unable to connect to proxy" in run("clip", "d", "abcdefghijk", cwd=tmp_path).stdout
+    done = run(*argv, *NOWHERE, "--allow-partial", cwd=tmp_path)
+    assert done.returncode == 75, done.stderr
+    assert "YouTube cannot be reached: look at the network, the proxy and DNS" in done.stderr
+    assert "Unable to connect to proxy" in done.stderr
+    assert "Run the same command again" in done.stderr
+    totals = json.loads(run("status", "d", "--json", cwd=tmp_path).stdout)["totals"]
+    assert (totals["pending"], totals["failed"]) == (1, 0), "an outage says nothing about a segment"
 
 
 def test_download_takes_the_file_that_is_named_or_says_why_not(tmp_path: Path) -> None:
@@ -159,22 +168,22 @@ def test_download_takes_the_file_that_is_named_or_says_why_not(tmp_path: Path) -
         ("two", "b0000000000, 0, 10, /m/09x0r"),
     ):
         (tmp_path / f"{name}.csv").write_text(f"{row}\n")
-    nowhere = ("--set", "egress.0.proxy=http://127.0.0.1:1", "--set", "egress.0.videos_per_hour=null", "-nr", "0")
 
     def download(*argv: str) -> subprocess.CompletedProcess[str]:
-        return run("download", "d", "--base-url", ".", *nowhere, *argv, cwd=tmp_path)
+        return run("download", "d", "--base-url", ".", *NOWHERE, "-nr", "0", *argv, cwd=tmp_path)
 
     wrong = download("-e", "wrong.csv")
     assert (wrong.returncode, "expected a segments CSV" in wrong.stderr) == (1, True), wrong.stderr
-    assert "failed: network 1" in download("-e", "one.csv").stdout, "the wrong one was not taken"
-    assert "failed: network 1" in download("-e", "one.csv").stdout, "the same command continues"
+    for why in ("the wrong one was not taken", "the same command continues"):
+        one = download("-e", "one.csv")
+        assert (one.returncode, "YouTube cannot be reached" in one.stderr) == (75, True), why
     other = download("-e", "two.csv")
     assert (other.returncode, "with another file than two.csv" in other.stderr) == (2, True), other.stderr
     assert download("-e", "nosuch.csv").returncode == 1
     left_out = download("-e", "one.csv", "--subsets", "balanced")
     assert (left_out.returncode, "leaves out" in left_out.stderr) == (2, True), left_out.stderr
     by_url = download("-e", "http://127.0.0.1:1/eval_segments.csv")
-    assert "is not looked at" in by_url.stderr and "failed: network 1" in by_url.stdout
+    assert "is not looked at" in by_url.stderr and by_url.returncode == 75
 
 
 def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path) -> None:
