@@ -79,6 +79,7 @@ def ask(youtube: Standin, path: Path, *questions: dict[str, Any], cwd: Path | No
     """In a process of its own: yt-dlp loads its plugins once in each."""
     argv = [sys.executable, "-c", PROGRAM, youtube.access().proxy, YTID, json.dumps(questions)]
     env = {**os.environ, "PYTHONPATH": str(path), "SSL_CERT_FILE": str(youtube.access().ca_file)}
+    env.pop("PYTHONSAFEPATH", None)  # the command line sets it, also for the tests that call it in their own process
     done = subprocess.run(argv, env=env, cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)
