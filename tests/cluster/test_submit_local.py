@@ -19,6 +19,7 @@ def until(condition: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_whole_chain_then_nothing_left(project: Project) -> None:
     argv = ("submit", "--cluster", "local", "--config", str(project.config))
     done = project.run(*argv, "--subsets", "eval_segments", "--split", "2")

@@ -13,6 +13,7 @@ from audioset_batch.config import load_config
 PAGE = "tutorial-one-machine.md"
 
 
+@pytest.mark.slow
 def test_every_command_works(tmp_path: Path, media_cache: Path) -> None:
     subsets = {"eval_segments": dog_rows(12, 1), "balanced_train_segments": dog_rows(12, 2)}
     data = tmp_path / "home" / "audioset-dog"

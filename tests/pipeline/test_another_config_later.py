@@ -28,6 +28,7 @@ def files(project: Project) -> list[str]:
     )
 
 
+@pytest.mark.slow
 def test_it_is_told_and_made_anew_on_request(project: Project) -> None:
     assert "not as this config asks" not in project.worker(1).stderr
     assert "not as this config asks" not in project.worker(1).stderr, "nothing has changed"
@@ -49,6 +50,7 @@ def test_it_is_told_and_made_anew_on_request(project: Project) -> None:
     assert project.worker(1).stderr.count("not as") == 0
 
 
+@pytest.mark.slow
 def test_a_clip_that_has_gone_meanwhile_keeps_its_file(project: Project) -> None:
     project.worker(1)
     project.run("retry", str(project.data), "--status", "ok", "--reset")

@@ -98,6 +98,7 @@ def test_all_paused_for_too_long_stops_early_and_continues_later(project: Projec
     project.check(project.merge(), project.youtube.catalog)
 
 
+@pytest.mark.slow
 def test_a_video_that_is_always_answered_with_a_bot_check_holds_up_no_other(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
