@@ -31,6 +31,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("finished"))
 
 
+@pytest.fixture(autouse=True)
+def _no_safe_path_left_behind() -> Iterator[None]:
+    """The command line sets it for its child processes, also where a test calls it in this process."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    yield
+    if before is None:
+        os.environ.pop("PYTHONSAFEPATH", None)
+
+
 @pytest.fixture(scope="session")
 def media_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Synthesised media of all tests and processes of this run: encoding them anew for each test took minutes.

@@ -37,7 +37,7 @@ class Brake:
         self._config = config
         self._shared = shared
         self._now = now
-        self._served = self._reached = self._settled = (-1, -1)
+        self._served = self._reached = self._settled = self._drifted = (-1, -1)
         self._told = Course.FULL
 
     def course(self) -> Course:
@@ -98,7 +98,10 @@ class Brake:
         if state.epoch != ticket.epoch:
             return Verdict.DISCARD
         if state.losses.lost >= MOST_LOST:
+            self._drifted = max(self._drifted, (ticket.epoch, ended_at))
             return Verdict.HOLD
+        if (ticket.epoch, ended_at) <= self._drifted:  # lost with all the others; now there is a way again
+            return Verdict.DISCARD
         if (self._reached if reason in TRANSPORT else self._settled) > (ticket.epoch, ended_at):
             return Verdict.RECORD
         served = self._served > (ticket.epoch, ended_at) or lost_at < state.losses.served_at

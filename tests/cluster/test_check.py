@@ -119,7 +119,7 @@ def test_wrong_limits_of_slurm_are_named(slurm: PrivateSlurm, on_slurm: Project)
     found = check(on_slurm)
     assert found["partition"]["text"] == "main is up"
     assert "would start" in found["sbatch, array"]["text"]
-    assert "cpus-per-task 4 there, 1 in the config" in found["audiosetdl-job-array.s"]["text"]
+    assert "mem 600 MB there, 500 MB in the config" in found["audiosetdl-job-array.s"]["text"]
 
     wrong = check(on_slurm, "--set", "slurm.partition=nowhere", status=1)
     assert "there is no nowhere" in wrong["partition"]["text"]

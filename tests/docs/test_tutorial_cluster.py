@@ -24,7 +24,7 @@ def config(data: Path) -> str:
 
 def small(block: str) -> str:
     """The same commands for four shards, and for what a test's node pretends to have."""
-    block = block.replace("--split 100", "--split 4").replace("--array=1-100%4", "--array=1-4%4")
+    block = block.replace("--split 100", "--split 4").replace("--array=1-100%1", "--array=1-4%4")
     return block.replace("sbatch --", "sbatch --mem=200 --cpus-per-task=1 --time=10 --")
 
 
