@@ -19,8 +19,6 @@ TRANSPORT: Final = frozenset({Reason.NETWORK, Reason.TIMEOUT})
 
 DOUBTFUL: Final = 5
 """From so many losses on, one resolve at a time for all tasks together: what is in flight would be lost as well."""
-_FEW: Final = 2
-"""While fewer are lost, a segment that fails again is no news; beyond, its tries would add to the price of a drift."""
 MOST_LOST: Final = 20
 """From so many losses on, a video known to be good decides."""
 MOST_CUT: Final = 5
@@ -83,7 +81,7 @@ class Losses:
     def lose(self, reason: str, detail: str, *, again: bool = False) -> Losses:
         """A resolve ended with a transient reason; `again`: as this segment has before, which is no news at first."""
         cut = min(self.cut + 1, MOST_CUT) if reason in TRANSPORT else 0
-        no_news = again and self.lost < _FEW and self.cleared_at <= self.served_at
+        no_news = again and self.lost < DOUBTFUL and self.cleared_at <= self.served_at
         lost = self.lost if no_news else min(self.lost + 1, MOST_LOST)
         if (lost, cut) == (self.lost, self.cut):
             return self  # nothing new, and nothing to write
