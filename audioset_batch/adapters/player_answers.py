@@ -15,6 +15,8 @@ from typing import Any, Final
 
 from audioset_batch.adapters import untrusted
 
+_LONGEST_PAGE: Final = 64 * 1024
+_MARKUP: Final = re.compile(r"(?is)<(script|style)\b.*?(</\1>|$)|<[^>]*>?")
 _INITIAL: Final = re.compile(r"ytInitialPlayerResponse\s*=\s*(?=\{)")
 
 _COMPLETE_CLIENTS: Final = frozenset({"WEB", "MWEB", "ANDROID", "IOS", "TVHTML5", "TVHTML5_SIMPLY"})
@@ -123,6 +125,12 @@ class Exchange:
     def failed(self) -> bool:
         """Whether no answer came where there should be one."""
         return self.answer() is None and (bool(self.failure) or not self.page)
+
+    @property
+    def notice(self) -> str:
+        """The words of an HTML page that came where the player's answer should be; "" if none did."""
+        start = "" if self.page else self.body[:_LONGEST_PAGE].decode("utf-8", "replace").lstrip()
+        return " ".join(_MARKUP.sub(" ", start).split())[:_LONGEST_TEXT] if start.startswith("<") else ""
 
     def _parse(self) -> PlayerAnswer | None:
         text = self.body.decode("utf-8", "replace").lstrip()

@@ -98,6 +98,8 @@ def classify(evidence: Evidence) -> AudiosetBatchError:
     mine = [one for one in answers if one.ytid in (None, "", evidence.ytid)]
     refused = [(one, _meaning(one)) for one in mine if not one.playable and (one.status != "OK" or one.texts)]
     playable = [one for one in mine if one.playable]
+    if not playable and (ban := _ban_by_page(evidence.exchanges)):
+        return ban
     if not answers:
         return _by_message(evidence)
     if not playable:
@@ -156,6 +158,14 @@ def _ban(
         return EgressBlocked("HTTP 429: the player API, or a manifest that was needed")
     if strangers:
         return EgressBlocked("blocked address: every answer was about another video")
+    return None
+
+
+def _ban_by_page(exchanges: Sequence[Exchange]) -> EgressBlocked | None:
+    """A page for people in place of a player's answer, with status 200 too: "unusual traffic" and its like."""
+    for notice in (one.notice for one in exchanges):
+        if isinstance(meaning := meaning_of(notice), Blocked):
+            return EgressBlocked(f"{meaning.kind}: {notice[:_DETAIL_LENGTH]}")
     return None
 
 

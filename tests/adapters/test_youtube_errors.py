@@ -53,6 +53,12 @@ def lacking(reason: Reason) -> SegmentUnavailable:
     return SegmentUnavailable(reason, "among the formats")
 
 
+SORRY = (
+    b"<!DOCTYPE html><html><head><style>.a{}</style><script>var captcha = 1;</script></head><body><b>Sorry</b>"
+    b"<div>Our systems have detected <i>unusual</i> traffic from your computer network.</div></body></html>"
+)
+
+
 def is_transient(error: AudiosetBatchError, reason: Reason) -> bool:
     return isinstance(error, SegmentTransient) and error.reason == reason
 
@@ -171,8 +177,10 @@ def test_the_users_own_format() -> None:
         [exchange("WEB", {"playabilityStatus": {"status": "ERROR", "errorScreen": {"playerCaptchaViewModel": {}}}})],
         [Exchange("VISIONOS", 429, "HTTP Error 429: Too Many Requests")],
         [refusal("WEB", GONE), Exchange("TVHTML5", 429, "HTTP Error 429: Too Many Requests")],
+        [Exchange("VISIONOS", 200, body=bytearray(SORRY))],
+        [refusal("WEB", NOTHING), Exchange("VISIONOS", 200, body=bytearray(SORRY))],
     ],
-    ids=["bot check", "sign in", "vpn", "another video", "captcha", "429", "429 of one"],
+    ids=["bot check", "sign in", "vpn", "another video", "captcha", "429", "429 of one", "page", "page for one"],
 )
 def test_bans(banned: list[Exchange]) -> None:
     everything = dict.fromkeys(("video", "sign in", "http"), Reason.REMOVED)
@@ -188,6 +196,13 @@ def test_a_429_of_a_manifest_pauses_nothing(message: str) -> None:
     warnings = ("[youtube] Failed to download m3u8 information: HTTP Error 429: Too Many Requests",)
     assert isinstance(decide(playable("VISIONOS", SOUND), message=message, warnings=warnings), SegmentTransient)
     assert isinstance(decide(message=message, warnings=warnings), SegmentTransient)
+
+
+def test_a_page_is_judged_by_its_words_not_by_its_scripts() -> None:
+    page = b"<html><script>if (captcha) solve()</script><style>/* captcha */</style><p>Welcome to the hotel</p>"
+    assert is_transient(decide(Exchange("WEB", 200, body=bytearray(page))), Reason.HTTP_ERROR)
+    watch = Exchange("WEB", 200, body=bytearray(SORRY), page=True)
+    assert isinstance(decide(refusal("VISIONOS", NOTHING), watch), SegmentTransient), "an ordinary page may have any words"
 
 
 def test_structure_tells_what_words_do_not() -> None:
