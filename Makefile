@@ -6,7 +6,7 @@ SHELL_FILES := $(wildcard *.sh *.s jobs/*.sh jobs/*.s scripts/*.sh) .ci/run
 PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
 CHAOS := $(wildcard tests/chaos/run.py)
 
-.PHONY: help setup demo demo-slurm demo-learn test test-slow test-all test-in-fresh test-fresh lint test-tools bench bench-gpu chaos reference constraints
+.PHONY: help setup demo demo-slurm demo-learn test test-slow test-all test-in-fresh test-fresh lint test-tools bench bench-cost bench-gpu chaos reference constraints
 .NOTPARALLEL: # two runs of pytest at once slow each other down
 
 help: ## show this list
@@ -56,6 +56,10 @@ test-tools: # SLURM for the tests that need a real one
 bench: ## compare with other downloaders
 	@./setup.sh --pinned --with test
 	$(BIN)/python benchmarks/run.py
+
+bench-cost: test-tools ## core-hours per 1,000 clips, by a SLURM's accounting: twelve minutes, most of them waiting
+	@./setup.sh --pinned --with test
+	$(BIN)/python benchmarks/cost.py
 
 bench-gpu: ## embeddings and training on a GPU: under five minutes
 	@./setup.sh --with learn

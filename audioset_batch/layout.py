@@ -140,6 +140,14 @@ class DataDir:
         """Which restarts of the task whose first shard this is have finished nothing."""
         return self.states / f"{shard}.idle.json"
 
+    def usage_of(self, shard: ShardId) -> Path:
+        """What the tasks whose first shard this is have held and used."""
+        return self.usage / f"{shard}.json"
+
+    @property
+    def usage(self) -> Path:
+        return self.states / "usage"
+
     def label_counts(self, subset: str) -> Path:
         """Segments of the whole plan by label, for workers that begin with the rare ones."""
         return self.states / f"{subset}.labels.json"

@@ -29,9 +29,9 @@ def run(args: argparse.Namespace) -> int:
     import json
 
     from audioset_batch.layout import DataDir
+    from audioset_batch.record.settings import egress_config
     from audioset_batch.status.collect import collect
     from audioset_batch.status.forecast import forecast, render
-    from audioset_batch.status.settings import egress_config
 
     root = existing_data_dir(args.data_dir)
     data = DataDir(root)

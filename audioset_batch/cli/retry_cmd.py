@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     from audioset_batch.layout import DataDir
     from audioset_batch.plan.retry import count, reset, unplanned
     from audioset_batch.reasons import Reason, Status
-    from audioset_batch.status.settings import egress_config
+    from audioset_batch.record.settings import egress_config
 
     root = existing_data_dir(args.data_dir)
     settled = [status for status in Status if status is not Status.PENDING]

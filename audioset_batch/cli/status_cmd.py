@@ -91,8 +91,8 @@ def _root(args: argparse.Namespace) -> Path:
 
 def _collector(args: argparse.Namespace, *, exact: bool) -> Collector:
     from audioset_batch.layout import DataDir
+    from audioset_batch.record.settings import egress_config
     from audioset_batch.status.collect import Collector
-    from audioset_batch.status.settings import egress_config
 
     data = DataDir(_root(args))
     given = args.config is not None or args.overrides

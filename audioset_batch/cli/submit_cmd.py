@@ -75,6 +75,7 @@ def _plan(args: argparse.Namespace, config: Config, data: DataDir) -> Plan:
     from audioset_batch.cluster.chain import Plan
     from audioset_batch.cluster.work import prep_needed, wanted_subsets, work_left
     from audioset_batch.errors import ShardHeld
+    from audioset_batch.record.usage import measured_cpu_seconds
 
     subsets = wanted_subsets(data, config)
     prep, shards = prep_needed(data, subsets, args.split)
@@ -98,6 +99,7 @@ def _plan(args: argparse.Namespace, config: Config, data: DataDir) -> Plan:
         shards=shards,
         tasks=tasks,
         segments=segments,
+        cpu_seconds=measured_cpu_seconds(data, config),
         worker_options=tuple(_worker_options(args)),
     )
 
@@ -149,11 +151,11 @@ def _cost(config: Config, plan: Plan) -> list[str]:
     """What the array reserves for the segments left, and what to change if that is far more than it needs."""
     from audioset_batch.config.reservation import cost_line, excess, needed, reserved
 
-    asked = reserved(config)
+    asked = reserved(config, plan.cpu_seconds)
     lines = [f"asks for {asked.tasks} x {asked.cpus} CPU, {asked.mem}"]
     if cost := cost_line(asked, plan.segments):
         lines[0] += f": {cost}"
-    if too_much := excess(asked, needed(config)):
+    if too_much := excess(asked, needed(config, plan.cpu_seconds)):
         lines.append(f"warning: {too_much}")
     return lines
 

@@ -66,6 +66,7 @@ class Plan:
         shards: Into how many shards prep splits.
         tasks: Shards that have work left.
         segments: Segments that are left in them; 0 where prep comes first.
+        cpu_seconds: That a segment takes, if it has been measured.
         worker_options: `--config`, `--set` and the like, with absolute paths.
     """
 
@@ -75,6 +76,7 @@ class Plan:
     tasks: tuple[int, ...]
     worker_options: tuple[str, ...]
     segments: int = 0
+    cpu_seconds: float | None = None
 
 
 def make_chain(plan: Plan, config: Config, max_array_size: int) -> list[Step]:
@@ -91,7 +93,7 @@ def make_chain(plan: Plan, config: Config, max_array_size: int) -> list[Step]:
         argv = ("prep", root, "--split", str(plan.shards), "--subsets", ",".join(plan.prep))
         steps.append(Step("prep", (*argv, "--base-url", config.source.base_url), _short(slurm, cpus=1, mem="4G")))
     worker = ("worker", *plan.worker_options, "--data-dir", root)
-    asked = reserved(config)
+    asked = reserved(config, plan.cpu_seconds)
     resources = Resources(asked.cpus, asked.mem, slurm.time)
     for offset, tasks in pieces(plan.tasks, max_array_size):
         before = steps[-1] if steps else None

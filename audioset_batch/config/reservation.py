@@ -19,6 +19,8 @@ _PICTURES_CPU_SECONDS: Final = 6.0
 """For ten seconds of 1080p, encoded by x264 at `veryfast`; in proportion to the pixels."""
 _PICTURES_HEIGHT: Final = 1080
 _COPIED_CPU_SECONDS: Final = 0.3
+_TRUST: Final = 10
+"""How far a measured figure may be from the estimate; what is further off is no measurement."""
 _BUSY: Final = 0.8
 """Share of a CPU that is planned for."""
 _MOST_CPUS: Final = 4
@@ -81,7 +83,8 @@ def needed(config: Config, cpu_seconds: float | None = None) -> Reservation:
         config: Budgets, video mode, segments in flight.
         cpu_seconds: That a segment takes, if it has been measured.
     """
-    seconds = cpu_seconds or estimated_cpu_seconds(config)
+    estimate = estimated_cpu_seconds(config)
+    seconds = min(max(cpu_seconds or estimate, estimate / _TRUST), estimate * _TRUST)
     rate = budget_of(config)
     if rate is None:
         tasks, cpus = _UNLIMITED_TASKS, _MOST_CPUS
@@ -95,9 +98,9 @@ def needed(config: Config, cpu_seconds: float | None = None) -> Reservation:
     return Reservation(tasks, cpus, f"{memory}M", rate, seconds)
 
 
-def reserved(config: Config) -> Reservation:
+def reserved(config: Config, cpu_seconds: float | None = None) -> Reservation:
     """What `slurm:` of the config asks for; `auto` is what is needed."""
-    slurm, need = config.slurm, needed(config)
+    slurm, need = config.slurm, needed(config, cpu_seconds)
     return Reservation(
         need.tasks if slurm.array_parallelism == "auto" else slurm.array_parallelism,
         need.cpus if slurm.cpus_per_task == "auto" else slurm.cpus_per_task,
@@ -142,8 +145,8 @@ def cost_line(asked: Reservation, segments: float) -> str:
         return ""
     used = segments * asked.cpu_seconds / 3600
     return (
-        f"{_amount(cores)} core-hours and {_amount(memory)} GB-hours reserved "
-        f"({_amount(1000 * cores / segments)} core-hours per 1,000 segments), {_amount(used)} core-hours used"
+        f"{amount(cores)} core-hours and {amount(memory)} GB-hours reserved "
+        f"({amount(1000 * cores / segments)} core-hours per 1,000 segments), {amount(used)} core-hours used"
     )
 
 
@@ -163,5 +166,6 @@ def _encodes(config: Config) -> bool:
     return config.video.mode != "none" and config.video.cut == "exact"
 
 
-def _amount(value: float) -> str:
+def amount(value: float) -> str:
+    """Hours for people: two digits, or all before the point."""
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"

@@ -19,6 +19,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from audioset_batch.adapters.publish import atomic_write_json, replacing
+from audioset_batch.config.reservation import estimated_cpu_seconds, needed, reserved
 from audioset_batch.errors import InputRefused
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.merge.shard_table import outside_table, read_manifest, shard_table
@@ -28,9 +29,11 @@ from audioset_batch.merge.surroundings import by_version, read_pauses_between
 from audioset_batch.plan.labels import load_class_names
 from audioset_batch.plan.segments_csv import read_shard
 from audioset_batch.plan.swap import watch_split
+from audioset_batch.record.costs import read_costs
 from audioset_batch.record.manifest import LineProblem
 from audioset_batch.record.schema import MANIFEST_SCHEMA
-from audioset_batch.record.settings import read_settings
+from audioset_batch.record.settings import egress_config, read_settings
+from audioset_batch.record.usage import cpu_seconds_per_segment
 
 _ROW_GROUP: Final = 100_000
 _MOST_WORDINGS: Final = 100
@@ -134,9 +137,10 @@ def _planned_in_two_shards(data: DataDir, subset: str, hashes: array[int]) -> li
 def _summary(data: DataDir, tally: Tally, unreadable: int) -> dict[str, Any]:
     settings = read_settings(data)
     timeline = tally.timeline.to_json()
+    totals = tally.counts()
     return {
         "generated_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "totals": tally.counts(),
+        "totals": totals,
         "outside_plan": tally.outside_plan,
         "unreadable_lines": unreadable,
         "reasons": tally.reasons(),
@@ -148,12 +152,20 @@ def _summary(data: DataDir, tally: Tally, unreadable: int) -> dict[str, Any]:
         **tally.amounts(),
         **tally.media.to_json(),
         "cost": tally.cost.to_json(),
+        "cluster": _cluster(data, totals["failed"] + totals["pending"]),
         "timeline": timeline,
         "pauses": read_pauses_between(data, settings, timeline["egress"], tally.timeline.span),
         "versions": {"yt-dlp of rows": dict(tally.versions.most_common()), **by_version(settings)},
         "settings": settings,
         "labels": tally.by_label(load_class_names(data.class_labels_csv)),
     }
+
+
+def _cluster(data: DataDir, left: int) -> dict[str, Any]:
+    """What was held and used so far, and what is expected of the rest, by the config that workers used last."""
+    config, costs = egress_config(data), read_costs(data)
+    seconds = cpu_seconds_per_segment(costs.tasks, estimated_cpu_seconds(config))
+    return costs.to_json(reserved(config, seconds), needed(config, seconds), left)
 
 
 @contextlib.contextmanager

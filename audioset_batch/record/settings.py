@@ -5,15 +5,21 @@ from __future__ import annotations
 import contextlib
 import datetime
 import time
+from pathlib import Path
 from typing import Any, Final
+
+from pydantic import ValidationError
 
 from audioset_batch.adapters import untrusted
 from audioset_batch.adapters.publish import storage
 from audioset_batch.adapters.sharedfs import Folder
+from audioset_batch.config import Config
+from audioset_batch.config.schema import Egress, Slurm, Video
 from audioset_batch.errors import UnsafePath
 from audioset_batch.layout import DataDir
 
 _MOST_BYTES: Final = 1 << 20
+_RESERVED: Final = ("cpus_per_task", "mem", "array_parallelism")
 
 
 def read_settings(data: DataDir) -> list[dict[str, Any]]:
@@ -37,6 +43,35 @@ def read_settings(data: DataDir) -> list[dict[str, Any]]:
         except FileNotFoundError:
             return []
     return [values for _, values in sorted(found, key=lambda item: item[0], reverse=True)]
+
+
+def egress_config(data: DataDir) -> Config:
+    """The defaults, with what workers noted: names, budgets and folder of the egresses, pictures, what is reserved.
+
+    No secrets are in it.
+    """
+    default = Config(data_dir=data.root)
+    for noted in read_settings(data):
+        values = noted["config"]
+        try:
+            egresses = tuple(
+                Egress(
+                    name=one["name"],
+                    videos_per_hour=one.get("videos_per_hour"),
+                    window_seconds=one.get("window_seconds", 3600),
+                )
+                for one in values["egress"]
+            )
+        except (KeyError, TypeError, ValidationError):
+            continue
+        folder = values.get("egress_dir")
+        found = default.model_copy(update={"egress": egresses, "egress_dir": Path(folder) if folder else None})
+        with contextlib.suppress(KeyError, TypeError, ValidationError):  # a later version's
+            video = Video.model_validate(values["video"])
+            slurm = Slurm.model_validate({key: values["slurm"][key] for key in _RESERVED})
+            found = found.model_copy(update={"video": video, "slurm": slurm})
+        return found
+    return default
 
 
 def iso_time(moment: float) -> str:

@@ -12,6 +12,7 @@ from string import Template
 from typing import Any
 
 from audioset_batch import __version__
+from audioset_batch.config.reservation import amount
 from audioset_batch.report import charts, svg
 from audioset_batch.report.labels import label_table, label_tree
 from audioset_batch.report.numbers import Finding, Findings
@@ -153,8 +154,9 @@ def _media(summary: Mapping[str, Any]) -> str:
 def _cost(summary: Mapping[str, Any]) -> str:
     cost = summary["cost"]
     each = cost["per_clip"]
+    cluster = _cluster(summary.get("cluster", {}))
     if each["requests"] is None:
-        return "<p>No worker has made a clip yet.</p>"
+        return f"<p>No worker has made a clip yet.</p>{cluster}"
     tiles = [
         (f"{each['requests']:.3g}", "requests"),
         (size(each["fetched_bytes"]), "fetched"),
@@ -183,5 +185,24 @@ def _cost(summary: Mapping[str, Any]) -> str:
     return (
         '<p class="note first">Of each clip that is ok, with what the lost segments cost shared out among them.</p>'
         f'<div class="tiles four">{shown}</div><div class="pair"><div><h3>Mean by outcome</h3>{means}</div>'
-        f"<div><h3>Spread over the clips that are ok</h3>{clips}</div></div>"
+        f"<div><h3>Spread over the clips that are ok</h3>{clips}</div></div>{cluster}"
     )
+
+
+def _cluster(costs: Mapping[str, Any]) -> str:
+    """Core-hours and GB-hours; "" where no task has noted any."""
+    if not costs.get("segments"):
+        return ""
+    rows = [["used", "used_core_hours", "", "used_core_hours_per_1000_clips"]]
+    if costs["source"]:
+        rows.insert(0, ["held", "held_core_hours", "held_gb_hours", "held_core_hours_per_1000_clips"])
+    if costs["source"] and costs["expected_core_hours"]:
+        rows.append(["expected for what is left", "expected_core_hours", "expected_gb_hours", ""])
+    cells = [
+        [what, *("" if (value := costs.get(key)) is None else amount(value) for key in keys)] for what, *keys in rows
+    ]
+    table = svg.table(["", "core-hours", "GB-hours", "core-hours per 1,000 clips"], cells)
+    by = {"sacct": "SLURM\u2019s accounting", "tasks": "the tasks\u2019 own clocks"}.get(costs["source"], "")
+    note = f'<p class="note">What was held is by {text(by)}.</p>' if by else ""
+    warning = f'<p class="note">{text(costs["warning"])}</p>' if costs["warning"] else ""
+    return f"<h3>On the cluster</h3>{table}{note}{warning}"

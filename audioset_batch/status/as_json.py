@@ -23,6 +23,7 @@ def to_json(overview: Overview) -> dict[str, Any]:
         "next_steps": list(overview.next_steps),
         "seconds_left_at_pace": overview.seconds_at_pace,
         "seconds_left_at_budget": overview.seconds_at_budget,
+        "costs": overview.costs.to_json(overview.asked, overview.need, overview.left),
         "slurm": overview.slurm,
         "slurm_says": overview.slurm_says,
         "ytdlp": {"version": overview.ytdlp_version, "age_days": age_days(overview.ytdlp_version)},

@@ -11,8 +11,11 @@ from typing import Final, Literal
 
 from audioset_batch.adapters.publish import storage
 from audioset_batch.config import Config
+from audioset_batch.config.reservation import Reservation, estimated_cpu_seconds, needed, reserved
 from audioset_batch.egress import EgressStatus, read_egress_status
 from audioset_batch.layout import DataDir, ShardId, no_shards
+from audioset_batch.record.costs import Costs, read_costs
+from audioset_batch.record.usage import cpu_seconds_per_segment
 from audioset_batch.status.next_steps import next_steps
 from audioset_batch.status.queue import Queue, read_queue
 from audioset_batch.status.settings import ytdlp_version
@@ -21,6 +24,9 @@ from audioset_batch.status.shards import LIVE_SECONDS, STATUSES, Seen, ShardRead
 Activity = Literal["done", "running", "queued", "stopped", "lost", "open"]
 _ASK_SLURM_SECONDS: Final = 30.0
 """Between two questions to SLURM while somebody watches: many may be watching, and its controller has work to do."""
+
+_READ_COSTS_SECONDS: Final = 300.0
+"""Likewise; sacct asks a database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,8 @@ class Overview:
         next_steps: Commands that remain when none is left: `merge` and `report`, `report`, or nothing.
         seconds_at_pace, seconds_at_budget: For these; None if it cannot be told.
         slurm: `answered`, `silent` (with `slurm_says`) or `none`.
+        costs: What was held and used so far.
+        asked, need: What `slurm:` of the config asks for, and what the budgets need, by the CPU that segments took.
         ytdlp_version: Of the worker that started last, or the newer one that the next would take; "" if none is known.
     """
 
@@ -99,6 +107,9 @@ class Overview:
     seconds_at_budget: float | None
     slurm: Literal["answered", "silent", "none"]
     slurm_says: str
+    costs: Costs
+    asked: Reservation
+    need: Reservation
     ytdlp_version: str = ""
 
 
@@ -117,6 +128,8 @@ class Collector:
         self._ask_slurm = ask_slurm
         self._queue = Queue()
         self._asked_at = float("-inf")
+        self._costs = Costs()
+        self._costs_at = float("-inf")
 
     def look(self) -> Overview:
         """How it stands now.
@@ -138,6 +151,8 @@ class Collector:
         budgets = [one.per_hour for one in self._config.egress]
         budget = None if None in budgets else float(sum(one for one in budgets if one is not None))
         left = total.counts["failed"] + total.counts["pending"]
+        costs = self._read_costs()
+        seconds = cpu_seconds_per_segment(costs.tasks, estimated_cpu_seconds(self._config))
         with storage(self._data.root):
             steps = () if left else next_steps(self._data, found)
         return Overview(
@@ -155,8 +170,17 @@ class Collector:
             seconds_at_budget=3600 * left / budget if budget else None,
             slurm="answered" if queue.answered else "silent" if queue.why_not else "none",
             slurm_says=queue.why_not,
+            costs=costs,
+            asked=reserved(self._config, seconds),
+            need=needed(self._config, seconds),
             ytdlp_version=ytdlp_version(self._data),
         )
+
+    def _read_costs(self) -> Costs:
+        if time.monotonic() - self._costs_at >= _READ_COSTS_SECONDS:
+            self._costs = read_costs(self._data, ask_slurm=self._ask_slurm)
+            self._costs_at = time.monotonic()
+        return self._costs
 
     def _read_queue(self, found: Sequence[Seen]) -> Queue:
         if self._ask_slurm and time.monotonic() - self._asked_at >= _ASK_SLURM_SECONDS:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from audioset_batch.adapters.publish import storage
 from audioset_batch.config import Config
-from audioset_batch.config.reservation import cost_line, reserved
+from audioset_batch.config.reservation import cost_line
 from audioset_batch.layout import DataDir
 from audioset_batch.status.collect import Overview
 from audioset_batch.status.expectation import Expectation, expect
@@ -73,7 +73,7 @@ def forecast(data: DataDir, config: Config, overview: Overview) -> Forecast:
         free_bytes=facts.f_bavail * facts.f_frsize,
         uncounted_shards=sum(not line.exact for line in overview.shards),
         expectation=each,
-        cost=cost_line(reserved(config), total),
+        cost=cost_line(overview.asked, total),
     )
 
 

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from audioset_batch.adapters.ytdlp_versions import age_note
+from audioset_batch.config.reservation import cost_line
 from audioset_batch.egress import EgressStatus
 from audioset_batch.layout import shard_suffix
 from audioset_batch.reasons import TRANSIENT_REASONS
+from audioset_batch.record.costs import cost_so_far, too_much_held
 from audioset_batch.status.collect import Overview, ShardLine, SubsetLine
 from audioset_batch.words import duration
 
@@ -29,7 +31,7 @@ _FIGURES: Final = ("settled", "failed", "pauses", "restarts")
 
 def render(overview: Overview, *, most_shards: int = 20) -> str:
     """The text; shards that are at work or in trouble first, `most_shards` of them."""
-    parts = [_subsets(overview), _reasons(overview.total), _pace(overview), _egresses(overview)]
+    parts = [_subsets(overview), _reasons(overview.total), _pace(overview), _costs(overview), _egresses(overview)]
     parts.append(_shards(overview, most_shards))
     return "\n\n".join(part for part in parts if part)
 
@@ -131,6 +133,17 @@ def _pace(overview: Overview) -> str:
     return f"{pace}; {overview.left:,} left\ntime left{at_pace + ';' if at_pace else ''} {at_budget}" + (
         old and f"\n{old}"
     )
+
+
+def _costs(overview: Overview) -> str:
+    lines = []
+    if past := cost_so_far(overview.costs):
+        lines.append(f"cost so far: {past}")
+    if overview.costs.source and (ahead := cost_line(overview.asked, overview.left)):
+        lines.append(f"what is left: {ahead}")
+    if too_much := too_much_held(overview.costs, overview.need):
+        lines.append(f"warning: {too_much}")
+    return "\n".join(textwrap.fill(line, _WIDTH, subsequent_indent="  ") for line in lines)
 
 
 def _egresses(overview: Overview) -> str:

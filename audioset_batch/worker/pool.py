@@ -129,6 +129,12 @@ class Pool:
             "then run the same command again"
         )
 
+    def pids(self) -> list[int]:
+        """The processes that are alive, the fork server's among them."""
+        server = getattr(forkserver._forkserver, "_forkserver_pid", None)
+        workers = [worker.process.pid for worker in list(self._processes) if worker is not None]
+        return [pid for pid in (server, *workers) if pid is not None]
+
     @property
     def in_flight(self) -> list[Job]:
         """Jobs that have not been answered."""

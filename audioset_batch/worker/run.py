@@ -7,16 +7,18 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from audioset_batch.adapters.lease import Holder
 from audioset_batch.adapters.slurm import JobIdentity
 from audioset_batch.adapters.ytdlp_versions import age_note, version_in_use
 from audioset_batch.config import Config
-from audioset_batch.config.reservation import needed
+from audioset_batch.config.reservation import estimated_cpu_seconds, needed
 from audioset_batch.egress import EgressPool
 from audioset_batch.errors import PlanChanging, ShardHeld, StopEarly, UsageError
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.reasons import Status
+from audioset_batch.record.usage import UsageNote
 from audioset_batch.worker.comeback import come_back
 from audioset_batch.worker.pool import Pool, default_processes
 from audioset_batch.worker.rows import Recorder
@@ -24,6 +26,8 @@ from audioset_batch.worker.settings import note_settings
 from audioset_batch.worker.shard import ShardRun
 from audioset_batch.worker.stop import stop_on_signals
 
+_USAGE_STATES: Final = 4
+"""What a task uses is written as often as every fourth state file."""
 _log = logging.getLogger(__name__)
 
 
@@ -85,10 +89,13 @@ def run_shards(config: Config, data: DataDir, shards: Sequence[ShardId]) -> RunR
         runs: list[ShardRun] = []
         ways: EgressPool | None = None
         try:
-            with _resources(config, data, job) as (pool, egress):
+            with (
+                _resources(config, data, job) as (pool, egress),
+                note_usage(config, data, shards[0], job, pool) as rows,
+            ):
                 ways = egress
                 for shard in shards:
-                    recorder = Recorder(shard.number, job, version_in_use())
+                    recorder = Recorder(shard.number, job, version_in_use(), written=rows)
                     runs.append(ShardRun(config, data, shard, pool, egress, stop, recorder))
                 return _run_all(runs)
         except ShardHeld as error:
@@ -121,6 +128,22 @@ def _run_all(runs: Sequence[ShardRun]) -> RunResult:
                 _log.warning("%s", one)
         raise raised
     return RunResult(counts)
+
+
+@contextlib.contextmanager
+def note_usage(
+    config: Config, data: DataDir, shard: ShardId, job: JobIdentity, pool: Pool
+) -> Iterator[Counter[Status]]:
+    """Note what this task holds and uses; yields where to count its rows."""
+    with UsageNote(
+        data,
+        shard,
+        job.job_id,
+        estimated_cpu_seconds=estimated_cpu_seconds(config),
+        every=_USAGE_STATES * config.worker.state_seconds,
+        pids=pool.pids,
+    ) as note:
+        yield note.rows
 
 
 @contextlib.contextmanager

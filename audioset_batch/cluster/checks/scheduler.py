@@ -21,6 +21,7 @@ from audioset_batch.config.reservation import cost_line, excess, megabytes, need
 from audioset_batch.config.schema import Slurm
 from audioset_batch.errors import AudiosetBatchError, InputRefused
 from audioset_batch.layout import DataDir
+from audioset_batch.record.usage import measured_cpu_seconds
 
 SCRIPT: Final = "audiosetdl-job-array.s"
 _NO_CONFIG: Final = "Could not establish a configuration source"
@@ -32,6 +33,7 @@ def check_scheduler(config: Config, data: DataDir) -> Iterator[Finding]:
     if not slurm.has_slurm():
         yield ok("SLURM", "not here: `submit --cluster local` and `download` do without")
         return
+    measured = measured_cpu_seconds(data, config)
     try:
         largest = slurm.max_array_size()
         known = slurm.partitions()
@@ -41,23 +43,23 @@ def check_scheduler(config: Config, data: DataDir) -> Iterator[Finding]:
         running = running_jobs(data)
         if running:
             yield warning("jobs", running, "`submit` would refuse until they are over")
-        yield from _test_only(config, data)
+        yield from _test_only(config, data, measured)
     except InputRefused as problem:
         if _NO_CONFIG in str(problem):
             yield warning("SLURM", "its programs are here, but no cluster: no slurm.conf was found", "use a login node")
             return
         yield error("SLURM", str(problem), "is this a login node of the cluster, and is its controller up?")
-    yield from check_reservation(config, work_left(data, wanted_subsets(data, config)).segments)
-    yield from check_directives(config)
+    yield from check_reservation(config, work_left(data, wanted_subsets(data, config)).segments, measured)
+    yield from check_directives(config, measured)
 
 
-def check_reservation(config: Config, segments: int) -> Iterator[Finding]:
+def check_reservation(config: Config, segments: int, cpu_seconds: float | None = None) -> Iterator[Finding]:
     """What is asked of SLURM against what the budgets need, for so many segments."""
-    asked = reserved(config)
+    asked, need = reserved(config, cpu_seconds), needed(config, cpu_seconds)
     text = f"{asked.tasks} x {asked.cpus} CPU, {asked.mem}"
     if cost := cost_line(asked, segments):
         text += f": {cost}"
-    if too_much := excess(asked, needed(config)):
+    if too_much := excess(asked, need):
         yield warning("reservation", text, too_much)
     else:
         yield ok("reservation", text)
@@ -141,9 +143,9 @@ def _qos(settings: Slurm) -> Iterator[Finding]:
         yield ok("qos", f"{settings.qos} is there")
 
 
-def _test_only(config: Config, data: DataDir) -> Iterator[Finding]:
+def _test_only(config: Config, data: DataDir, cpu_seconds: float | None) -> Iterator[Finding]:
     """Let sbatch look at each kind of script without submitting it: it knows all limits."""
-    plan = Plan(root=data.root, prep=(), shards=1, tasks=(1,), worker_options=())
+    plan = Plan(root=data.root, prep=(), shards=1, tasks=(1,), worker_options=(), cpu_seconds=cpu_seconds)
     for step in make_chain(plan, config, slurm.DEFAULT_MAX_ARRAY_SIZE):
         if step.role == "report":
             continue  # asks for less than merge
@@ -168,9 +170,9 @@ def _sbatch_test(step: Step, settings: Slurm, data: DataDir) -> str:
     return re.sub(r"^Job \d+ to start", "would start", said) or "accepted"
 
 
-def check_directives(config: Config) -> Iterator[Finding]:
+def check_directives(config: Config, cpu_seconds: float | None = None) -> Iterator[Finding]:
     """What the plain script asks for and `submit` would not."""
-    asked, settings = reserved(config), config.slurm
+    asked, settings = reserved(config, cpu_seconds), config.slurm
     path = Path(__file__).resolve().parents[3] / SCRIPT
     try:
         text = path.read_text(encoding="utf-8")

@@ -1,0 +1,268 @@
+"""What tasks have held and used, noted by themselves: one small file for each shard that a task begins with.
+
+For people and for the next reservation; a kill loses the last two minutes, and nothing depends on these files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import logging
+import os
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from audioset_batch.adapters import untrusted
+from audioset_batch.adapters.cputime import cpu_seconds
+from audioset_batch.adapters.publish import atomic_write_json, make_folders, storage
+from audioset_batch.adapters.sharedfs import Folder, read_file
+from audioset_batch.config import Config
+from audioset_batch.config.reservation import estimated_cpu_seconds
+from audioset_batch.errors import StorageUnusable, UnsafePath
+from audioset_batch.layout import DataDir, ShardId
+from audioset_batch.reasons import Status
+
+FORMAT: Final = 1
+"""Of the file; grows when older versions of this package would misread it. They leave a later one alone."""
+
+_MOST_BYTES: Final = 1 << 16
+_MOST_TASKS: Final = 32
+"""In one file; the oldest are added up."""
+_JOB_ID: Final = re.compile(r"(\d{1,12}(_\d{1,9})?)?")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskUsage:
+    """All runs of one task.
+
+    Attributes:
+        job_id: `123_4` in an array, `123` otherwise, "" outside SLURM and for older tasks that are added up.
+        runs: The first one and those after a requeue.
+        began_at, updated_at: UTC, ISO 8601, by the clock of its node.
+        cpus, mem_mb: That SLURM gave to the last run, MiB; 0: not known, or outside SLURM.
+        seconds: Time that the runs took.
+        core_seconds, mb_seconds: What SLURM gave, times the time that it was held.
+        cpu_seconds: Used by all processes.
+        estimated_cpu_seconds: What a segment was expected to take with the config of the last run.
+        segments, clips: Rows written; those of them that are ok.
+    """
+
+    job_id: str = ""
+    runs: int = 1
+    began_at: str = ""
+    updated_at: str = ""
+    cpus: int = 0
+    mem_mb: int = 0
+    seconds: float = 0.0
+    core_seconds: float = 0.0
+    mb_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    estimated_cpu_seconds: float = 0.0
+    segments: int = 0
+    clips: int = 0
+
+    @property
+    def began(self) -> datetime.datetime | None:
+        """`began_at`; None if it is no time."""
+        return _moment(self.began_at)
+
+    @property
+    def updated(self) -> datetime.datetime | None:
+        """`updated_at`; None if it is no time."""
+        return _moment(self.updated_at)
+
+
+_SUMS: Final = ("runs", "seconds", "core_seconds", "mb_seconds", "cpu_seconds", "segments", "clips")
+
+
+def read_usage(data: DataDir) -> list[TaskUsage]:
+    """What all tasks have noted; files that are none are left out.
+
+    Raises:
+        StorageUnusable: the filesystem fails.
+    """
+    found: list[TaskUsage] = []
+    with storage(data.root):
+        try:
+            with Folder(data.usage) as folder:
+                for name in sorted(folder.names()):
+                    if name.endswith(".json") and not name.startswith("."):
+                        with contextlib.suppress(ValueError, TypeError, FileNotFoundError, UnsafePath):
+                            found += _parse(folder.read(name, _MOST_BYTES)[0])
+        except (FileNotFoundError, UnsafePath):
+            return []
+    return found
+
+
+def cpu_seconds_per_segment(tasks: Sequence[TaskUsage], estimate: float, least: int = 100) -> float | None:
+    """Measured by those tasks that did work of the kind for which `estimate` holds; None below `least` segments."""
+    alike = [task for task in tasks if abs(task.estimated_cpu_seconds - estimate) < 1e-6]
+    segments = sum(task.segments for task in alike)
+    used = sum(task.cpu_seconds for task in alike)
+    return used / segments if segments >= least and used > 0 else None
+
+
+def measured_cpu_seconds(data: DataDir, config: Config) -> float | None:
+    """What a segment takes, by the tasks of this data directory that did what `config` asks for; None if too few did.
+
+    Raises:
+        StorageUnusable: the filesystem fails.
+    """
+    return cpu_seconds_per_segment(read_usage(data), estimated_cpu_seconds(config))
+
+
+class UsageNote:
+    """Notes what this run of a task holds and uses, as long as it is open; a failing filesystem is no error.
+
+    Args:
+        data: The data directory.
+        shard: The first shard of the task.
+        job_id: As above.
+        estimated_cpu_seconds: As above.
+        every: Seconds between two notes.
+        pids: Gives the processes that count besides this one.
+        environ: `SLURM_*`.
+    """
+
+    def __init__(
+        self,
+        data: DataDir,
+        shard: ShardId,
+        job_id: str,
+        *,
+        estimated_cpu_seconds: float,
+        every: float,
+        pids: Callable[[], Sequence[int]],
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self.rows: Counter[Status] = Counter()
+        """Rows written by this run; who writes them counts them."""
+        self._data = data
+        self._path = data.usage_of(shard)
+        self._every = every
+        self._pids = pids
+        cpus, mem_mb = _given(environ) if job_id else (0, 0)
+        self._run = TaskUsage(
+            job_id=job_id,
+            began_at=_now(),
+            cpus=cpus,
+            mem_mb=mem_mb,
+            estimated_cpu_seconds=estimated_cpu_seconds,
+        )
+        self._began = time.monotonic()
+        self._before: TaskUsage | None = None
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._keep_noting, name="usage", daemon=True)
+
+    def __enter__(self) -> Self:
+        with contextlib.suppress(OSError, StorageUnusable, UnsafePath):
+            make_folders(self._path.parent, self._data.root)
+        self._before = next((task for task in _read(self._path) if task.job_id == self._run.job_id), None)
+        self._note()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._note()
+
+    def _keep_noting(self) -> None:
+        while not self._ended.wait(self._every):
+            self._note()
+
+    def _note(self) -> None:
+        seconds = time.monotonic() - self._began
+        now = dataclasses.replace(
+            self._run,
+            updated_at=_now(),
+            seconds=seconds,
+            core_seconds=seconds * self._run.cpus,
+            mb_seconds=seconds * self._run.mem_mb,
+            cpu_seconds=max(self._run.cpu_seconds, cpu_seconds(self._pids())),
+            segments=self.rows.total(),
+            clips=self.rows[Status.OK],
+        )
+        self._run = now
+        mine = now if self._before is None else _added(self._before, now)
+        # Read again each time: a second task on this shard, which gives way, notes here too.
+        others = [task for task in _read(self._path) if task.job_id != mine.job_id]
+        values = {"format": FORMAT, "tasks": [_rounded(task) for task in [*_fewer(others), mine]]}
+        try:
+            atomic_write_json(self._path, values)
+        except (OSError, StorageUnusable, UnsafePath) as error:
+            _log.debug("usage is not noted: %s", error)
+
+
+def _read(path: Path) -> list[TaskUsage]:
+    try:
+        return _parse(read_file(path, _MOST_BYTES))
+    except (OSError, StorageUnusable, UnsafePath, ValueError, TypeError):
+        return []
+
+
+def _parse(content: bytes) -> list[TaskUsage]:
+    """Raises ValueError or TypeError where it is none."""
+    values = untrusted.load_object(content)
+    if untrusted.whole(values.get("format", FORMAT), 1, 10**6) > FORMAT:
+        raise ValueError("of a later version")
+    listed = values["tasks"] if isinstance(values.get("tasks"), list) else []
+    if len(listed) > 2 * _MOST_TASKS:
+        raise ValueError("too many tasks")
+    tasks = [TaskUsage(**untrusted.fields_of(TaskUsage, one)) for one in listed]
+    for task in tasks:
+        if not _JOB_ID.fullmatch(task.job_id) or any(getattr(task, name) < 0 for name in _SUMS):
+            raise ValueError("no usage of a task")
+    return tasks
+
+
+def _fewer(tasks: list[TaskUsage]) -> list[TaskUsage]:
+    """The same amounts in one place less than there is room for."""
+    while len(tasks) >= _MOST_TASKS:
+        first, second, *rest = tasks
+        tasks = [dataclasses.replace(_added(first, second), job_id=""), *rest]
+    return tasks
+
+
+def _added(before: TaskUsage, after: TaskUsage) -> TaskUsage:
+    sums = {name: getattr(before, name) + getattr(after, name) for name in _SUMS}
+    return dataclasses.replace(after, began_at=before.began_at or after.began_at, **sums)
+
+
+def _rounded(task: TaskUsage) -> dict[str, object]:
+    values = dataclasses.asdict(task)
+    return {name: round(value, 3) if isinstance(value, float) else value for name, value in values.items()}
+
+
+def _given(environ: Mapping[str, str]) -> tuple[int, int]:
+    """CPUs and MiB of this job on this node (sbatch(1)); 0 where SLURM does not say."""
+
+    def number(*names: str) -> int:
+        found = (environ.get(name, "") for name in names)
+        return next((int(value) for value in found if value.isascii() and value.isdecimal() and len(value) < 10), 0)
+
+    cpus = number("SLURM_CPUS_ON_NODE", "SLURM_CPUS_PER_TASK")
+    return cpus, number("SLURM_MEM_PER_NODE") or number("SLURM_MEM_PER_CPU") * cpus
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _moment(text: str) -> datetime.datetime | None:
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=datetime.UTC)

@@ -1,0 +1,59 @@
+"""Core-hours in status, plan, merge and report, of a real worker that believes to be a task of SLURM."""
+
+import json
+from pathlib import Path
+
+import pytest
+from loopback import Project, make_rows
+
+from audioset_batch.cli import main
+from audioset_batch.layout import DataDir
+from audioset_batch.record.usage import read_usage
+from audioset_batch.standin import Catalog, Standin
+
+ROWS = 12
+
+
+def test_costs_are_told_by_every_command(
+    tmp_path: Path, media_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = make_rows(ROWS)
+    needs = {row.ytid: row.end_ms / 1000 for row in rows}
+    catalog = Catalog.from_ids(needs, seed=1, seconds=(60.0, 60.0), itags=(251,))
+    with Standin(catalog, media_cache) as youtube:
+        egress = [{"name": "loopback", "proxy": youtube.access().proxy, "videos_per_hour": 100_000}]
+        project = Project(tmp_path, {"eval_segments": rows}, youtube, {"egress": egress})
+        project.prep(2)
+        job = {"SLURM_JOB_ID": "77", "SLURM_ARRAY_JOB_ID": "70", "SLURM_ARRAY_TASK_ID": "1"}
+        job |= {"SLURM_CPUS_ON_NODE": "4", "SLURM_MEM_PER_NODE": "8192"}
+        argv = ("worker", "--config", str(project.config), "--data-dir", str(project.data), "--task")
+        project.run(*argv, "1", env=project.env | job)
+    monkeypatch.setenv("PATH", "/nowhere")  # no sacct
+    (task,) = read_usage(DataDir(project.data))
+    assert (task.job_id, task.cpus, task.mem_mb) == ("70_1", 4, 8192)
+    assert task.segments == ROWS // 2
+    assert 0.5 < task.cpu_seconds < 60, "the processes of the pool count"
+    assert task.core_seconds == pytest.approx(4 * task.seconds, abs=0.1)
+
+    capsys.readouterr()
+    assert main(["status", str(project.data)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "GB-hours held (" in said
+    assert "core-hours used; by the tasks' own clocks" in said
+    assert "what is left: " in said
+    assert "core-hours per 1,000 segments" in said
+
+    assert main(["status", str(project.data), "--json"]) == 0
+    costs = json.loads(capsys.readouterr().out)["costs"]
+    assert (costs["source"], costs["segments"], costs["clips"]) == ("tasks", task.segments, task.clips)
+    each = costs["held_core_hours_per_1000_clips"]
+    assert each == pytest.approx(1000 * task.core_seconds / 3600 / task.clips, rel=0.01)
+    assert costs["expected_core_hours"] is not None
+    assert costs["warning"] == ""
+
+    assert main(["merge", str(project.data), "--allow-pending"]) == 0
+    assert project.summary()["cluster"] == costs
+    assert main(["report", str(project.data)]) == 0
+    page = (project.data / "report.html").read_text()
+    assert "On the cluster" in page
+    assert "expected for what is left" in page
