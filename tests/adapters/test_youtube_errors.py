@@ -202,7 +202,8 @@ def test_a_page_is_judged_by_its_words_not_by_its_scripts() -> None:
     page = b"<html><script>if (captcha) solve()</script><style>/* captcha */</style><p>Welcome to the hotel</p>"
     assert is_transient(decide(Exchange("WEB", 200, body=bytearray(page))), Reason.HTTP_ERROR)
     watch = Exchange("WEB", 200, body=bytearray(SORRY), page=True)
-    assert isinstance(decide(refusal("VISIONOS", NOTHING), watch), SegmentTransient), "an ordinary page may have any words"
+    decided = decide(refusal("VISIONOS", NOTHING), watch)
+    assert isinstance(decided, SegmentTransient), "an ordinary page may have any words"
 
 
 def test_structure_tells_what_words_do_not() -> None:
