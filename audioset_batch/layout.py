@@ -148,6 +148,10 @@ class DataDir:
     def usage(self) -> Path:
         return self.states / "usage"
 
+    def resubmission(self, shard: str) -> Path:
+        """How to continue a shard (its name) whose task SLURM did not requeue."""
+        return self.states / f"{shard}.resubmit.json"
+
     def label_counts(self, subset: str) -> Path:
         """Segments of the whole plan by label, for workers that begin with the rare ones."""
         return self.states / f"{subset}.labels.json"

@@ -98,8 +98,13 @@ def remove_quietly(path: Path) -> None:
         path.unlink()
 
 
-def atomic_write_bytes(path: Path, data: bytes) -> None:
+def atomic_write_bytes(path: Path, data: bytes, mode: int | None = None) -> None:
     """Replace `path` by `data`: readers see the old file or the new one. The folder must exist.
+
+    Args:
+        path: The file.
+        data: Its content.
+        mode: Its permissions; None: what the umask leaves, and in a folder that a group shares what the group needs.
 
     Raises:
         StorageUnusable: it cannot be written; the old file, if any, is still there.
@@ -109,6 +114,8 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
         temporary = _temporary_name(path.name)
         try:
             with open(folder.create(temporary), "wb") as file:  # noqa: PTH123 - of a descriptor
+                if mode is not None:
+                    os.fchmod(file.fileno(), mode)
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

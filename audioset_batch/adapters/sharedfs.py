@@ -48,6 +48,11 @@ def trust_owners(uids: Iterable[int]) -> None:
     _trusted = frozenset({0, *uids})
 
 
+def is_trusted(uid: int) -> bool:
+    """True for this user, root and the `trusted_owners`."""
+    return uid in _trusted | {os.geteuid()}
+
+
 class Folder:
     """An open folder that others may write; a context manager. Names are of files in it, without a slash.
 
@@ -338,7 +343,7 @@ def _target(folder: int, name: str, path: Path, *, followed: bool) -> str | None
             f"{path} is a symbolic link of user {facts.st_uid}, expected a directory: links in shared folders are not "
             "followed. Remove it, then run the same command again"
         )
-    if facts.st_uid not in _trusted | {os.geteuid()}:
+    if not is_trusted(facts.st_uid):
         raise UnsafePath(
             f"{path}: its component {name} is a symbolic link of user {facts.st_uid}, who could lead you anywhere. "
             "Name the folder that it points at (realpath), or list the user in `trusted_owners` of your config"

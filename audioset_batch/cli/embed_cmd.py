@@ -201,10 +201,10 @@ def _listen_for_signals() -> list[int]:
 
 def _requeue() -> None:
     """Under SLURM, put this job back into the queue; it continues where it stopped."""
-    from audioset_batch.adapters.slurm import JobIdentity, requeue
+    from audioset_batch.adapters.slurm import requeue_or_tell
 
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    requeue(JobIdentity.from_environment(), 0)
+    requeue_or_tell()
 
 
 def _cpus() -> int:

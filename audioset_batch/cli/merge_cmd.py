@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from audioset_batch.cli.common import existing_data_dir
@@ -43,6 +44,23 @@ def run(args: argparse.Namespace) -> int:
     for difference in result.differences:
         print(f"does not add up: {difference}")
     print(f"written: {root / 'manifest.parquet'}, summary.json" + ("" if args.no_csv else ", manifest.csv"))
+    if not result.finished:
+        for line in _resubmit(root):
+            print(line)
     if result.differences:
         return 1
     return 0 if result.finished or args.allow_pending else 1
+
+
+def _resubmit(root: Path) -> Sequence[str]:
+    """Lines about shards that no task will continue; nothing is asked where there is no note of one."""
+    from audioset_batch.layout import DataDir
+    from audioset_batch.record.resubmission import read_resubmissions
+
+    data = DataDir(root)
+    if not read_resubmissions(data):
+        return ()
+    from audioset_batch.config import Config
+    from audioset_batch.status.collect import collect
+
+    return collect(data, Config()).resubmit

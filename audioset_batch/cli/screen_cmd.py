@@ -49,7 +49,7 @@ def _rate(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Ask, and tell the sums."""
-    from audioset_batch.adapters.slurm import JobIdentity, requeue
+    from audioset_batch.adapters.slurm import JobIdentity, requeue_or_tell
     from audioset_batch.cli.log import log_to_stderr
     from audioset_batch.layout import DataDir, no_shards
     from audioset_batch.plan.screen import screen
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
                 )
                 raise
             ignore_term()
-            requeue(job, next((pause for kind, pause in _PAUSES.items() if isinstance(error, kind)), 0.0))
+            requeue_or_tell(next((pause for kind, pause in _PAUSES.items() if isinstance(error, kind)), 0.0))
             raise
     print(f"asked {report.asked:,}, known before {report.known:,}, probably gone {report.gone:,}")
     if report.unanswered:

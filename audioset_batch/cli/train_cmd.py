@@ -335,11 +335,11 @@ def _start_new(wanted: bool) -> bool:
 def _requeue() -> None:
     import signal
 
-    from audioset_batch.adapters.slurm import JobIdentity, requeue
+    from audioset_batch.adapters.slurm import requeue_or_tell
 
     # SLURM sends TERM to a job that requeues itself.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    requeue(JobIdentity.from_environment(), 0)
+    requeue_or_tell()
 
 
 def _say(line: str) -> None:

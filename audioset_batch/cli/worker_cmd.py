@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audioset_batch.cli.common import add_config_options, config_from, require_data_dir, subset_list
+from audioset_batch.cli.common import add_config_options, config_from, config_options, require_data_dir, subset_list
 
 if TYPE_CHECKING:
     from audioset_batch.config import Config
@@ -78,5 +78,9 @@ def run(args: argparse.Namespace) -> int:
     log_to_stderr(args.verbose)
     data = DataDir(root)
     check_clients_apart(config)
-    result = run_shards(config, data, shards_of_task(data, config, args.task))
+    # What another task is started with may come from the environment here, but must not depend on it there.
+    arguments = [*config_options(args), "--data-dir", str(root)]
+    if args.subsets is not None:
+        arguments += ["--subsets", ",".join(args.subsets)]
+    result = run_shards(config, data, shards_of_task(data, config, args.task), arguments)
     return result.exit_code

@@ -27,6 +27,7 @@ def to_json(overview: Overview) -> dict[str, Any]:
         "slurm": overview.slurm,
         "slurm_says": overview.slurm_says,
         "ytdlp": {"version": overview.ytdlp_version, "age_days": age_days(overview.ytdlp_version)},
+        "resubmit": list(overview.resubmit),
         "egresses": [_egress(one) for one in overview.egresses],
         "shards": [_shard(line) for line in overview.shards],
     }

@@ -15,6 +15,7 @@ from audioset_batch.config.reservation import Reservation, estimated_cpu_seconds
 from audioset_batch.egress import EgressStatus, read_egress_status
 from audioset_batch.layout import DataDir, ShardId, no_shards
 from audioset_batch.record.costs import Costs, read_costs
+from audioset_batch.record.resubmission import commands, read_resubmissions
 from audioset_batch.record.usage import cpu_seconds_per_segment
 from audioset_batch.status.next_steps import next_steps
 from audioset_batch.status.queue import Queue, read_queue
@@ -90,6 +91,7 @@ class Overview:
         slurm: `answered`, `silent` (with `slurm_says`) or `none`.
         costs: What was held and used so far.
         asked, need: What `slurm:` of the config asks for, and what the budgets need, by the CPU that segments took.
+        resubmit: Lines about shards that no task will continue, with the commands that do.
         ytdlp_version: Of the worker that started last, or the newer one that the next would take; "" if none is known.
     """
 
@@ -111,6 +113,7 @@ class Overview:
     asked: Reservation
     need: Reservation
     ytdlp_version: str = ""
+    resubmit: Sequence[str] = ()
 
 
 class Collector:
@@ -155,6 +158,8 @@ class Collector:
         seconds = cpu_seconds_per_segment(costs.tasks, estimated_cpu_seconds(self._config))
         with storage(self._data.root):
             steps = () if left else next_steps(self._data, found)
+        notes = read_resubmissions(self._data) if left else []
+        abandoned = {str(line.shard) for line in lines if line.activity not in ("done", "running", "queued")}
         return Overview(
             data_dir=str(self._data.root),
             at=time.time(),
@@ -174,6 +179,7 @@ class Collector:
             asked=reserved(self._config, seconds),
             need=needed(self._config, seconds),
             ytdlp_version=ytdlp_version(self._data),
+            resubmit=commands([note for note in notes if note.shard in abandoned]),
         )
 
     def _read_costs(self) -> Costs:

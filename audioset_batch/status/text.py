@@ -32,7 +32,7 @@ _FIGURES: Final = ("settled", "failed", "pauses", "restarts")
 def render(overview: Overview, *, most_shards: int = 20) -> str:
     """The text; shards that are at work or in trouble first, `most_shards` of them."""
     parts = [_subsets(overview), _reasons(overview.total), _pace(overview), _costs(overview), _egresses(overview)]
-    parts.append(_shards(overview, most_shards))
+    parts += [_shards(overview, most_shards), "\n".join(overview.resubmit)]
     return "\n\n".join(part for part in parts if part)
 
 

@@ -6,46 +6,69 @@ import contextlib
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from audioset_batch.adapters import untrusted
 from audioset_batch.adapters.publish import atomic_write_json
 from audioset_batch.adapters.sharedfs import read_file
-from audioset_batch.adapters.slurm import JobIdentity, requeue
+from audioset_batch.adapters.slurm import BatchJob, JobIdentity, RequeueFailed, requeue
 from audioset_batch.config import Config
 from audioset_batch.errors import EgressDoubtful, EgressExhausted, PlanChanging, StopEarly, StorageUnusable, UnsafePath
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.record.manifest import read_rows
-from audioset_batch.worker.stop import ignore_term
+from audioset_batch.record.resubmission import Resubmission, commands, forget_resubmission, note_resubmission
+from audioset_batch.record.state import read_state
+from audioset_batch.worker.stop import StopRequest, ignore_term
 
 _STORAGE_PAUSE: Final = 600.0
 """Seconds before a requeued task looks again at a filesystem that was full or gone."""
 _SPLIT_PAUSE: Final = 180.0
 """The same after a prep that was splitting: longer than the lease of one that was killed."""
 
+_LONGEST_TRY: Final = 3600.0
+"""Seconds of asking to be requeued: a controller that is down starts no other job on the node, either."""
+_WARNED_SECONDS: Final = 150.0
+"""After USR1, where the end of the job is not known: the job scripts ask for it 180 s before the time limit."""
+_KILL_WAIT: Final = 25.0
+"""After TERM: SLURM kills after KillWait, 30 s by default."""
+_FOR_THE_NOTE: Final = 5.0
 _MOST_NOTED: Final = 1 << 16
 
 _log = logging.getLogger(__name__)
 
 
 def come_back(
-    config: Config, data: DataDir, shards: Sequence[ShardId], job: JobIdentity, error: StopEarly, *, idle: bool
+    config: Config,
+    data: DataDir,
+    shards: Sequence[ShardId],
+    batch: BatchJob,
+    error: StopEarly,
+    stop: StopRequest,
+    *,
+    idle: bool,
+    arguments: Sequence[str] = (),
 ) -> None:
     """Ask SLURM to run this task again, unless it has come back too often for nothing.
 
     A ban, an outage, a drift and a full disk end some day, and waiting for that costs nothing: a task that they stop
-    always comes back.
+    always comes back. Where it cannot, notes in `state/` and the log say how to continue.
 
     Args:
         config: As loaded.
         data: The data directory.
         shards: Of the task.
-        job: The task.
+        batch: The task.
         error: Why it stops.
+        stop: Whether and when a signal asked for it.
         idle: True if this run has finished nothing although it had a way out.
+        arguments: Of the job script, for another task that continues this one.
     """
+    job = batch.identity
     if not job.job_id:
         return
+    notes = _Notes(config, data, shards, batch, arguments)
     waits = isinstance(error, EgressExhausted | StorageUnusable) and not isinstance(error, EgressDoubtful)
     if idle and not waits:
         before = _idle_restarts(data, shards, job)
@@ -56,6 +79,8 @@ def come_back(
                 len(before),
                 error,
             )
+            notes.leave(f"{len(before)} restarts in a row have finished nothing")
+            notes.tell()
             return
         with contextlib.suppress(OSError, StorageUnusable, UnsafePath):
             noted = {"job_id": job.job_id, "restarts": [*before, job.restart_count]}
@@ -68,7 +93,95 @@ def come_back(
     elif waits:
         delay = _STORAGE_PAUSE
     ignore_term()
-    requeue(job, delay)
+    try:
+        requeue(batch, delay, _time_left(batch, stop), notes.leave)
+    except RequeueFailed as failure:
+        _log.error("not requeued: %s", failure)
+        notes.leave(str(failure))
+        notes.tell()
+    else:
+        notes.take_back()
+
+
+def _time_left(batch: BatchJob, stop: StopRequest) -> float:
+    """Seconds until SLURM kills this process, as far as is known, and an hour at most."""
+    left = [_LONGEST_TRY]
+    if batch.ends_at is not None:
+        left.append(batch.ends_at - time.time() - _FOR_THE_NOTE)
+    elif stop.why.endswith("SIGUSR1"):
+        left.append(stop.at + _WARNED_SECONDS - time.monotonic())
+    if stop.why.endswith("SIGTERM"):
+        left.append(stop.at + _KILL_WAIT - time.monotonic())
+    return max(0.0, min(left))
+
+
+class _Notes:
+    """What is left behind for users where SLURM does not take the task back; written before that is certain."""
+
+    def __init__(
+        self, config: Config, data: DataDir, shards: Sequence[ShardId], batch: BatchJob, arguments: Sequence[str]
+    ) -> None:
+        self._data = data
+        self._shards = shards
+        self._left: list[Resubmission] = []
+        throttle = batch.fact("ArrayTaskThrottle")
+        folder, script = _script(config, batch)
+        self._form = Resubmission(
+            shard="",
+            number=0,
+            job_id=batch.identity.job_id,
+            why="",
+            at=0.0,
+            index=batch.identity.index,
+            parallel=int(throttle) if throttle.isdigit() else 0,
+            folder=folder,
+            script=script,
+            options=tuple(batch.options),
+            arguments=tuple(arguments),
+        )
+
+    def leave(self, why: str) -> None:
+        """One note for each shard that has work left."""
+        self._left = [
+            replace(self._form, shard=str(shard), number=shard.number, why=why, at=time.time())
+            for shard in self._shards
+            if _unfinished(self._data, shard)
+        ]
+        for note in self._left:
+            note_resubmission(self._data, note)
+
+    def tell(self) -> None:
+        """Say the same in the log."""
+        for line in commands(self._left):
+            _log.error("%s", line)
+
+    def take_back(self) -> None:
+        """SLURM runs the task again, or deals with it in its own way."""
+        for shard in self._shards if self._left else ():
+            forget_resubmission(self._data, shard)
+
+
+def _unfinished(data: DataDir, shard: ShardId) -> bool:
+    """True unless its state file says that all is settled."""
+    with contextlib.suppress(OSError, StorageUnusable, UnsafePath):
+        state = read_state(data.state(shard))
+        if state is not None and state.planned:
+            return state.planned > state.counts.get("ok", 0) + state.counts.get("unavailable", 0)
+    return True
+
+
+def _script(config: Config, batch: BatchJob) -> tuple[str, str]:
+    """From which folder to submit which script: the job's own, where it is still there, or the checkout's."""
+    own = Path(batch.fact("Command") or "/")
+    checkout = Path(__file__).resolve().parents[2]
+    if own.is_absolute() and own.is_file():
+        folder = own.parent if (own.parent / "jobs" / "environment.sh").is_file() else batch.fact("WorkDir")
+        return str(folder), str(own)
+    script = checkout / "audiosetdl-job-array.s"
+    # What `submit` writes has lines that the plain script lacks.
+    if config.slurm.setup or config.slurm.modules or batch.identity.index is None or not script.is_file():
+        return "", ""
+    return str(checkout), str(script)
 
 
 def _idle_restarts(data: DataDir, shards: Sequence[ShardId], job: JobIdentity) -> list[int]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from audioset_batch.adapters.lease import Holder
-from audioset_batch.adapters.slurm import JobIdentity
+from audioset_batch.adapters.slurm import BatchJob, JobIdentity
 from audioset_batch.adapters.ytdlp_versions import age_note, version_in_use
 from audioset_batch.config import Config
 from audioset_batch.config.reservation import estimated_cpu_seconds, needed
@@ -65,10 +65,16 @@ def shards_of_task(data: DataDir, config: Config, task: int) -> list[ShardId]:
     return shards
 
 
-def run_shards(config: Config, data: DataDir, shards: Sequence[ShardId]) -> RunResult:
+def run_shards(config: Config, data: DataDir, shards: Sequence[ShardId], arguments: Sequence[str] = ()) -> RunResult:
     """Work through `shards`, one after the other, with one set of worker processes.
 
     A task of SLURM that has to stop early asks to be requeued before it raises.
+
+    Args:
+        config: As loaded.
+        data: The data directory.
+        shards: To work through.
+        arguments: Of the job script, for a task that a user submits to continue this one.
 
     Raises:
         UsageError: yt-dlp does not take `youtube.args`.
@@ -76,6 +82,8 @@ def run_shards(config: Config, data: DataDir, shards: Sequence[ShardId]) -> RunR
         StopEarly: a signal, a blocked egress or an unusable filesystem ended the run.
     """
     job = JobIdentity.from_environment()
+    batch = BatchJob(job)
+    batch.look_in_background()
     with_cookies = [egress.name for egress in config.egress if egress.cookies is not None]
     if with_cookies:
         _log.warning(
@@ -101,10 +109,10 @@ def run_shards(config: Config, data: DataDir, shards: Sequence[ShardId]) -> RunR
         except ShardHeld as error:
             # Whoever holds a shard does its work: a duplicate never requeues itself. Prep does not.
             if isinstance(error, PlanChanging):
-                come_back(config, data, shards, job, error, idle=_idle(runs, ways))
+                come_back(config, data, shards, batch, error, stop, idle=_idle(runs, ways), arguments=arguments)
             raise
         except StopEarly as error:
-            come_back(config, data, shards, job, error, idle=_idle(runs, ways))
+            come_back(config, data, shards, batch, error, stop, idle=_idle(runs, ways), arguments=arguments)
             raise
 
 

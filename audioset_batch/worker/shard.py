@@ -29,6 +29,7 @@ from audioset_batch.plan.swap import ensure_settled
 from audioset_batch.reasons import ONCE_A_RUN, Reason, Status
 from audioset_batch.record.hints import read_hints
 from audioset_batch.record.manifest import ManifestWriter, Outcome, replay
+from audioset_batch.record.resubmission import forget_resubmission
 from audioset_batch.record.standing import Standing
 from audioset_batch.record.state import StateWriter
 from audioset_batch.worker.former import FormerFiles, differing
@@ -115,6 +116,7 @@ class ShardRun:
             self._lease = stack.enter_context(
                 Lease.acquire(self._data.lease(self._shard), self._recorder.holder(), self._config.worker.lease_seconds)
             )
+            forget_resubmission(self._data, self._shard)
             ensure_settled(self._data)
             folders = stack.enter_context(temporary_folders(self._data, self._shard, self._config.worker.temp_dir))
             self._tmp = folders.work

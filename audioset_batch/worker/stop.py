@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -14,16 +15,17 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
 
 class StopRequest:
-    """Set once, by a signal or by hand; `why` is for people."""
+    """Set once, by a signal or by hand; `why` is for people, `at` the moment of `time.monotonic`."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
         self.why = ""
+        self.at = 0.0
 
     def set(self, why: str) -> None:
         """Ask to stop. The first reason stays."""
         if not self._event.is_set():
-            self.why = why
+            self.why, self.at = why, time.monotonic()
             self._event.set()
 
     def is_set(self) -> bool:

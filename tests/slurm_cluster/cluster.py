@@ -11,8 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -370,6 +370,21 @@ class PrivateSlurm:
         if f"slurmd-{name}" not in teardown.daemons(self.folder):
             self._spawn(f"slurmd-{name}", "slurmd", "-D", "-N", name)
         self._until(lambda: self.node_states().get(name) in ("idle", "mixed", "allocated"), f"node {name}", timeout)
+
+    @contextmanager
+    def controller_away(self, *, restarted: bool = False) -> Iterator[None]:
+        """Let slurmctld not answer meanwhile: stopped by SIGSTOP, or ended and started again with its state."""
+        process = teardown.daemons(self.folder)["slurmctld"]
+        process.signal(signal.SIGTERM if restarted else signal.SIGSTOP)
+        try:
+            if restarted:
+                wait_until_gone([process], patience=10)
+            yield
+        finally:
+            if restarted:
+                self._spawn("slurmctld", "slurmctld", "-D")
+            else:
+                process.signal(signal.SIGCONT)
 
     def down(self, name: str) -> None:
         """Declare a node dead: its jobs are requeued at once."""

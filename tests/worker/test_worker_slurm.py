@@ -2,6 +2,7 @@
 
 import datetime
 import re
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -188,6 +189,34 @@ def test_requeues_without_progress_end(slurm: PrivateSlurm, make_project: MakePr
     assert "not requeued: this task was restarted 1 times without finishing a segment" in array.log
     assert "worker.max_requeues" in array.log
     assert array.rows() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("restarted", [False, True], ids=["silent", "restarted"])
+def test_slurmctld_is_away_while_the_task_asks_to_be_requeued(
+    slurm: PrivateSlurm, make_project: MakeProject, restarted: bool
+) -> None:
+    array = Array(slurm, make_project(24, delay=1))
+    array.wait_rows(3)
+    command = re.compile(rb"audioset-batch\0worker\0")
+    worker = next(
+        process
+        for process in slurm.processes_of(array.name)
+        if command.search(Path(f"/proc/{process.pid}/cmdline").read_bytes())
+    )
+    with slurm.controller_away(restarted=restarted):
+        worker.signal(signal.SIGUSR1)
+        until(lambda: "it is asked again" in array.log, "a try without an answer", 60)
+        notes = list(array.project.data.glob("state/*.resubmit.json"))
+        assert len(notes) == 1, "whoever kills it now must not leave users without a word"
+        time.sleep(20)
+    until(lambda: "I requeued job" in array.log, "the requeue", 60)
+    array.project.youtube.set_delay(0)
+    array.restarted()
+    assert array.finish().state == "COMPLETED"
+    assert list(array.project.data.glob("state/*.resubmit.json")) == []
+    assert "no task will continue" not in array.log
+    check_finished(array)
 
 
 @pytest.mark.slow

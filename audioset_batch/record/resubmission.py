@@ -1,0 +1,187 @@
+"""Notes of tasks that SLURM did not put back into its queue: what is left, and the command that continues it.
+
+One file for each shard, `state/<shard>.resubmit.json`, removed by the task that takes the shard again. A user is going
+to run what it says, so a command is shown only from a note that nobody but a trusted user could have written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import pwd
+import shlex
+import stat
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from audioset_batch.adapters import sharedfs, untrusted
+from audioset_batch.adapters.publish import atomic_write_bytes, storage
+from audioset_batch.adapters.sharedfs import Folder
+from audioset_batch.errors import StorageUnusable, UnsafePath
+from audioset_batch.layout import DataDir, ShardId
+
+FORMAT: Final = 1
+"""Of the note; later ones are passed over."""
+_MOST_BYTES: Final = 1 << 16
+_MOST_WORDS: Final = 200
+_LONGEST_WORD: Final = 4096
+_LATEST: Final = 4102444800.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resubmission:
+    """One shard that no task will continue by itself.
+
+    Attributes:
+        shard: Its name.
+        number: Its number.
+        job_id: The task that had it.
+        why: It was not requeued.
+        at: Unix time.
+        index: Of the task in its array; None for a job without one.
+        parallel: Tasks of the array that may run at a time; 0: no limit.
+        folder: From which to submit.
+        script: To submit; "" where it is not known.
+        options: Of sbatch.
+        arguments: Of the script.
+        stranger: The user who wrote the note, if that one is not trusted: then there is no command.
+    """
+
+    shard: str
+    number: int
+    job_id: str
+    why: str
+    at: float
+    index: int | None = None
+    parallel: int = 0
+    folder: str = ""
+    script: str = ""
+    options: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    stranger: str = ""
+
+    @property
+    def _alike(self) -> tuple[object, ...]:
+        """Of notes that one command continues."""
+        offset = None if self.index is None else self.number - self.index
+        return (offset, self.parallel, self.folder, self.script, self.options, self.arguments, self.stranger)
+
+
+def note_resubmission(data: DataDir, note: Resubmission) -> None:
+    """Write the note of a shard; where even that fails, the log has what it says.
+
+    Others may read it; the group of a shared folder may not write it.
+    """
+    values = {"format": FORMAT, **dataclasses.asdict(note)}
+    del values["stranger"]
+    content = json.dumps(values, ensure_ascii=False, indent=2).encode("utf-8", "replace")
+    with contextlib.suppress(OSError, StorageUnusable, UnsafePath):
+        atomic_write_bytes(data.resubmission(note.shard), content + b"\n", 0o644)
+
+
+def forget_resubmission(data: DataDir, shard: ShardId) -> None:
+    """A task has the shard: its note is void."""
+    path = data.resubmission(str(shard))
+    with contextlib.suppress(OSError, UnsafePath), Folder(path.parent, may_be_link=True) as folder:
+        folder.remove(path.name)
+
+
+def read_resubmissions(data: DataDir) -> list[Resubmission]:
+    """The notes that are there; what is none is passed over.
+
+    Raises:
+        StorageUnusable: the filesystem fails.
+    """
+    found = []
+    with storage(data.root):
+        try:
+            folder = Folder(data.states, may_be_link=True)
+        except (FileNotFoundError, UnsafePath):
+            return []
+        with folder:
+            for name in sorted(folder.names()):
+                if name.endswith(data.resubmission("").name):
+                    with contextlib.suppress(FileNotFoundError, PermissionError, UnsafePath, ValueError):
+                        content, facts = folder.read(name, _MOST_BYTES)
+                        note = _decoded(content, facts)
+                        if name == data.resubmission(note.shard).name:
+                            found.append(note)
+    return found
+
+
+def _decoded(content: bytes, facts: os.stat_result) -> Resubmission:
+    """Raises ValueError where it is no note."""
+    values = untrusted.load_object(content)
+    if untrusted.whole(values.get("format"), 1, 10**6) > FORMAT:
+        raise ValueError("of a later version")
+    known = untrusted.fields_of(Resubmission, {k: v for k, v in values.items() if k not in ("folder", "script")})
+    known["stranger"] = _stranger(facts)
+    known["index"] = None if values.get("index") is None else untrusted.whole(values["index"], 0, 10**9)
+    known["at"] = untrusted.number(values.get("at", 0), 0, _LATEST)
+    for name in ("folder", "script"):
+        known[name] = _word(values.get(name, ""))
+    for name in ("options", "arguments"):
+        words = values.get(name, [])
+        if not isinstance(words, list) or len(words) > _MOST_WORDS:
+            raise ValueError(f"{name}: expected a short list")
+        known[name] = tuple(map(_word, words))
+    try:
+        return Resubmission(**known)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+
+
+def _word(value: Any) -> str:
+    """Part of a command; one with characters that steer a terminal cannot be shown, and is no part."""
+    if not isinstance(value, str) or untrusted.visible(value, _LONGEST_WORD) != value:
+        raise ValueError("expected a short text")
+    return value
+
+
+def _stranger(facts: os.stat_result) -> str:
+    if sharedfs.is_trusted(facts.st_uid) and not facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return ""
+    try:
+        return pwd.getpwuid(facts.st_uid).pw_name
+    except KeyError:
+        return str(facts.st_uid)
+
+
+def commands(notes: Sequence[Resubmission]) -> list[str]:
+    """What to tell a user: as few commands as will do, each with the reason above it."""
+    groups: dict[tuple[object, ...], list[Resubmission]] = {}
+    for note in notes:
+        groups.setdefault(note._alike, []).append(note)
+    return [line for group in groups.values() for line in _told(group)]
+
+
+def _told(group: Sequence[Resubmission]) -> list[str]:
+    last = max(group, key=lambda note: note.at)
+    names = [note.shard for note in group]
+    shards = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(last.at))
+    head = f"no task will continue {shards}: job {last.job_id} was not requeued at {when} UTC ({last.why})"
+    if last.stranger:
+        return [head, f"  it is for user {last.stranger} to submit it again"]
+    return [f"{head}. To continue:", f"  {command(group)}"]
+
+
+def command(group: Sequence[Resubmission]) -> str:
+    """The line for the shell that continues these shards and no others."""
+    one = group[0]
+    if not one.script:
+        return shlex.join(["audioset-batch", "submit", *one.arguments])
+    numbers = sorted({note.number if one.index is None else note.index or 0 for note in group})
+    listed = ",".join(map(str, numbers))
+    array = [] if one.index is None else [f"--array={listed}{f'%{one.parallel}' if one.parallel else ''}"]
+    arguments = list(one.arguments)
+    if one.index is None:
+        arguments += ["--task", listed]
+    elif one.number != one.index:
+        arguments = ["--shard-offset", str(one.number - one.index), *arguments]
+    line = shlex.join(["sbatch", *array, *one.options, one.script, *arguments])
+    return f"cd {shlex.quote(one.folder)} && {line}" if one.folder else line
