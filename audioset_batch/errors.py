@@ -9,7 +9,7 @@
     |       |-- ShardHeld           another worker holds the shard's lease
     |       |   `-- PlanChanging    prep is splitting
     |       |-- StorageUnusable     full disk, quota, read-only or vanished filesystem
-    |       |-- EgressExhausted     every egress is paused for longer than `max_wait`
+    |       |-- EgressExhausted     every egress is closed for longer than is to be waited for
     |       `-- Interrupted         a signal asked the worker to stop
     |-- EgressBlocked               pause the egress; the segment goes back to pending
     |-- TooLate                     nothing was asked; the segment goes back to pending
@@ -72,7 +72,7 @@ class StorageUnusable(StopEarly):
 
 
 class EgressExhausted(StopEarly):
-    """No egress will be open within `max_wait`; `reopens_at` is a Unix time, or None if unknown."""
+    """No egress opens soon enough to wait for it; `reopens_at` is a Unix time, or None if unknown."""
 
     def __init__(self, message: str, reopens_at: float | None = None) -> None:
         super().__init__(message)

@@ -134,6 +134,11 @@ class Worker(Section):
         description="Requeues in a row that had a way out and a disk, and still finished no segment, before the worker "
         "gives up.",
     )
+    hold_seconds: Seconds = Field(
+        600.0,
+        description="Under SLURM, no task holds its node for a longer wait: where the end of every pause and the next "
+        "slot of every budget are further away, it goes back to the queue and starts again then. Elsewhere tasks wait.",
+    )
     temp_dir: Literal["shared", "node"] | Annotated[str, Field(pattern=r"^[/~$].")] = Field(
         "shared",
         description="Where clips are made: `shared` (DATADIR/.tmp), `node` (SLURM_TMPDIR, else TMPDIR, else /tmp), or "
@@ -178,7 +183,8 @@ class Egress(Section):
     )
     max_wait: Annotated[float, Field(ge=0, strict=False)] = Field(
         3600.0,
-        description="A pause longer than this many seconds ends the run (exit 75) if no other is open.",
+        description="A pause longer than this many seconds ends the run (exit 75) if no other is open; under SLURM one "
+        "longer than `worker.hold_seconds`, if that is less.",
     )
     pause_seconds: Seconds = Field(900.0, description="First pause after a block.")
     pause_factor: Annotated[float, Field(ge=1, strict=False)] = Field(

@@ -172,13 +172,15 @@ class Lane:
             self._leave_slot()
         if self._reservation is None:
             if not may_reserve:
-                return Closed(_BUSY_SECONDS)
+                return Closed(_BUSY_SECONDS, slot_at=self.soonest())
             wait = self._reserve(now, step)
             if wait is not None:
                 return wait
         reservation = self._reservation
-        if reservation is None or now < reservation.due:
-            return Closed(0.0 if reservation is None else reservation.due - now)
+        if reservation is None:
+            return Closed(0.0)
+        if now < reservation.due:
+            return Closed(reservation.due - now, slot_at=reservation.due)
         # Making a file for the clock's sake also makes NFS list the folder afresh.
         asked_at = boot_time()
         with storage(self.shared.folder):
@@ -208,7 +210,8 @@ class Lane:
         while True:
             slot = slots.next_free(grid, taken, now, step)
             if grid.begin(slot) > now + grid.horizon and slot > 0:
-                return Closed(random.uniform(0.5, 1.5) * max(grid.interval, grid.horizon / 4))
+                seconds = random.uniform(0.5, 1.5) * max(grid.interval, grid.horizon / 4)
+                return Closed(seconds, slot_at=grid.begin(slot))
             with storage(self.shared.folder):
                 if slots.claim(self.shared.folder, state.grid_number, slot):
                     self._reservation = Reservation(state.grid_number, slot, grid.draw(slot, now))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -140,12 +141,21 @@ class EgressPool:
         probe: From the config.
         folder: `egress_dir`, on a filesystem that all tasks see; made on first use, never without need.
         me: This process; found out if it is None.
+        hold_seconds: No wait may be longer, whether for the end of a pause or a slot; asked before each.
     """
 
-    def __init__(self, egresses: Sequence[Egress], probe: Probe, folder: Path, me: Holder | None = None) -> None:
+    def __init__(
+        self,
+        egresses: Sequence[Egress],
+        probe: Probe,
+        folder: Path,
+        me: Holder | None = None,
+        hold_seconds: Callable[[], float] = lambda: math.inf,
+    ) -> None:
         holder = me or Holder.current()
         self.lock = threading.RLock()
         self._folder = folder
+        self._hold_seconds = hold_seconds
         self._egresses = tuple(egresses)
         shared = [SharedEgress(folder / egress.name, egress.pause_max_seconds) for egress in egresses]
         self._lanes = [Lane(egress, probe, one, holder) for egress, one in zip(egresses, shared, strict=True)]
@@ -158,7 +168,8 @@ class EgressPool:
             want: How many resolves could be begun now; no more slots than that are kept waiting. None: one per egress.
 
         Raises:
-            EgressExhausted: every egress is paused for longer than its `max_wait`.
+            EgressExhausted: every egress is closed for too long: paused for longer than its `max_wait`, or without a
+                slot within `hold_seconds`.
             StorageUnusable: the shared folder cannot be read or written.
         """
         with self.lock:
@@ -179,15 +190,26 @@ class EgressPool:
             return Wait(max(0.0, min(closed.seconds for closed, _ in waits)))
 
     def _raise_if_exhausted(self, waits: list[tuple[Closed, Lane]]) -> None:
-        if not all(closed.until and closed.until - lane.now() > lane.config.max_wait for closed, lane in waits):
-            return
-        closed, lane = min(waits, key=lambda pair: pair[0].until)
+        """Where every egress is closed for longer than is to be waited for here."""
+        hold = self._hold_seconds()
+        held = False
+        for closed, lane in waits:
+            longest = min(lane.config.max_wait, hold) if closed.until else hold
+            moment = max(closed.until, closed.slot_at)
+            if not moment or moment - lane.now() <= longest:
+                return
+            held = held or longest == hold
+        closed, lane = min(waits, key=lambda pair: max(pair[0].until, pair[0].slot_at))
+        moment = max(closed.until, closed.slot_at)
+        when = datetime.datetime.fromtimestamp(moment, datetime.UTC).isoformat(timespec="seconds")
         state = lane.shared.state
-        when = datetime.datetime.fromtimestamp(closed.until, datetime.UTC).isoformat(timespec="seconds")
+        why = state.detail or state.kind if closed.until else "its budget has no slot before"
+        limit = "worker.hold_seconds" if held else "its max_wait"
+        what = "paused" if all(closed.until for closed, _ in waits) else "closed"
         raise EgressExhausted(
-            f"every egress is paused for longer than its max_wait; the first to reopen is {lane.config.name}, not "
-            f"before {when} ({state.detail or state.kind}). Run the same command again then",
-            closed.until,
+            f"every egress is {what} for longer than {limit}; the first to reopen is {lane.config.name}, not before "
+            f"{when} ({why}). Run the same command again then",
+            moment,
         )
 
     def probe_due(self, *, may_begin: bool = True) -> Grant | None:

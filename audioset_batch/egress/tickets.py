@@ -22,7 +22,16 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """No resolve now. `seconds`: when to ask again; `until`: end of a pause (filesystem's time), 0 if there is none."""
+    """No resolve now.
+
+    Attributes:
+        seconds: When to ask again.
+        until: End of a pause, 0 if there is none.
+        slot_at: Begin of the next slot that can be had, 0 if that is not what is waited for.
+
+    Both are times of the filesystem's clock.
+    """
 
     seconds: float
     until: float = 0.0
+    slot_at: float = 0.0

@@ -27,6 +27,8 @@ _STORAGE_PAUSE: Final = 600.0
 _SPLIT_PAUSE: Final = 180.0
 """The same after a prep that was splitting: longer than the lease of one that was killed."""
 
+_START_SECONDS: Final = 30.0
+"""A requeued task starts so much before the end of what it waits for, for SLURM and Python take a while to start."""
 _LONGEST_TRY: Final = 3600.0
 """Seconds of asking to be requeued: a controller that is down starts no other job on the node, either."""
 _WARNED_SECONDS: Final = 150.0
@@ -88,6 +90,7 @@ def come_back(
     delay = 0.0
     if isinstance(error, EgressExhausted) and error.reopens_at is not None:
         delay = max(0.0, error.reopens_at - time.time())
+        delay -= min(_START_SECONDS, delay / 20)
     elif isinstance(error, PlanChanging):
         delay = _SPLIT_PAUSE
     elif waits:

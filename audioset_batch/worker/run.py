@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -98,7 +99,7 @@ def run_shards(config: Config, data: DataDir, shards: Sequence[ShardId], argumen
         ways: EgressPool | None = None
         try:
             with (
-                _resources(config, data, job) as (pool, egress),
+                _resources(config, data, batch) as (pool, egress),
                 note_usage(config, data, shards[0], job, pool) as rows,
             ):
                 ways = egress
@@ -155,7 +156,7 @@ def note_usage(
 
 
 @contextlib.contextmanager
-def _resources(config: Config, data: DataDir, job: JobIdentity) -> Iterator[tuple[Pool, EgressPool]]:
+def _resources(config: Config, data: DataDir, batch: BatchJob) -> Iterator[tuple[Pool, EgressPool]]:
     processes = config.worker.processes
     if processes == "auto":
         # No more than the budgets keep busy: each process takes memory and a second to start.
@@ -168,7 +169,8 @@ def _resources(config: Config, data: DataDir, job: JobIdentity) -> Iterator[tupl
             config.egress,
             config.probe,
             config.egress_dir or data.egress,
-            Holder.current(job.job_id, job.restart_count),
+            Holder.current(batch.identity.job_id, batch.identity.restart_count),
+            lambda: config.worker.hold_seconds if batch.may_come_back else math.inf,
         ) as egress,
         Pool(config, processes, threads) as pool,
     ):

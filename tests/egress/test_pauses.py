@@ -166,6 +166,30 @@ def test_waits_for_a_pause_shorter_than_max_wait(tmp_path: Path) -> None:
     assert isinstance(pool.try_acquire(), Wait)
 
 
+@pytest.mark.parametrize(("hold", "said"), [(10.0, r"worker\.hold_seconds"), (3600.0, "its max_wait")])
+def test_no_pause_is_waited_for_longer_than_a_node_may_be_held(tmp_path: Path, hold: float, said: str) -> None:
+    config = egress(max_wait=15.0, pause_seconds=20.0, pause_max_seconds=20.0)
+    pool = EgressPool([config], probe(), tmp_path, hold_seconds=lambda: hold)
+    take(pool).blocked("bot check")
+    with pytest.raises(EgressExhausted, match=f"paused for longer than {said}"):
+        pool.try_acquire()
+
+
+def test_a_slot_that_is_far_away_is_not_waited_for_where_a_node_is_held(tmp_path: Path) -> None:
+    configs = [egress(name=name, videos_per_hour=0.001, window_seconds=1.0) for name in ("a", "b")]
+    hold = [600.0]
+    with EgressPool(configs, probe(), tmp_path, hold_seconds=lambda: hold[0]) as pool:
+        with pytest.raises(EgressExhausted, match="has no slot before") as caught:
+            for _ in range(500):
+                if isinstance(grant := pool.try_acquire(1), Grant):
+                    grant.release()
+                time.sleep(0.01)
+        assert 1000 < caught.value.reopens_at - time.time() < 1100
+        hold[0] = float("inf")  # outside of SLURM
+        assert isinstance(pool.try_acquire(1), Wait)
+    assert len(list(tmp_path.glob("*/slot.*"))) <= 2, "what it had claimed beyond is for others"
+
+
 def probe_and_die(folder: Path) -> None:
     pool = pool_of(folder)
     wait_for(pool.probe_due)

@@ -157,20 +157,24 @@ def test_node_is_cut_off_while_the_copy_there_still_runs(slurm_three: PrivateSlu
 
 def blocked_for_long(make_project: MakeProject, pause: float, **worker: Any) -> Project:
     project = make_project(6, **worker)
-    project.settings["egress"][0] |= {"pause_seconds": pause, "pause_max_seconds": pause, "max_wait": 0.5}
+    project.settings["egress"][0] |= {
+        "pause_seconds": pause,
+        "pause_max_seconds": pause,
+        "max_wait": 200 if "hold_seconds" in worker else 0.5,
+    }
     project.write_config()
     project.youtube.block(Block.BOT_CHECK)
     return project
 
 
 def test_a_long_ban_delays_the_next_start(slurm: PrivateSlurm, make_project: MakeProject) -> None:
-    array = Array(slurm, blocked_for_long(make_project, 300))
+    array = Array(slurm, blocked_for_long(make_project, 300, hold_seconds=0.5))
     began = datetime.datetime.now()
     slurm.wait_state(array.name, "PENDING", restarts=1)
     until(lambda: "I requeued job" in array.log, "the requeue")
     start = datetime.datetime.fromisoformat(slurm.detail(array.name)["StartTime"])
     assert 280 < (start - began).total_seconds() < 340
-    assert "every egress is paused for longer than its max_wait" in array.log
+    assert "every egress is paused for longer than worker.hold_seconds" in array.log
     assert array.rows() == []
 
 
