@@ -86,6 +86,17 @@ class JobIdentity:
         return int(index) if index.isdigit() else None
 
 
+def given(environ: Mapping[str, str] = os.environ) -> tuple[int, int]:
+    """CPUs and MiB of this job on this node (sbatch(1)); 0 where SLURM does not say."""
+
+    def number(*names: str) -> int:
+        found = (environ.get(name, "") for name in names)
+        return next((int(value) for value in found if value.isascii() and value.isdecimal() and len(value) < 10), 0)
+
+    cpus = number("SLURM_CPUS_ON_NODE", "SLURM_CPUS_PER_TASK")
+    return cpus, number("SLURM_MEM_PER_NODE") or number("SLURM_MEM_PER_CPU") * cpus
+
+
 class BatchJob:
     """The job that this process runs in, and what SLURM last said of it.
 

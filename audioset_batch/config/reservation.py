@@ -92,10 +92,15 @@ def needed(config: Config, cpu_seconds: float | None = None) -> Reservation:
         busy = rate * seconds / 3600 / _BUSY
         cpus = max(1, min(_MOST_CPUS, math.ceil(busy)))
         tasks = max(1, math.ceil(busy / cpus))
-    memory = _TASK_MB + _PROCESS_MB * cpus
+    return Reservation(tasks, cpus, f"{needed_mb(config, cpus)}M", rate, seconds)
+
+
+def needed_mb(config: Config, processes: int) -> int:
+    """Memory of one task with so many worker processes, MiB."""
+    memory = _TASK_MB + _PROCESS_MB * processes
     if _encodes(config):
-        memory += _ENCODER_MB * min(2 * cpus, config.worker.threads)
-    return Reservation(tasks, cpus, f"{memory}M", rate, seconds)
+        memory += _ENCODER_MB * min(2 * processes, config.worker.threads)
+    return memory
 
 
 def reserved(config: Config, cpu_seconds: float | None = None) -> Reservation:

@@ -24,6 +24,7 @@ from audioset_batch.adapters import untrusted
 from audioset_batch.adapters.cputime import cpu_seconds
 from audioset_batch.adapters.publish import atomic_write_json, make_folders, storage
 from audioset_batch.adapters.sharedfs import Folder, read_file
+from audioset_batch.adapters.slurm import given
 from audioset_batch.config import Config
 from audioset_batch.config.reservation import estimated_cpu_seconds
 from audioset_batch.errors import StorageUnusable, UnsafePath
@@ -150,7 +151,7 @@ class UsageNote:
         self._path = data.usage_of(shard)
         self._every = every
         self._pids = pids
-        cpus, mem_mb = _given(environ) if job_id else (0, 0)
+        cpus, mem_mb = given(environ) if job_id else (0, 0)
         self._run = TaskUsage(
             job_id=job_id,
             began_at=_now(),
@@ -243,17 +244,6 @@ def _added(before: TaskUsage, after: TaskUsage) -> TaskUsage:
 def _rounded(task: TaskUsage) -> dict[str, object]:
     values = dataclasses.asdict(task)
     return {name: round(value, 3) if isinstance(value, float) else value for name, value in values.items()}
-
-
-def _given(environ: Mapping[str, str]) -> tuple[int, int]:
-    """CPUs and MiB of this job on this node (sbatch(1)); 0 where SLURM does not say."""
-
-    def number(*names: str) -> int:
-        found = (environ.get(name, "") for name in names)
-        return next((int(value) for value in found if value.isascii() and value.isdecimal() and len(value) < 10), 0)
-
-    cpus = number("SLURM_CPUS_ON_NODE", "SLURM_CPUS_PER_TASK")
-    return cpus, number("SLURM_MEM_PER_NODE") or number("SLURM_MEM_PER_CPU") * cpus
 
 
 def _now() -> str:

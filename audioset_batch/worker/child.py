@@ -15,6 +15,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Final
 
+from audioset_batch.adapters.memory import die_before_us
 from audioset_batch.adapters.streams import ClientOptions
 from audioset_batch.adapters.untrusted import visible
 from audioset_batch.adapters.ytdlp import YtDlpClient
@@ -38,6 +39,7 @@ _NOT_FOR_HELPERS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal
 
 def serve(connection: Connection, config: Config, threads: int) -> None:
     """Run jobs from `connection` until it closes. The entry point of a worker process."""
+    die_before_us("self", 500)  # us: what the fork server has, from which this process inherits
     for number in _NOT_FOR_HELPERS:
         # The coordinator alone decides when to stop; ignored signals stay ignored in helpers.
         signal.signal(number, signal.SIG_IGN)

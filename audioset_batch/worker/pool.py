@@ -18,6 +18,7 @@ from multiprocessing.context import ForkServerProcess
 from typing import Final
 
 from audioset_batch.adapters import ytdlp_versions
+from audioset_batch.adapters.memory import die_before_us, memory_limit_mb, oom_kills
 from audioset_batch.config import Config
 from audioset_batch.errors import StopEarly
 from audioset_batch.worker.messages import Attempt, Job, Waiting
@@ -77,6 +78,18 @@ def start_fork_server() -> None:
     forkserver.set_forkserver_preload(list(_PRELOAD))
     with _signals_blocked(), ytdlp_versions.handed_on():
         forkserver.ensure_running()
+    _expose_fork_server()
+
+
+def _fork_server_pid() -> int | None:
+    pid: int | None = getattr(forkserver._forkserver, "_forkserver_pid", None)
+    return pid
+
+
+def _expose_fork_server() -> None:
+    """Where memory runs out: first the worker processes, then the fork server; this process tells why, and goes on."""
+    if (pid := _fork_server_pid()) is not None:
+        die_before_us(pid, 250)
 
 
 class Pool:
@@ -90,6 +103,7 @@ class Pool:
         self._threads = [share + (index < extra) for index in range(processes)]
         self._processes: list[_Process | None] = [None] * processes
         self._stillborn = 0
+        self._oom_kills = oom_kills()
 
     def __enter__(self) -> Pool:
         return self  # processes start with their first job: a shard with nothing to do costs none
@@ -115,6 +129,7 @@ class Pool:
             try:
                 with _signals_blocked(), ytdlp_versions.handed_on():  # starts the fork server again if it has died
                     process.start()
+                _expose_fork_server()
             except (EOFError, OSError) as error:  # somebody killed the fork server, or there is no memory
                 why = error
                 ours.close()
@@ -131,9 +146,8 @@ class Pool:
 
     def pids(self) -> list[int]:
         """The processes that are alive, the fork server's among them."""
-        server = getattr(forkserver._forkserver, "_forkserver_pid", None)
         workers = [worker.process.pid for worker in list(self._processes) if worker is not None]
-        return [pid for pid in (server, *workers) if pid is not None]
+        return [pid for pid in (_fork_server_pid(), *workers) if pid is not None]
 
     @property
     def in_flight(self) -> list[Job]:
@@ -205,14 +219,45 @@ class Pool:
         worker.process.join()
         worker.pipe.close()
         jobs = tuple(item.job for item in worker.running.values())
-        alone = len(jobs) == 1
-        self._processes[self._processes.index(worker)] = None
-        why = _cause(worker.process.exitcode, hung)
-        self._stillborn += not worker.ready
+        index = self._processes.index(worker)
+        self._processes[index] = None
+        why = _cause(worker.process, hung)
+        shrunk = False
+        if hung is None and worker.process.exitcode == -signal.SIGKILL:
+            for_memory = self._killed_for_memory()
+            shrunk = bool(for_memory) and self._shrink(index)
+            why += _memory_words(for_memory) + (f"; going on with {self._size}" if shrunk else "")
+        # Who died for the memory that others took was not alone.
+        alone = len(jobs) == 1 and not shrunk
+        self._stillborn += not worker.ready and not shrunk
         if jobs:
             yield Death(jobs, alone, not worker.ready, hung, why)
         if self._stillborn >= _MOST_STILLBORN:
             raise StopEarly(f"{self._stillborn} worker processes died one after the other as they started: {why}")
+
+    def _killed_for_memory(self) -> bool | None:
+        """Whether the kernel has killed for memory once more than is accounted for; None where it does not tell."""
+        kills = oom_kills()
+        if kills is None or self._oom_kills is None:
+            return None
+        if kills <= self._oom_kills:
+            return False
+        self._oom_kills += 1
+        return True
+
+    def _shrink(self, index: int) -> bool:
+        """One process less, or the only one with half the jobs; False if it can be no less."""
+        if len(self._processes) > 1:
+            del self._processes[index], self._threads[index]
+            return True
+        before = self._threads[0]
+        self._threads[0] = max(1, before // 2)
+        return self._threads[0] < before
+
+    @property
+    def _size(self) -> str:
+        """In words."""
+        return f"worker.processes={len(self._processes)}, worker.threads={sum(self._threads)}"
 
     def _alive(self) -> list[_Process]:
         return [worker for worker in self._processes if worker is not None]
@@ -231,15 +276,25 @@ class Pool:
         return best
 
 
-def _cause(exitcode: int | None, hung: Job | None) -> str:
+def _cause(process: ForkServerProcess, hung: Job | None) -> str:
     if hung is not None:
         return "the try did not end within worker.segment_timeout; its process was killed"
+    exitcode = process.exitcode
     if exitcode is not None and exitcode < 0:
         with contextlib.suppress(ValueError):
-            name = signal.Signals(-exitcode).name
-            hint = " (out of memory?)" if name == "SIGKILL" else ""
-            return f"the worker process died of {name}{hint}"
-    return f"the worker process ended with exit status {exitcode}"
+            return f"the worker process {process.pid} died of {signal.Signals(-exitcode).name}"
+    return f"the worker process {process.pid} ended with exit status {exitcode}"
+
+
+def _memory_words(for_memory: bool | None) -> str:
+    """Of a process that died of KILL; None: nobody knows why."""
+    if for_memory is None:
+        return " (out of memory?)"
+    if not for_memory:
+        return " (not for its memory, says the kernel)"
+    limit = memory_limit_mb()
+    allowed = "" if limit is None else f" of {limit:,} MB"
+    return f": out of memory, says the kernel. Give the job more than its limit{allowed} (--mem, slurm.mem)"
 
 
 @contextlib.contextmanager

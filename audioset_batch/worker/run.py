@@ -14,13 +14,14 @@ from audioset_batch.adapters.lease import Holder
 from audioset_batch.adapters.slurm import BatchJob, JobIdentity
 from audioset_batch.adapters.ytdlp_versions import age_note, version_in_use
 from audioset_batch.config import Config
-from audioset_batch.config.reservation import estimated_cpu_seconds, needed
+from audioset_batch.config.reservation import estimated_cpu_seconds, needed, needed_mb
 from audioset_batch.egress import EgressPool
 from audioset_batch.errors import PlanChanging, ShardHeld, StopEarly, UsageError
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.reasons import Status
 from audioset_batch.record.usage import UsageNote
 from audioset_batch.worker.comeback import come_back
+from audioset_batch.worker.memory import memory_shortage
 from audioset_batch.worker.pool import Pool, default_processes
 from audioset_batch.worker.rows import Recorder
 from audioset_batch.worker.settings import note_settings
@@ -164,6 +165,8 @@ def _resources(config: Config, data: DataDir, batch: BatchJob) -> Iterator[tuple
         most = config.worker.threads if needs.videos_per_hour is None else needs.tasks * needs.cpus
         processes = default_processes(min(config.worker.threads, most))
     threads = max(config.worker.threads, processes)
+    if short := memory_shortage(needed_mb(config, processes)):
+        _log.warning("%s", short)
     with (
         EgressPool(
             config.egress,

@@ -32,6 +32,7 @@ from audioset_batch.record.manifest import ManifestWriter, Outcome, replay
 from audioset_batch.record.resubmission import forget_resubmission
 from audioset_batch.record.standing import Standing
 from audioset_batch.record.state import StateWriter
+from audioset_batch.words import counted
 from audioset_batch.worker.former import FormerFiles, differing
 from audioset_batch.worker.found import PublishedFiles
 from audioset_batch.worker.held import Held, count_tries, settle
@@ -347,7 +348,7 @@ class ShardRun:
         self._held = waiting
 
     def _on_death(self, death: Death) -> None:
-        _log.warning("%s; %d segments were in flight there", death.why, len(death.jobs))
+        _log.warning("%s; %s in flight there: tried again", death.why, counted(len(death.jobs), "segment"))
         for job in death.jobs:
             flying = self._flying.pop(job.number, None)
             if flying is None:

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from chaos.verdicts import check_not_asked_again, leftovers
@@ -34,6 +35,12 @@ def test_a_process_that_dies_costs_no_segment(make_project: MakeProject, number:
     project = make_project(14)
     with Worker(project) as worker:
         worker.wait_rows(2)
+        server = worker.fork_server()
+        scores = [Path(f"/proc/{pid}/oom_score_adj").read_text() for pid in (os.getpid(), server, *worker.decoders())]
+        ours, *others = map(int, scores)
+        assert others == [min(1000, ours + more) for more in (250, 750, 750)], (
+            "where memory runs out, decoders die first"
+        )
         os.kill(worker.decoders()[0], number)
         assert worker.end() == 0
         assert f"died of {signal.Signals(number).name}" in worker.log

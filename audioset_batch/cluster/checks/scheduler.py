@@ -63,6 +63,12 @@ def check_reservation(config: Config, segments: int, cpu_seconds: float | None =
         yield warning("reservation", text, too_much)
     else:
         yield ok("reservation", text)
+    if asked.mem_mb < need.mem_mb:
+        yield warning(
+            "memory",
+            f"slurm.mem: {asked.mem} is asked for and about {need.mem} are needed: worker processes will be killed",
+            f"slurm.mem: auto, or {need.mem}",
+        )
 
 
 def _array(largest: int, data: DataDir) -> Iterator[Finding]:

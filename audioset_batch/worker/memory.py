@@ -1,0 +1,18 @@
+"""Whether the memory that this task was given will do."""
+
+from __future__ import annotations
+
+from audioset_batch.adapters.memory import memory_limit_mb
+from audioset_batch.adapters.slurm import given
+
+
+def memory_shortage(needed_mb: int) -> str:
+    """What to do where less than `needed_mb` MiB were given, by SLURM or by a control group; "" where they were."""
+    _, by_slurm = given()
+    limits = [limit for limit in (by_slurm or None, memory_limit_mb()) if limit is not None]
+    if not limits or min(limits) >= needed_mb:
+        return ""
+    return (
+        f"this task may use {min(limits):,} MB of memory and needs about {needed_mb:,} MB. Where it runs out, the "
+        f"kernel kills worker processes; give it more (--mem={needed_mb}M, slurm.mem: auto)"
+    )
