@@ -24,10 +24,10 @@
 ##SBATCH --mail-type=END,FAIL
 ##SBATCH --mail-user=YOU@EXAMPLE.ORG
 #
-# Environment (all optional):
-#   AUDIOSET_CONFIG   the YAML file                           default: configs/default.yaml of the checkout
-#   DATADIR           the data directory                      default: data_dir of the config
-#   SRCDIR            the checkout                            default: the folder from which you submit
+# Arguments, or variables of the environment where your site passes these on (all optional):
+#   --config FILE        AUDIOSET_CONFIG   the YAML file; default: configs/default.yaml of the checkout
+#   --data-dir DIR       DATADIR           the data directory; default: data_dir of the config
+#   SRCDIR            the checkout                            default: the folder from which you submit, else the script's
 #   SHARD_OFFSET      added to the array index, for arrays beyond the cluster's MaxArraySize; default: 0
 
 set -euo pipefail
@@ -36,13 +36,31 @@ if [ -z "${SLURM_ARRAY_TASK_ID:-}" ]; then
     echo "audiosetdl-job-array: this is an array job; submit it so: sbatch --array=1-10 audiosetdl-job-array.s" >&2
     exit 2
 fi
+options=()
+while [ $# -gt 0 ]; do
+    case $1 in
+        --shard-offset) SHARD_OFFSET=${2:-} && shift ;;
+        --shard-offset=*) SHARD_OFFSET=${1#*=} ;;
+        *) options+=("$1") ;;
+    esac
+    shift || true
+done
+if [ "${SLURM_EXPORT_ENV:-}" = NONE ] && [ "${#options[@]}" = 0 ]; then
+    echo "audiosetdl-job-array: no exported variable reaches this job (--export=NONE or SBATCH_EXPORT). Where you rely on" \
+        "AUDIOSET_CONFIG or DATADIR, give them as arguments: sbatch --array=1-10%1 audiosetdl-job-array.s --config FILE --data-dir DIR" >&2
+fi
 if ! [[ ${SHARD_OFFSET:=0} =~ ^[0-9]+$ ]]; then
     echo "audiosetdl-job-array: SHARD_OFFSET is no whole number: $SHARD_OFFSET" >&2
     exit 2
 fi
-SRCDIR=${SRCDIR:-${SLURM_SUBMIT_DIR:-$PWD}} # not the folder of $0, which is SLURM's spool copy
+if [ -z "${SRCDIR:-}" ]; then # the folder of $0 is SLURM's spool
+    SRCDIR=${SLURM_SUBMIT_DIR:-$PWD}
+    if [ ! -r "$SRCDIR/jobs/environment.sh" ] && script=$(scontrol show job "${SLURM_JOB_ID:-}" 2>/dev/null | sed -n 's/^ *Command=//p'); then
+        SRCDIR=$(dirname "${script%%.s *}")
+    fi
+fi
 if [ ! -r "$SRCDIR/jobs/environment.sh" ]; then
-    echo "audiosetdl-job-array: $SRCDIR is not the checkout; submit from there, or set SRCDIR" >&2
+    echo "audiosetdl-job-array: $SRCDIR is not the checkout; submit from there, or name the script by its whole path" >&2
     exit 2
 fi
 # shellcheck source=jobs/environment.sh
@@ -53,4 +71,4 @@ fi
 # first heard of at its end, by TERM, with KillWait (30 s by default) left: longer than worker.grace_seconds.
 trap '' USR1 # until Python listens for it: by default it would end the job for good
 exec audioset-batch worker --config "${AUDIOSET_CONFIG:-$SRCDIR/configs/default.yaml}" ${DATADIR:+--data-dir "$DATADIR"} \
-    --task $((SLURM_ARRAY_TASK_ID + 10#$SHARD_OFFSET)) "$@"
+    --task $((SLURM_ARRAY_TASK_ID + 10#$SHARD_OFFSET)) ${options[@]+"${options[@]}"}

@@ -23,7 +23,7 @@
 # Environment (all optional):
 #   AUDIOSET_CONFIG   the YAML file                           default: configs/default.yaml of the checkout
 #   DATADIR           the data directory                      default: data_dir of the config
-#   SRCDIR            the checkout                            default: the folder from which you submit
+#   SRCDIR            the checkout                            default: the folder from which you submit, else the script's
 #   AUDIOSET_WEIGHTS  folder of the weights, seen by all nodes; default: the user's cache folder
 #   KERAS_BACKEND     jax, torch or tensorflow                default: the first that is installed
 
@@ -37,9 +37,14 @@ if [ "${SLURM_ARRAY_TASK_MIN:-1}" != 1 ]; then
     echo "embed: the array must start at 1, not at $SLURM_ARRAY_TASK_MIN" >&2
     exit 2
 fi
-SRCDIR=${SRCDIR:-${SLURM_SUBMIT_DIR:-$PWD}} # not the folder of $0, which is SLURM's spool copy
+if [ -z "${SRCDIR:-}" ]; then # the folder of $0 is SLURM's spool
+    SRCDIR=${SLURM_SUBMIT_DIR:-$PWD}
+    if [ ! -r "$SRCDIR/jobs/environment.sh" ] && script=$(scontrol show job "${SLURM_JOB_ID:-}" 2>/dev/null | sed -n 's/^ *Command=//p'); then
+        SRCDIR=$(dirname "${script%%.s *}")/..
+    fi
+fi
 if [ ! -r "$SRCDIR/jobs/environment.sh" ]; then
-    echo "embed: $SRCDIR is not the checkout; submit from there, or set SRCDIR" >&2
+    echo "embed: $SRCDIR is not the checkout; submit from there, or name the script by its whole path" >&2
     exit 2
 fi
 # shellcheck source=jobs/environment.sh

@@ -20,19 +20,28 @@
 ##SBATCH --partition=YOUR_PARTITION
 #
 # Environment:
-#   DATADIR           the data directory; needed
+#   DATADIR           the data directory; or the first argument
 #   FEATURES          the archive or an unpacked folder; default: $DATADIR/features/features.tar.gz
-#   SRCDIR            the checkout; default: the folder from which you submit
+#   SRCDIR            the checkout; default: the folder from which you submit, else that of the script
 
 set -euo pipefail
 
+if [ -z "${DATADIR:-}" ] && [[ ${1:--} != -* ]]; then
+    DATADIR=$1
+    shift
+fi
 if [ -z "${DATADIR:-}" ]; then
-    echo "features-convert: DATADIR is not set; submit it so: DATADIR=/scratch/audioset sbatch jobs/features-convert.s" >&2
+    echo "features-convert: DATADIR is not set; submit it so: sbatch jobs/features-convert.s /scratch/audioset" >&2
     exit 2
 fi
-SRCDIR=${SRCDIR:-${SLURM_SUBMIT_DIR:-$PWD}} # not the folder of $0, which is SLURM's spool copy
+if [ -z "${SRCDIR:-}" ]; then # the folder of $0 is SLURM's spool
+    SRCDIR=${SLURM_SUBMIT_DIR:-$PWD}
+    if [ ! -r "$SRCDIR/jobs/environment.sh" ] && script=$(scontrol show job "${SLURM_JOB_ID:-}" 2>/dev/null | sed -n 's/^ *Command=//p'); then
+        SRCDIR=$(dirname "${script%%.s *}")/..
+    fi
+fi
 if [ ! -r "$SRCDIR/jobs/environment.sh" ]; then
-    echo "features-convert: $SRCDIR is not the checkout; submit from there, or set SRCDIR" >&2
+    echo "features-convert: $SRCDIR is not the checkout; submit from there, or name the script by its whole path" >&2
     exit 2
 fi
 # shellcheck source=jobs/environment.sh

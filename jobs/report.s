@@ -20,18 +20,27 @@
 ##SBATCH --mail-user=YOU@EXAMPLE.ORG
 #
 # Environment:
-#   DATADIR           the data directory; needed
-#   SRCDIR            the checkout; default: the folder from which you submit
+#   DATADIR           the data directory; or the first argument
+#   SRCDIR            the checkout; default: the folder from which you submit, else that of the script
 
 set -euo pipefail
 
+if [ -z "${DATADIR:-}" ] && [[ ${1:--} != -* ]]; then
+    DATADIR=$1
+    shift
+fi
 if [ -z "${DATADIR:-}" ]; then
-    echo "report: DATADIR is not set; submit it so: DATADIR=/scratch/audioset sbatch jobs/report.s" >&2
+    echo "report: DATADIR is not set; submit it so: sbatch jobs/report.s /scratch/audioset" >&2
     exit 2
 fi
-SRCDIR=${SRCDIR:-${SLURM_SUBMIT_DIR:-$PWD}} # not the folder of $0, which is SLURM's spool copy
+if [ -z "${SRCDIR:-}" ]; then # the folder of $0 is SLURM's spool
+    SRCDIR=${SLURM_SUBMIT_DIR:-$PWD}
+    if [ ! -r "$SRCDIR/jobs/environment.sh" ] && script=$(scontrol show job "${SLURM_JOB_ID:-}" 2>/dev/null | sed -n 's/^ *Command=//p'); then
+        SRCDIR=$(dirname "${script%%.s *}")/..
+    fi
+fi
 if [ ! -r "$SRCDIR/jobs/environment.sh" ]; then
-    echo "report: $SRCDIR is not the checkout; submit from there, or set SRCDIR" >&2
+    echo "report: $SRCDIR is not the checkout; submit from there, or name the script by its whole path" >&2
     exit 2
 fi
 # shellcheck source=jobs/environment.sh

@@ -22,7 +22,7 @@
 # Environment (all optional):
 #   AUDIOSET_CONFIG   the YAML file                           default: configs/default.yaml of the checkout
 #   DATADIR           the data directory                      default: data_dir of the config
-#   SRCDIR            the checkout                            default: the folder from which you submit
+#   SRCDIR            the checkout                            default: the folder from which you submit, else the script's
 #   SHARD_OFFSET      added to the array index, for arrays beyond the cluster's MaxArraySize; default: 0
 
 set -euo pipefail
@@ -35,9 +35,14 @@ if ! [[ ${SHARD_OFFSET:=0} =~ ^[0-9]+$ ]]; then
     echo "screen: SHARD_OFFSET is no whole number: $SHARD_OFFSET" >&2
     exit 2
 fi
-SRCDIR=${SRCDIR:-${SLURM_SUBMIT_DIR:-$PWD}} # not the folder of $0, which is SLURM's spool copy
+if [ -z "${SRCDIR:-}" ]; then # the folder of $0 is SLURM's spool
+    SRCDIR=${SLURM_SUBMIT_DIR:-$PWD}
+    if [ ! -r "$SRCDIR/jobs/environment.sh" ] && script=$(scontrol show job "${SLURM_JOB_ID:-}" 2>/dev/null | sed -n 's/^ *Command=//p'); then
+        SRCDIR=$(dirname "${script%%.s *}")/..
+    fi
+fi
 if [ ! -r "$SRCDIR/jobs/environment.sh" ]; then
-    echo "screen: $SRCDIR is not the checkout; submit from there, or set SRCDIR" >&2
+    echo "screen: $SRCDIR is not the checkout; submit from there, or name the script by its whole path" >&2
     exit 2
 fi
 # shellcheck source=jobs/environment.sh

@@ -20,15 +20,20 @@
 #
 # Environment (all optional):
 #   DATADIR           the data directory of `--model vgg16`    default: --data_dir
-#   SRCDIR            the checkout                             default: the folder from which you submit
+#   SRCDIR            the checkout                             default: the folder from which you submit, else the script's
 #   AUDIOSET_CONFIG   not read by `train`; jobs/*.s share the name
 #   KERAS_BACKEND     jax, torch or tensorflow                 default: the first that is installed
 
 set -euo pipefail
 
-SRCDIR=${SRCDIR:-${SLURM_SUBMIT_DIR:-$PWD}} # not the folder of $0, which is SLURM's spool copy
+if [ -z "${SRCDIR:-}" ]; then # the folder of $0 is SLURM's spool
+    SRCDIR=${SLURM_SUBMIT_DIR:-$PWD}
+    if [ ! -r "$SRCDIR/jobs/environment.sh" ] && script=$(scontrol show job "${SLURM_JOB_ID:-}" 2>/dev/null | sed -n 's/^ *Command=//p'); then
+        SRCDIR=$(dirname "${script%%.s *}")/..
+    fi
+fi
 if [ ! -r "$SRCDIR/jobs/environment.sh" ]; then
-    echo "train: $SRCDIR is not the checkout; submit from there, or set SRCDIR" >&2
+    echo "train: $SRCDIR is not the checkout; submit from there, or name the script by its whole path" >&2
     exit 2
 fi
 # shellcheck source=jobs/environment.sh

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 _log = logging.getLogger(__name__)
@@ -145,15 +146,22 @@ class BatchJob:
             return None
 
     @property
+    def script(self) -> Path | None:
+        """What was submitted, if it is still there."""
+        words = self.fact("Command").split(" ")  # behind its path, which may have spaces, are its arguments
+        paths = (Path(self.fact("WorkDir"), " ".join(words[:count])) for count in range(1, len(words) + 1))
+        return next((path for path in paths if path.is_absolute() and path.is_file()), None)
+
+    @property
     def options(self) -> list[str]:
         """Of sbatch, asking for what this job has, as far as it is known."""
         found = [f"--{option}={self.fact(name)}" for name, option in _OPTIONS.items() if self.fact(name)]
-        output = self.fact("StdOut")
-        if output.startswith("/") and output != "/dev/null":
-            folder = os.path.dirname(output).replace("%", "%%")  # noqa: PTH120 - text for sbatch
-            found.append(
-                f"--output={folder}/%x-%A_%a.log" if self.identity.index is not None else f"{folder}/%x-%j.log"
-            )
+        # What was given with `%%` is shown so, a `%` of the folder from which the job was submitted as it is.
+        given = Path(self.fact("StdOut")).parent
+        folder = next((one for one in (given, Path(str(given).replace("%%", "%"))) if one.is_dir()), None)
+        if given.is_absolute() and folder is not None and folder != Path("/dev"):
+            name = "%x-%j.log" if self.identity.index is None else "%x-%A_%a.log"
+            found.append(f"--output={str(folder).replace('%', '%%')}/{name}")
         return found
 
 

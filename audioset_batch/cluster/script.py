@@ -111,7 +111,7 @@ def _options(step: Step, slurm: Slurm, data: DataDir, after: Sequence[str]) -> M
     """What submitit has no parameter for, or says in its own way."""
     name = "%x-%A_%a.log" if step.tasks else "%x-%j.log"
     options: dict[str, Any] = {
-        "output": str(data.logs / name),
+        "output": f"{str(data.logs).replace('%', '%%')}/{name}",
         "time": step.resources.time,
         "ntasks": 1,
         "requeue": True,

@@ -175,9 +175,9 @@ def _unfinished(data: DataDir, shard: ShardId) -> bool:
 
 def _script(config: Config, batch: BatchJob) -> tuple[str, str]:
     """From which folder to submit which script: the job's own, where it is still there, or the checkout's."""
-    own = Path(batch.fact("Command") or "/")
+    own = batch.script
     checkout = Path(__file__).resolve().parents[2]
-    if own.is_absolute() and own.is_file():
+    if own is not None:
         folder = own.parent if (own.parent / "jobs" / "environment.sh").is_file() else batch.fact("WorkDir")
         return str(folder), str(own)
     script = checkout / "audiosetdl-job-array.s"

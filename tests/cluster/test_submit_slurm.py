@@ -24,8 +24,15 @@ def logs(project: Project) -> str:
     return "\n".join(f"{path.name}:\n{path.read_text()}" for path in sorted((project.data / "logs").glob("*.log")))
 
 
-def test_prep_array_and_merge_in_one_go_then_nothing_left(slurm: PrivateSlurm, on_slurm: Project) -> None:
+def test_prep_array_and_merge_in_one_go_then_nothing_left(
+    slurm: PrivateSlurm, on_slurm: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the site passes no variable on to jobs, into a folder with an odd name."""
     project = on_slurm
+    project.data = project.folder / "50% of the data"
+    project.settings |= {"data_dir": str(project.data), "youtube": {"args": ["--no-check-certificates"]}}
+    project.write_config()
+    monkeypatch.setenv("SBATCH_EXPORT", "NONE")
     jobs = submit(project, "--subsets", "eval_segments", "--split", "3")
     assert list(jobs) == ["prep", "array", "merge", "report"]
     slurm.wait(jobs["merge"][0], timeout=120)

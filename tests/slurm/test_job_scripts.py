@@ -40,7 +40,7 @@ sys.exit(int(os.environ.get("STATUS", "0")))
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A checkout with its environment, whose `audioset-batch` records."""
-    root = tmp_path / "the checkout"
+    root = tmp_path / "the 50% checkout"
     (root / ".venv/bin").mkdir(parents=True)
     shutil.copytree(CHECKOUT / "jobs", root / "jobs")
     shutil.copy(CHECKOUT / "audiosetdl-job-array.s", root)
@@ -89,6 +89,30 @@ def test_environment_and_arguments_reach_the_worker(slurm: PrivateSlurm, checkou
     expected = ["worker", "--config", "my site.yaml", "--data-dir", "/data dir", "--task", "809"]
     assert seen(elsewhere, 9)["argv"] == [*expected, "--subsets", "eval_segments"]
     assert (elsewhere / f"audiosetdl-{job}_9.log").exists()
+
+
+@pytest.mark.parametrize(("option", "variable"), [("--export=NONE", {}), ("--requeue", {"SBATCH_EXPORT": "NONE"})])
+def test_without_exported_variables_all_is_said_by_arguments(
+    slurm: PrivateSlurm, checkout: Path, tmp_path: Path, option: str, variable: dict[str, str]
+) -> None:
+    """From a folder of the user's own: the checkout may be read-only, and the log lies in that folder."""
+    (elsewhere := tmp_path / "my 7% folder").mkdir()
+    for folder in (checkout, *(path for path in checkout.rglob("*") if path.is_dir())):
+        folder.chmod(0o555)
+    script = checkout / "audiosetdl-job-array.s"
+    lost = {"DATADIR": "/lost", "AUDIOSET_CONFIG": "/lost.yaml", "SHARD_OFFSET": "3", "SRCDIR": "/lost"}
+    options = ("--config", "my site.yaml", "--shard-offset", "1000", "--data-dir", "/data/50% full")
+    job = slurm.sbatch(option, "--array=2", script, *options, cwd=elsewhere, env=lost | variable)
+    plain = slurm.sbatch(option, "--array=3", script, cwd=elsewhere, env=lost | variable)
+    assert slurm.wait(job)[2].state == "COMPLETED", (elsewhere / f"audiosetdl-{job}_2.log").read_text()
+    config = f"{checkout}/configs/default.yaml"
+    given = ["--config", "my site.yaml", "--data-dir", "/data/50% full"]
+    assert seen(elsewhere, 2)["argv"] == ["worker", "--config", config, "--task", "1002", *given]
+    assert (elsewhere / f"audiosetdl-{job}_2.log").read_text() == ""
+    slurm.wait(plain)
+    first = (elsewhere / f"audiosetdl-{plain}_3.log").read_text().splitlines()[0]
+    assert "no exported variable reaches this job" in first
+    assert "--config FILE --data-dir DIR" in first
 
 
 def test_warning_reaches_python_and_spares_its_helpers(slurm: PrivateSlurm, checkout: Path) -> None:
@@ -176,6 +200,15 @@ def test_screen_without_an_array_is_named(slurm: PrivateSlurm, checkout: Path) -
     job = slurm.sbatch("--output=said.txt", "jobs/screen.s", cwd=checkout)
     assert slurm.wait(job)[0].exit_code == 2
     assert "submit it so: sbatch --array=1-10%2" in (checkout / "said.txt").read_text()
+
+
+def test_merge_takes_the_data_directory_as_an_argument(slurm: PrivateSlurm, checkout: Path, tmp_path: Path) -> None:
+    (elsewhere := tmp_path / "else where").mkdir()
+    job = slurm.sbatch(
+        "--export=NONE", checkout / "jobs" / "merge.s", "/data/50% full", "--allow-pending", cwd=elsewhere
+    )
+    assert slurm.wait(job)[0].state == "COMPLETED"
+    assert seen(elsewhere, "none")["argv"] == ["merge", "/data/50% full", "--allow-pending"]
 
 
 def test_merge_without_data_directory_is_named(slurm: PrivateSlurm, checkout: Path) -> None:

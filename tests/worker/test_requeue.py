@@ -140,15 +140,25 @@ def test_a_job_that_is_not_its_own_to_requeue(controller: Controller, state: str
     assert "requeue" not in controller.asked
 
 
-def test_facts_keep_their_spaces_and_make_options(tmp_path: Path, controller: Controller) -> None:
+@pytest.mark.parametrize("shown", ["50%", "50%%"], ids=["of the submit folder", "given to sbatch"])
+def test_facts_keep_their_spaces_and_make_options(tmp_path: Path, controller: Controller, shown: str) -> None:
+    (logs := tmp_path / "my 50%").mkdir()
+    (logs / "a job.s").touch()
     job = BatchJob(JOB, {"SLURM_CPUS_PER_TASK": "1", "SLURM_MEM_PER_NODE": "600", "SLURM_JOB_END_TIME": "2000000000"})
     assert job.ends_at == 2000000000
+    assert job.script is None
     assert job.look() == ""
-    assert (job.fact("Command"), job.fact("WorkDir"), job.fact("Restarts")) == ("/a b/c.s", "/a b", "0")
-    job._facts |= slurm._facts("   TimeLimit=00:30:00 Account=(null) QOS=N/A\n   StdOut=/x 50%/7_2.log\n")
+    assert (job.fact("WorkDir"), job.fact("Restarts"), job.script) == ("/a b", "0", None)
+    job._facts |= slurm._facts(
+        f"   TimeLimit=00:30:00 Account=(null) QOS=N/A\n   StdOut={tmp_path}/my {shown}/7_2.log\n"
+    )
     assert job.options == [
-        "--job-name=a", "--time=00:30:00", "--cpus-per-task=1", "--mem=600", "--output=/x 50%%/%x-%A_%a.log",
+        "--job-name=a", "--time=00:30:00", "--cpus-per-task=1", "--mem=600",
+        f"--output={tmp_path}/my 50%%/%x-%A_%a.log",
     ]  # fmt: skip
+    for command in (f"{logs}/a job.s", f"{logs}/a job.s --config x y", "a job.s --config x"):
+        job._facts |= slurm._facts(f"   Command={command}\n   WorkDir={logs}\n")
+        assert job.script == logs / "a job.s"
 
 
 SCONTROL = """\
