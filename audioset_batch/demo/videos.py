@@ -15,7 +15,7 @@ _KINDS: Final[tuple[dict[str, Any], ...]] = (
     {"kids": True},
     {"sabr": ("VISIONOS",), "hls": False},
     {"sabr": (EVERY_CLIENT,)},
-    {"muxed": False},
+    {"muxed": True},
     {"ad_seconds": 1.0},
 )
 """Several audio tracks; not shown to the client that is asked first; no addresses for it; HLS alone; no format with

@@ -135,7 +135,7 @@ class Video:
     interstitial: bool = False
     storyboards: bool = True
     hls: bool = True
-    muxed: bool = True
+    muxed: bool = False
     sabr: tuple[str, ...] = ()
     locks: Mapping[int, Lock] = field(default_factory=dict)
     ad_seconds: float = 0.0

@@ -21,7 +21,7 @@ def unusual(videos: list[Video]) -> dict[str, list[str]]:
         "kids": [video.ytid for video in videos if video.kids],
         "sabr": [video.ytid for video in videos if video.sabr and not video.hls],
         "hls": [video.ytid for video in videos if video.sabr and video.hls],
-        "muxed": [video.ytid for video in videos if not video.muxed],
+        "muxed": [video.ytid for video in videos if video.muxed],
         "ad": [video.ytid for video in videos if video.ad_seconds],
     }
 

@@ -16,7 +16,7 @@ ROWS = [Row("video_clip0", 20_000, 24_000, ("/m/0a0",)), Row("no_video__1", 10_0
 
 @pytest.fixture
 def youtube(media_cache: Path) -> Iterator[Standin]:
-    catalog = Catalog.of(Video(ROWS[0].ytid), Video(ROWS[1].ytid, outcome=Outcome.NO_VIDEO))
+    catalog = Catalog.of(Video(ROWS[0].ytid, muxed=True), Video(ROWS[1].ytid, outcome=Outcome.NO_VIDEO))
     with Standin(catalog, media_cache) as standin:
         yield standin
 

@@ -27,7 +27,7 @@ from audioset_batch.worker.child import client_for
 ORIGINAL, *DUBS = dubbed("ja", "en-US", "de")
 SECONDS = 33.0
 VIDEOS = {
-    "plain": {},
+    "plain": {"muxed": True},
     "dub first": {"tracks": (*DUBS, ORIGINAL)},
     "poor original": {"tracks": (*DUBS, AudioTrack("ja", itags=(139,))), "itags": (139, 140, 251)},
     "DRC alone": {"tracks": (*DUBS, AudioTrack("ja", drc=True))},
@@ -35,9 +35,9 @@ VIDEOS = {
     "no address": {"tracks": (*DUBS, AudioTrack("ja", address=False)), "itags": (140, 251), "hls": False},
     "HLS alone": {"sabr": ("*",)},
     "HLS of tracks": {"sabr": ("*",), "tracks": (*DUBS, ORIGINAL), "itags": (140,)},
-    "itag 17": {"itags": (17,)},
-    "itag 18": {"itags": (18,)},
-    "itag 36": {"itags": (36,)},
+    "itag 17": {"itags": (17,), "muxed": True},
+    "itag 18": {"itags": (18,), "muxed": True},
+    "itag 36": {"itags": (36,), "muxed": True},
     "5.1 AAC": {"itags": (258,)},
     "AC-3": {"itags": (380, 251)},
     "E-AC-3": {"itags": (328,)},
@@ -52,6 +52,7 @@ YTIDS = {name: f"bytes__{index:04d}" for index, name in enumerate(VIDEOS)}
 def standin(media_cache: Path) -> Iterator[Standin]:
     videos = (Video(YTIDS[name], SECONDS, **more) for name, more in VIDEOS.items())  # type: ignore[arg-type]
     with Standin(Catalog.of(*videos), media_cache) as youtube:
+        youtube.prepare()  # a resolve that waits too long for it is asked again, which would count
         yield youtube
 
 

@@ -86,6 +86,8 @@ def test_every_outcome_has_its_wording_or_formats() -> None:
 
 def test_formats_as_youtube_gives_them(youtube: Standin) -> None:
     youtube.put_video(Video(ALIVE, 30))
+    assert "18" not in {entry["format_id"] for entry in resolve(client(youtube)[0], ALIVE)["formats"]}
+    youtube.put_video(Video(ALIVE, 30, muxed=True))
     ydl, log = client(youtube)
     info = resolve(ydl, ALIVE)
     formats = {entry["format_id"]: entry for entry in info["formats"]}
@@ -97,7 +99,7 @@ def test_formats_as_youtube_gives_them(youtube: Standin) -> None:
     assert (info["duration"], info["live_status"]) == (30, "not_live")
     assert [warning for warning in log.warnings if "JavaScript" not in warning] == []
     counters = youtube.counters()
-    assert [counters["all"][key] for key in ("resolves", "pages", "player", "manifests")] == [1, 1, 1, 1]
+    assert [counters["all"][key] for key in ("resolves", "pages", "player", "manifests")] == [2, 2, 2, 2]
 
 
 def test_missing_streams_and_live(youtube: Standin) -> None:
