@@ -92,7 +92,8 @@ def needed(config: Config, cpu_seconds: float | None = None) -> Reservation:
         busy = rate * seconds / 3600 / _BUSY
         cpus = max(1, min(_MOST_CPUS, math.ceil(busy)))
         tasks = max(1, math.ceil(busy / cpus))
-    return Reservation(tasks, cpus, f"{needed_mb(config, cpus)}M", rate, seconds)
+    processes = cpus if config.worker.processes == "auto" else config.worker.processes
+    return Reservation(tasks, cpus, f"{needed_mb(config, processes)}M", rate, seconds)
 
 
 def needed_mb(config: Config, processes: int) -> int:

@@ -97,7 +97,7 @@ def _jobs(tasks: Sequence[TaskUsage]) -> dict[str, list[TaskUsage]]:
     jobs: dict[str, list[TaskUsage]] = {}
     for task in tasks:
         if task.job_id:
-            jobs.setdefault(task.job_id.partition("_")[0], []).append(task)
+            jobs.setdefault(_job(task), []).append(task)
     return jobs
 
 
@@ -119,7 +119,7 @@ def _ask(jobs: Mapping[str, Sequence[TaskUsage]], tasks: Sequence[TaskUsage]) ->
     try:
         since = min(began) - datetime.timedelta(days=30) if began else None  # it may have waited in the queue
         return slurm_accounting.held(newest, since, _PATIENCE)
-    except (InputRefused, OverflowError):
+    except (InputRefused, OverflowError, ValueError):  # times that are none
         return {}
 
 
@@ -136,20 +136,33 @@ def too_much_held(costs: Costs, need: Reservation) -> str:
         )
         if held > max(2 * needed, needed + _SMALL)
     ]
-    change = _what_to_change(costs.tasks, need)
+    change = _what_to_change(_latest_job(costs.tasks), need)
     return f"{', '.join(over)}: {', '.join(change)}" if over and change else ""
 
 
+def _latest_job(tasks: Sequence[TaskUsage]) -> list[TaskUsage]:
+    """What was wrong with an earlier one may have been changed since."""
+    known = [task for task in tasks if task.job_id and task.updated is not None]
+    latest = max(known, key=lambda task: task.updated_at, default=None)
+    return [] if latest is None else [task for task in known if _job(task) == _job(latest)]
+
+
+def _job(task: TaskUsage) -> str:
+    return task.job_id.partition("_")[0]
+
+
 def _what_to_change(tasks: Sequence[TaskUsage], need: Reservation) -> list[str]:
-    change = []
+    change: list[str] = []
+    if not tasks:
+        return change
     if max(task.cpus for task in tasks) > need.cpus:
         change.append(f"--cpus-per-task={need.cpus} (slurm.cpus_per_task: auto)")
     if max(task.mem_mb for task in tasks) > 2 * need.mem_mb:
         change.append(f"--mem={need.mem} (slurm.mem: auto)")
-    began = [task.began for task in tasks if task.job_id and task.began is not None]
-    ended = [task.updated for task in tasks if task.job_id and task.updated is not None]
+    began = [task.began for task in tasks if task.began is not None]
+    ended = [task.updated for task in tasks if task.updated is not None]
     span = (max(ended) - min(began)).total_seconds() if began and ended else 0.0
-    if span > 0 and sum(task.seconds for task in tasks if task.job_id) > 2 * need.tasks * span:
+    if span > 0 and sum(task.seconds for task in tasks) > 2 * need.tasks * span:
         change.append(f"--array=...%{need.tasks} (slurm.array_parallelism: auto)")
     return change
 
@@ -160,7 +173,7 @@ def _rounded(value: float | None) -> float | None:
 
 def cost_so_far(costs: Costs) -> str:
     """In one line; "" where nothing is known."""
-    if not costs.segments:
+    if not costs.segments and not costs.held_core_hours:
         return ""
     used = f"{amount(costs.used_core_hours)} core-hours used"
     if not costs.source:

@@ -191,7 +191,7 @@ def _cost(summary: Mapping[str, Any]) -> str:
 
 def _cluster(costs: Mapping[str, Any]) -> str:
     """Core-hours and GB-hours; "" where no task has noted any."""
-    if not costs.get("segments"):
+    if not costs.get("segments") and not costs.get("held_core_hours"):
         return ""
     rows = [["used", "used_core_hours", "", "used_core_hours_per_1000_clips"]]
     if costs["source"]:

@@ -65,3 +65,7 @@ def test_cost_of_the_whole_set() -> None:
     )
     assert cost_line(reserved(config([None])), 1000) == ""
     assert cost_line(one, 0) == ""
+
+
+def test_memory_follows_the_processes_that_are_asked_for() -> None:
+    assert needed(config([300], worker={"processes": 4})).mem == "750M"

@@ -3,6 +3,7 @@
 import json
 import stat
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -192,6 +193,8 @@ def test_twice_the_need_is_told_with_the_line_to_change() -> None:
         "160 core-hours were held and 10 needed, 320 GB-hours were held and 5.9 needed: --cpus-per-task=1 "
         "(slurm.cpus_per_task: auto), --mem=600M (slurm.mem: auto), --array=...%1 (slurm.array_parallelism: auto)"
     )
+    changed = TaskUsage(job_id="2_1", cpus=1, mem_mb=600, began_at=ended, updated_at="2026-01-02T00:00:00+00:00")
+    assert too_much_held(replace(held, tasks=[task] * 4 + [changed]), need) == "", "it has been changed since"
     small = TaskUsage(job_id="1_1", cpus=1, mem_mb=600, seconds=36000, began_at=began, updated_at=ended)
     assert too_much_held(Costs("tasks", 40, 24, segments=3000, tasks=[small]), need) == "", "a ban: nothing to change"
     assert too_much_held(Costs("tasks", 1, 1, segments=10, tasks=[task]), need) == "", "start-up is no matter"

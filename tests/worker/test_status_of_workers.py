@@ -167,3 +167,16 @@ def test_accounting_tells_how_a_task_ended(make_slurm: Callable[..., PrivateSlur
 
     ended = until(lambda: (now := line())["activity"] == "stopped" and now, "accounting, which lags")
     assert ended["note"] == "SLURM: FAILED, exit 7:0"
+
+    twice = 'sleep 2; [ -n "$SLURM_RESTART_COUNT" ] || { scontrol requeue $SLURM_JOB_ID; sleep 9; }'
+    job = cluster.sbatch("--cpus-per-task=2", "--mem=300M", wrap=twice, cwd=project.folder)
+    data.usage.mkdir(exist_ok=True)
+    noted = {"job_id": str(job), "cpus": 2, "core_seconds": 1.0, "segments": 4, "clips": 4}
+    data.usage_of(name).write_text(json.dumps({"format": 1, "tasks": [noted]}))
+
+    def held() -> float:
+        costs = json.loads(project.run("status", str(project.data), "--json", env=look).stdout)["costs"]
+        return costs["held_core_hours"] * 3600 if costs["source"] == "sacct" else 0.0
+
+    until(lambda: held() > 6, "both runs of a job of two CPUs, two seconds each", seconds=60)
+    assert held() < 60
