@@ -185,9 +185,11 @@ class SharedEgress:
             self.state, self._damage = self._safe(version), error
 
     def _decoded(self, version: Version) -> EgressState:
-        # A file's time may be set at will, but no pause begins in the future.
-        written_at = min(version.mtime, self._now())
-        return _within_reason(_decode(version.data), written_at, self._longest_pause)
+        return _within_reason(_decode(version.data), self._written_at(version), self._longest_pause)
+
+    def _written_at(self, version: Version) -> float:
+        # Anybody may set a file's time, also to one that never comes: a pause cut from there would never end.
+        return min(version.mtime, version.changed_at, self._now())
 
     def _now(self) -> float:
         try:
@@ -208,9 +210,9 @@ class SharedEgress:
             if pauses and pauses[-1].reopened is None:
                 last = pauses[-1]
                 paused = dataclasses.replace(known, paused=True, kind=last.kind, detail=last.detail, until=last.until)
-                known = _within_reason(paused, self._now(), self._longest_pause)
+                known = _within_reason(paused, self._written_at(damaged), self._longest_pause)
         if not known.paused:
-            begun = min(damaged.mtime, self._now() - 1.0)
+            begun = min(self._written_at(damaged), self._now() - 1.0)
             known = dataclasses.replace(known, paused=True, epoch=known.epoch + 1, since=begun, until=begun)
             known = dataclasses.replace(known, kind="damaged state", detail="the shared state was damaged")
         return dataclasses.replace(known, prober=None)

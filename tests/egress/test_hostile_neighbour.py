@@ -196,6 +196,23 @@ def test_a_pause_of_ten_years_is_cut(tmp_path: Path) -> None:
     reopen(folder).close()
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_pause_in_a_file_of_the_future_is_cut_once(tmp_path: Path, damaged: bool) -> None:
+    """Cut from the present at each look, it would never end."""
+    folder, far = tmp_path / "egress", time.time() + 315_360_000
+    paths = [write_state(folder / "one", 7, **over_pause(since=far, until=far))]
+    if damaged:
+        paths.append(folder / "one" / "state.8")
+        paths[-1].write_bytes(b"[[[\n")
+    for path in paths:
+        os.utime(path, (far, far))
+    ends = set()
+    for _ in range(3):
+        ends.add(read_egress_status(folder, [egress()])[0].until)
+        time.sleep(0.02)
+    assert len(ends) == 1
+
+
 @pytest.mark.parametrize(
     "grid",
     [
