@@ -41,13 +41,18 @@ def parse(line: str) -> Task:
     """Read one line that `squeue --Format FORMAT` printed."""
     fields = [field.strip() for field in line.split("|")]
     array, job, index, state, reason, restarts, status, node = fields[:8]
+    if ":" in status:  # exit code and signal, as SLURM 24.11 says it
+        code, _, number = status.partition(":")
+        exit_code, ended_by = int(code), int(number)
+    else:  # what wait(2) gives, as 22.05 does
+        exit_code, ended_by = int(status) >> 8, int(status) & 0x7F
     return Task(
         job_id=int(array) if array.isdecimal() and array != "0" else int(job),
         index=int(index) if index.isdecimal() else None,
         state=state,
         reason=reason,
         restarts=int(restarts),
-        exit_code=int(status) >> 8,  # squeue prints what wait(2) gives
-        signal=int(status) & 0x7F,
+        exit_code=exit_code,
+        signal=ended_by,
         node=node,
     )
