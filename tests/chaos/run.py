@@ -1,6 +1,6 @@
 """Kill, preempt, block and fill while three nodes download, go on until all is finished, check that nothing is lost.
 
-    python tests/chaos/run.py [--short] [--seed N] [--keep]
+    python tests/chaos/run.py [--short | --soak MINUTES] [--seed N] [--keep]
 
 Exit status 0 if everything that must hold did.
 """
@@ -17,7 +17,6 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -26,15 +25,21 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from chaos.cluster_run import ShardJobs
+from chaos.neighbour import Victim
 from chaos.storms import SmallDisk, Storms
 from chaos.verdicts import (
     all_rows,
     check_budget,
+    check_came_back,
     check_drifts,
+    check_failures,
     check_hashes,
     check_no_ban_recorded,
     check_not_asked_again,
+    check_probes,
+    fullest_windows,
     leftovers,
+    pause_steps,
     reasons,
     tracebacks,
 )
@@ -50,7 +55,13 @@ from audioset_batch.standin import Catalog, Standin
 
 @dataclass(frozen=True)
 class Size:
-    """How much there is to do, and how long it may take."""
+    """How much there is to do, and how long it may take.
+
+    Attributes:
+        budget: Resolves of each egress in any `window` seconds.
+        longest: Seconds of the longest ban, and of slurmctld's silence.
+        soak: Go on for so many seconds, with faults all the time, whatever is left to do then; 0: until all is done.
+    """
 
     segments: int
     rounds: int
@@ -58,12 +69,17 @@ class Size:
     window: float
     disk_mb: int
     seconds: float
+    longest: float
+    soak: float = 0.0
 
 
-SHORT = Size(segments=80, rounds=1, budget=60, window=20.0, disk_mb=150, seconds=420)
-LONG = Size(segments=400, rounds=3, budget=120, window=20.0, disk_mb=600, seconds=1500)
+SHORT = Size(segments=80, rounds=1, budget=30, window=20.0, disk_mb=150, seconds=420, longest=20)
+LONG = Size(segments=400, rounds=3, budget=60, window=20.0, disk_mb=600, seconds=1800, longest=60)
 SHARDS = 4
+EGRESSES = ("north", "south")
 STALLED_SECONDS = 20.0
+SOAK_CALM = 15.0
+SECONDS_AHEAD = 120
 OWN_MOUNTS = "CHAOS_OWN_MOUNTS"
 
 
@@ -71,6 +87,7 @@ def main() -> int:
     """Parse, run, tell."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true", help="80 segments and each fault once, not 400 and thrice")
+    parser.add_argument("--soak", type=float, metavar="MINUTES", help="go on for so long, with faults all the time")
     parser.add_argument("--seed", type=int, default=1, help="decides segments, faults and their order (default: 1)")
     parser.add_argument("--keep", action="store_true", help="leave the data directory and logs where they are")
     args = parser.parse_args()
@@ -82,9 +99,10 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, tidy_up_and_end)
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
-    disk = SmallDisk(folder / "data", (SHORT if args.short else LONG).disk_mb)
+    size = SHORT if args.short else LONG if args.soak is None else soak(args.soak)
+    disk = SmallDisk(folder / "data", size.disk_mb)
     try:
-        survived = run(SHORT if args.short else LONG, args.seed, folder, disk)
+        survived = run(size, args.seed, folder, disk)
     finally:
         disk.close(keep=args.keep)
         if args.keep:
@@ -92,6 +110,28 @@ def main() -> int:
         else:
             shutil.rmtree(folder, ignore_errors=True)
     return 0 if survived else 1
+
+
+def soak(minutes: float) -> Size:
+    """More work than the budgets allow in this time; two clips per megabyte of disk would be few."""
+    budget, window = 8, 20.0
+    segments = 100 + round(len(EGRESSES) * budget * minutes * 60 / window)
+    return Size(segments, 1, budget, window, 2 * segments, minutes * 60 + 300, 60, soak=minutes * 60)
+
+
+def other_clock(folder: Path) -> dict[str, str]:
+    """What a job's environment needs for the clock of one node to be ahead; {} where there is no C compiler."""
+    here, library = Path(__file__).parent, folder / "clock.so"
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        return {}
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, here / "clock.c"], check=True)
+    return {
+        "BASH_ENV": str(here / "clock.sh"),
+        "CHAOS_CLOCK": str(SECONDS_AHEAD),
+        "CHAOS_CLOCK_LIBRARY": str(library),
+        "CHAOS_CLOCK_NODE": "n2",
+    }
 
 
 def begin_in_own_mounts() -> None:
@@ -131,24 +171,35 @@ def run(size: Size, seed: int, folder: Path, disk: SmallDisk) -> bool:
         if 0 < video.seconds * 1000 - row.start_ms < 1500:  # too little left to tell where a clip begins
             catalog.put(dataclasses.replace(video, seconds=60.0))
     began = time.monotonic()
-    with Standin(catalog, folder / "media", seed=seed) as youtube, PrivateSlurm(nodes=3, cpus=4) as slurm:
+    with (
+        Standin(catalog, folder / "media", egresses=EGRESSES, seed=seed) as youtube,
+        PrivateSlurm(nodes=3, cpus=4) as slurm,
+    ):
         youtube.prepare()
         youtube.set_delay(0.05)
         project = Project(folder, {"eval_segments": rows}, youtube, settings(youtube, size))
         project.prep(SHARDS)
-        print(f"seed {seed}: {size.segments} segments in {SHARDS} shards on 3 nodes, budget {size.budget} resolves")
+        clock = other_clock(folder)
         print(
-            f"  in any {size.window:g} s; data on {'a tmpfs' if disk.mounted else 'a plain disk: none can be filled'}"
+            f"seed {seed}: {size.segments} segments in {SHARDS} shards on 3 nodes, {len(EGRESSES)} egresses, budget of"
         )
-        jobs = ShardJobs(slurm, project, SHARDS)
-        storms = Storms(jobs, youtube, disk, rng)
+        print(f"  each {size.budget} resolves in any {size.window:g} s; data on", end=" ")
+        print("a tmpfs;" if disk.mounted else "a plain disk: none can be filled;", end=" ")
+        print(f"clock of n2 {SECONDS_AHEAD} s ahead" if clock else "all clocks agree: no C compiler here", flush=True)
+        jobs = ShardJobs(slurm, project, SHARDS, clock)
+        victim = Victim(folder / "victim")
+        storms = Storms(jobs, youtube, disk, rng, longest=size.longest, victim=victim)
         injected = storm_through(jobs, storms, size, began + size.seconds)
-        finished = len(jobs.finished) == SHARDS
+        finished = bool(size.soak) or len(jobs.finished) == SHARDS
+        if size.soak:
+            slurm.drain()
+            jobs.sightings.look()
         print(f"{'finished' if finished else 'NOT FINISHED'} after {time.monotonic() - began:.0f} s")
         print(f"  {sum(injected.values())} faults: " + ", ".join(f"{n} {name}" for name, n in sorted(injected.items())))
-        endings = ", ".join(f"{n} x {how}" for how, n in jobs.endings.items())
+        counted = Counter(one.how for one in jobs.endings)
+        endings = ", ".join(f"{n} x {how}" for how, n in counted.items())
         print(f"  {jobs.submissions} submissions, {jobs.restarts} restarts by SLURM; tasks ended: {endings}")
-        held = check_all(project, youtube, size, storms.drifts)
+        held = check_all(project, youtube, size, jobs, storms, victim)
         if not (finished and held):
             show_logs(folder)
         return finished and held
@@ -166,18 +217,19 @@ def settings(youtube: Standin, size: Size) -> dict[str, object]:
             "grace_seconds": 2,
             "lease_seconds": 6,
             "state_seconds": 1,
-            "max_requeues": 20,
+            "max_requeues": 3,
         },
         "egress": [
             {
-                "name": "loopback",
-                "proxy": youtube.access().proxy,
+                "name": name,
+                "proxy": youtube.access(name).proxy,
                 "videos_per_hour": size.budget,
                 "window_seconds": size.window,
                 "pause_seconds": 3,
                 "pause_max_seconds": 10,
                 "max_wait": 4,
             }
+            for name in EGRESSES
         ],
         "youtube": {"args": ["--no-cache-dir", "--socket-timeout", "5"]},
     }
@@ -186,14 +238,21 @@ def settings(youtube: Standin, size: Size) -> dict[str, object]:
 def storm_through(jobs: ShardJobs, storms: Storms, size: Size, deadline: float) -> Counter[str]:
     """Let the run work and be hit, each fault at its share of the progress, until every shard is finished."""
     injected: Counter[str] = Counter()
-    plan = storms.plan(size.rounds)
+    plan = storms.plan(size.rounds, short=size is SHORT)
     total = len(plan)
     began = last_hit = time.monotonic()
     while time.monotonic() < deadline:
         storms.undo_due()
-        recorded = jobs.recorded()
-        due = recorded >= (total - len(plan) + 1) * 0.85 * size.segments / (total + 1)
-        if plan and time.monotonic() - last_hit > 1 and (due or time.monotonic() - last_hit > STALLED_SECONDS):
+        recorded = jobs.sightings.look()
+        now = time.monotonic()
+        if size.soak:
+            due = now - last_hit > SOAK_CALM and now - began < size.soak - 2 * size.longest
+        else:
+            due = recorded >= (total - len(plan) + 1) * 0.85 * size.segments / (total + 1)
+            due = due or now - last_hit > STALLED_SECONDS
+        if size.soak and not plan:
+            plan = storms.plan(1)
+        if plan and due and now - last_hit > 1 and now > storms.alone_until:
             done = plan[0]()
             if done is not None:
                 injected[plan.pop(0).__name__] += 1
@@ -203,29 +262,48 @@ def storm_through(jobs: ShardJobs, storms: Storms, size: Size, deadline: float) 
                 plan.append(plan.pop(0))  # nothing runs just now that it could hit
         if jobs.tend() and not storms.lasting:
             break
+        if size.soak and now - began > size.soak:
+            break
         time.sleep(0.2)
     storms.undo_due(everything=True)
-    for left in plan:
-        print(f"  not injected, everything was finished before: {left.__name__}")
+    if not size.soak:
+        for left in plan:
+            print(f"  not injected, everything was finished before: {left.__name__}")
     return injected
 
 
-def check_all(project: Project, youtube: Standin, size: Size, drifts: Sequence[tuple[float, float]]) -> bool:
+def check_all(project: Project, youtube: Standin, size: Size, jobs: ShardJobs, storms: Storms, victim: Victim) -> bool:
     """Merge and check; prints what held and what did not."""
     data = DataDir(project.data)
     events = youtube.events()
     rows = all_rows(data)
     table = project.merge(status=(0, 1))
-    resolves = sum(event["kind"] == "resolve" for event in events)
+    if size.soak:  # what is left to do has no clip yet
+        settled = table.status.isin(("ok", "unavailable"))
+        print(f"  {settled.sum()} of {len(table)} segments settled; only these are looked at")
+        table = table[settled]
+        project.subsets = {
+            name: [row for row in rows if row.ytid in set(table.ytid)] for name, rows in project.subsets.items()
+        }
+    catalog = youtube.catalog
+    steps = {name: pause_steps(data.egress / name) for name in EGRESSES}
+    endings = [(one.time, one.how) for one in jobs.endings]
+    excused = [(begin, end + 40) for begin, end in storms.flaky] + [(time, time + 20) for time in storms.disturbed]
     checks = {
-        "every segment once, every file whole, exact and with a row": lambda: project.check(table, youtube.catalog),
+        "every segment once, every file whole, exact and with a row": lambda: project.check(table, catalog),
         "every file has the size and SHA-256 of its row": lambda: check_hashes(table, project.data),
         "no temporary file": lambda: _none(leftovers(project.data)),
         "no traceback in any log": lambda: _none(tracebacks(project.folder)),
-        "nothing asked for again after it was recorded": lambda: check_not_asked_again(rows, events),
+        "nothing asked for again after it was recorded": lambda: check_not_asked_again(jobs.sightings.settled, events),
         "budget kept in every window": lambda: check_budget(events, size.budget, size.window),
-        "few resolves lost to a drift": lambda: check_drifts(events, youtube.catalog, drifts),
-        "no ban recorded against a segment": lambda: check_no_ban_recorded(rows, project, youtube.catalog),
+        "at most one probe of a pause at a time": lambda: check_probes(events, steps, storms.disturbed),
+        "few resolves lost to a drift": lambda: check_drifts(events, catalog, storms.drifts),
+        "no ban recorded against a segment": lambda: check_no_ban_recorded(rows, project, catalog),
+        "no good video recorded as failed for an outage": lambda: check_failures(
+            jobs.sightings.failed, project, catalog, excused
+        ),
+        "every task came back from the long ban": lambda: check_came_back(endings, storms.long_bans),
+        "no link of a neighbour followed": victim.check,
     }
     held = True
     for name, check in checks.items():
@@ -235,14 +313,19 @@ def check_all(project: Project, youtube: Standin, size: Size, drifts: Sequence[t
         except Exception:  # noqa: BLE001 - each check is told, whatever came of the one before
             held = False
             print(f"  BROKEN: {name}\n{traceback.format_exc(limit=1)}")
+    resolves = sum(event["kind"] == "resolve" for event in events)
     counts = ", ".join(f"{n} {status}" for status, n in table.status.value_counts().items())
-    failures = ", ".join(f"{n} {reason}" for reason, n in reasons(rows).items()) or "no failure"
-    most = check_budget(events, sys.maxsize, size.window)
+    failures = ", ".join(f"{n} failed ({reason})" for reason, n in reasons(rows).items()) or "no failed ones"
     print(f"  {counts}; {len(rows)} rows written, among them {failures}")
-    print(f"  {resolves} resolves for {size.segments} segments, at most {most} of {size.budget} in a window;", end=" ")
+    fullest = ", ".join(
+        f"{most} of {size.budget} ({name})" for name, most in fullest_windows(events, size.window).items()
+    )
+    print(f"  {resolves} resolves for {size.segments} segments, most in a window: {fullest};", end=" ")
     print(f"restart_count up to {max((row['restart_count'] for row in rows), default=0)}")
-    pauses = Counter(pause.kind for pause in read_pauses(data.egress / "loopback"))
-    print("  pauses of the egress: " + (", ".join(f"{n} x {kind}" for kind, n in pauses.items()) or "none"))
+    kinds = Counter(pause.kind for name in EGRESSES for pause in read_pauses(data.egress / name))
+    print(
+        f"  {sum(map(len, steps.values()))} pauses, among them", ", ".join(f"{n} x {kind}" for kind, n in kinds.items())
+    )
     return held
 
 

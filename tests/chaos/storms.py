@@ -10,9 +10,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from chaos.cluster_run import ShardJobs
+from chaos.cluster_run import ShardJobs, decode_rows
+from chaos.memory import MemoryLimit, kill_as_the_kernel
+from chaos.neighbour import Neighbour, Victim
 from slurm_cluster import PrivateSlurm, SlurmError, Task
 
+from audioset_batch.layout import ShardId
 from audioset_batch.standin import Block, Fault, Outage, Standin, Trouble, Where
 
 FLAKY = (
@@ -76,17 +79,28 @@ class SmallDisk:
 class Storms:
     """The faults. Each returns what it did, or None where there was nothing to hit just now."""
 
-    def __init__(self, jobs: ShardJobs, youtube: Standin, disk: SmallDisk, rng: random.Random) -> None:
+    def __init__(
+        self, jobs: ShardJobs, youtube: Standin, disk: SmallDisk, rng: random.Random, *, longest: float, victim: Victim
+    ) -> None:
         self._jobs = jobs
         self._slurm: PrivateSlurm = jobs.slurm
         self._youtube = youtube
         self._disk = disk
         self._rng = rng
+        self._longest = longest
+        self._victim_files = victim
         self._later: list[tuple[float, Callable[[], None]]] = []
         self.drifts: list[tuple[float, float]] = []
         """From when to when, Unix times."""
+        self.flaky: list[tuple[float, float]] = []
+        self.long_bans: list[tuple[float, float]] = []
+        self.silences: list[tuple[float, float]] = []
+        self.disturbed: list[float] = []
+        """When a process was killed, stopped or told to end."""
+        self.alone_until = 0.0
+        """By the monotonic clock: nothing else is done to the run until then."""
 
-    def plan(self, rounds: int) -> list[Callable[[], str | None]]:
+    def plan(self, rounds: int, *, short: bool = False) -> list[Callable[[], str | None]]:
         """The faults of one run in random order, each ban of the egress once only."""
         each = [
             self.kill_worker,
@@ -101,7 +115,11 @@ class Storms:
             self.make_flaky,
         ]
         storms: list[Callable[[], str | None]] = each * rounds + [self.block_short, self.block_long, self.soft_ban]
-        storms += [self.drift, self.outage]
+        wider = [self.outage_of_one, self.manifest_removed, self.manifest_replaced, self.memory_shortage]
+        wider += [self.earlier_version, self.later_version, self.hostile_neighbour]
+        storms += [self.drift, self.outage, *wider]
+        if not short:
+            storms += [self.ban_beyond_requeues, self.silent_controller]
         storms += [self.kill_worker] * rounds
         if self._disk.mounted:
             storms.append(self.fill_disk)
@@ -124,7 +142,12 @@ class Storms:
     def _after(self, seconds: float, undo: Callable[[], None]) -> None:
         self._later.append((time.monotonic() + seconds, undo))
 
+    def _alone(self, seconds: float) -> None:
+        self.alone_until = time.monotonic() + seconds
+
     def _victim(self) -> Task | None:
+        """One of the tasks that run, for something that may end or stop its processes."""
+        self.disturbed.append(time.time())
         running = self._jobs.running()
         return self._rng.choice(running) if running else None
 
@@ -153,7 +176,12 @@ class Storms:
         if task is None or process is None:
             return None
         process.signal(signal.SIGSTOP)
-        self._after(8, lambda: process.signal(signal.SIGCONT))
+
+        def go_on() -> None:
+            self.disturbed.append(time.time())
+            process.signal(signal.SIGCONT)
+
+        self._after(8, go_on)
         return f"worker of task {task.name} stopped for 8 s, longer than its lease"
 
     def kill_slurmd(self) -> str | None:
@@ -228,6 +256,7 @@ class Storms:
         """A third of all answers go wrong for a while."""
         for fault in FLAKY:
             self._youtube.add_fault(fault)
+        self.flaky.append((time.time(), time.time() + 8))
         self._after(8, self._youtube.clear_faults)
         return "server flaky for 8 s"
 
@@ -272,10 +301,155 @@ class Storms:
     def fill_disk(self) -> str | None:
         """No room left on the data directory's filesystem."""
         self._disk.fill()
-        self._jobs.storage_full = True
+        self._jobs.patience = True
         self._after(5, self._free_disk)
         return f"filesystem full ({os.statvfs(self._disk.folder).f_bavail} blocks free) for 5 s"
 
     def _free_disk(self) -> None:
         self._disk.free()
-        self._jobs.storage_full = False
+        self._jobs.patience = False
+
+    def outage_of_one(self) -> str | None:
+        """One proxy of two is dead; the other goes on."""
+        if not self._jobs.running():
+            return None
+        how, name = self._rng.choice(OUTAGES), self._rng.choice(self._youtube.egresses)
+        self._youtube.cut(how, name)
+        self._after(12, lambda: self._youtube.cut(None, name))
+        return f"outage of egress {name} alone ({how}) for 12 s"
+
+    def ban_beyond_requeues(self) -> str | None:
+        """A ban through which a task comes back more often than `max_requeues` restarts for nothing would allow."""
+        if self.lasting or not self._jobs.running():
+            return None
+        mode = self._rng.choice(SHORT_BLOCKS)
+        self._youtube.block(mode, seconds=self._longest)
+        self.long_bans.append((time.time(), time.time() + self._longest))
+        self._alone(self._longest)
+        return f"all egresses blocked ({mode}) for {self._longest:g} s, beyond worker.max_requeues"
+
+    def silent_controller(self) -> str | None:
+        """slurmctld does not answer while a worker asks to be requeued."""
+        task = None if self.lasting else self._victim()
+        process = None if task is None else self._jobs.coordinator(task)
+        if task is None or process is None:
+            return None
+        self._slurm.silence_controller()
+        process.signal(signal.SIGUSR1)
+        self.silences.append((time.time(), time.time() + self._longest))
+        self._after(self._longest, self._wake_controller)
+        self._alone(self._longest + 10)
+        return f"slurmctld silent for {self._longest:g} s, and the warning before the time limit to task {task.name}"
+
+    def _wake_controller(self) -> None:
+        self.disturbed.append(time.time())
+        self._slurm.wake_controller()
+        for node in self._slurm.nodes:  # which it may hold for dead
+            with suppress(SlurmError, subprocess.TimeoutExpired):
+                self._bring_back(node)
+
+    def manifest_removed(self) -> str | None:
+        """Somebody removes the manifest of a shard that is being worked on."""
+        return self._lose_manifest(kept=0.0)
+
+    def manifest_replaced(self) -> str | None:
+        """Somebody puts an older copy in place of the manifest of a shard that is being worked on."""
+        return self._lose_manifest(kept=0.5)
+
+    def _lose_manifest(self, kept: float) -> str | None:
+        task = None if self._jobs.patience else self._victim()
+        if task is None or task.index is None:
+            return None
+        path = self._jobs.data.manifest(ShardId("eval_segments", task.index))
+        try:
+            file = path.open("rb")
+        except FileNotFoundError:
+            return None
+        lines = file.read().splitlines(keepends=True)
+        if len(lines) < 4:
+            file.close()
+            return None
+        older = b"".join(lines[: int(kept * len(lines))])
+        if older:
+            copy = self._jobs.data.root / ".older"
+            copy.write_bytes(older)
+            copy.replace(path)
+        else:
+            path.unlink()
+        known = {row["ytid"] for row in decode_rows(older)}
+        settled = {row["ytid"] for row in decode_rows(older) if row["status"] in ("ok", "unavailable")}
+
+        def forget() -> None:
+            file.seek(0)
+            lost = {row["ytid"]: row["status"] for row in decode_rows(file.read())}
+            # A clip whose file is there is found by it, unless the older copy says that it failed.
+            asked = {ytid for ytid, status in lost.items() if status != "ok" or ytid in known}
+            self._jobs.sightings.forget(asked - settled)
+
+        def forget_the_last() -> None:
+            forget()
+            file.close()
+
+        forget()
+        self._after(3, forget_the_last)
+        return f"manifest of task {task.name} {'replaced by an older copy' if older else 'removed'}"
+
+    def memory_shortage(self) -> str | None:
+        """The kernel's OOM killer, where we may make a control group; else the KILL that it would send."""
+        task = self._victim()
+        processes = [] if task is None else self._jobs.processes(task)
+        if task is None or not processes:
+            return None
+        limit = MemoryLimit(processes)
+        if not limit.made:
+            killed = kill_as_the_kernel(processes)
+            return killed and f"process {killed.pid} of task {task.name} killed as the OOM killer would"
+
+        def lift() -> None:
+            self.disturbed.append(time.time())
+            print(f"    the kernel killed {limit.lift()} processes of task {task.name} for their memory")
+
+        self._after(5, lift)
+        return f"no more memory for task {task.name} for 5 s"
+
+    def _neighbour(self) -> Neighbour | None:
+        if self._jobs.patience:  # a full disk takes nothing of a neighbour's either
+            return None
+        data = self._jobs.data
+        return Neighbour(data.egress / self._rng.choice(self._youtube.egresses), data.states, self._victim_files)
+
+    def earlier_version(self) -> str | None:
+        """An earlier version works in the same folders."""
+        neighbour = self._neighbour()
+        if neighbour is None:
+            return None
+        neighbour.work_as_earlier_version()
+        return "an earlier version writes its state into egress_dir and state/"
+
+    def later_version(self) -> str | None:
+        """A later version works in the same folders for a while: this one refuses, and touches nothing."""
+        neighbour = None if self.lasting else self._neighbour()
+        if neighbour is None:
+            return None
+        self.disturbed.append(time.time())
+        self._jobs.patience = True
+        self._alone(7)
+        leave = neighbour.work_as_later_version()
+
+        def make_peace() -> None:
+            leave()
+            self._jobs.patience = False
+
+        self._after(6, make_peace)
+        return "a later version writes its state into egress_dir and state/ for 6 s"
+
+    def hostile_neighbour(self) -> str | None:
+        """Somebody in the group puts into the shared folders what he likes."""
+        neighbour = self._neighbour()
+        if neighbour is None:
+            return None
+        acts = list(neighbour.acts().items())
+        self._rng.shuffle(acts)
+        for _, act in acts:
+            act()
+        return f"hostile neighbour: {', '.join(name for name, _ in acts)}"

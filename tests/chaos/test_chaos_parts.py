@@ -1,5 +1,6 @@
 """The chaos test's own parts: its verdicts find what they look for, and it leaves nothing behind however it ends."""
 
+import json
 import os
 import secrets
 import signal
@@ -11,20 +12,27 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from chaos.cluster_run import Sightings
 from chaos.verdicts import (
     check_budget,
+    check_came_back,
     check_drifts,
+    check_failures,
     check_hashes,
     check_no_ban_recorded,
     check_not_asked_again,
+    check_probes,
     leftovers,
+    pause_steps,
     tracebacks,
 )
 from loopback import make_rows
+from loopback.project import GOOD_VIDEO
 from slurm_cluster import missing_programs
 from slurm_cluster.processes import with_environment
 from worker.running import until
 
+from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.standin import Catalog, Outcome, Video
 
 RUN = Path(__file__).with_name("run.py")
@@ -49,11 +57,62 @@ def test_too_many_resolves_in_a_drift_are_found() -> None:
 
 
 def test_asking_again_after_a_row_is_found() -> None:
-    row = {"ytid": "aaaaaaaaaaa", "status": "ok", "finished_at": "1970-01-01T00:00:50+00:00"}
-    check_not_asked_again([row], resolves(10, 49))
-    check_not_asked_again([row | {"status": "failed"}], resolves(51))
+    check_not_asked_again({"aaaaaaaaaaa": 50.0}, resolves(10, 49))
+    check_not_asked_again({}, resolves(51))
     with pytest.raises(AssertionError, match="asked for again"):
-        check_not_asked_again([row], resolves(10, 51))
+        check_not_asked_again({"aaaaaaaaaaa": 50.0}, resolves(10, 51))
+
+
+def test_rows_are_seen_when_they_come_and_again_after_their_manifest_was_replaced(tmp_path: Path) -> None:
+    def lines(*rows: tuple[str, str]) -> str:
+        times = {"start_seconds": 0.0, "end_seconds": 10.0, "reason": "network", "finished_at": "then"}
+        return "".join(json.dumps({"subset": "a", "ytid": y, "status": s} | times) + "\n" for y, s in rows)
+
+    data = DataDir(tmp_path)
+    manifest = data.manifest(ShardId("a", 1))
+    manifest.parent.mkdir()
+    sightings = Sightings(data)
+    assert sightings.look() == 0
+    manifest.write_text(lines(("one", "ok"), ("two", "failed")) + '{"subset": ')
+    assert sightings.look() == 2
+    seen = dict(sightings.settled)
+    assert list(seen) == ["one"] and list(sightings.failed) == [("two", "network", "then")]
+    sightings.forget(["one"])
+    older = tmp_path / "older"
+    older.write_text(lines(("three", "unavailable"), ("one", "ok"), ("two", "failed")))
+    older.replace(manifest)
+    assert sightings.look() == 3 and sorted(sightings.settled) == ["one", "three"]
+    assert sightings.settled["one"] > seen["one"] and len(sightings.failed) == 1
+
+
+def test_a_second_probe_in_one_step_of_a_pause_is_found(tmp_path: Path) -> None:
+    rows = [{"epoch": 1, "at": at, "event": "extended"} for at in (10.0, 20.0, 30.0)] + [{"epoch": 2, "at": 50.0}]
+    (tmp_path / "pauses.jsonl.1").write_text("\n".join(map(json.dumps, rows[:2])))
+    (tmp_path / "pauses.jsonl").write_text("\n".join(map(json.dumps, rows[2:])) + "\n{torn")
+    steps = {"one": pause_steps(tmp_path)}
+    assert steps == {"one": [[10.0, 20.0, 30.0], [50.0]]}
+    good = resolves(15, 25, 35, 36, ytid=GOOD_VIDEO)
+    assert check_probes(good + resolves(16), steps, []) == 2
+    twice = good + resolves(17, ytid=GOOD_VIDEO)
+    assert check_probes(twice, steps, [16.0]) == 3, "the prober may have been killed"
+    with pytest.raises(AssertionError, match="2 probes"):
+        check_probes(twice, steps, [36.0])
+
+
+def test_a_good_video_that_failed_while_nothing_was_wrong_with_it_is_found() -> None:
+    there, gone = make_rows(2, seed=1)
+    project: Any = SimpleNamespace(rows=lambda: {("eval_segments", row.ytid): row for row in (there, gone)})
+    catalog = Catalog.of(Video(there.ytid, seconds=10_000), Video(gone.ytid, outcome=Outcome.REMOVED))
+    failed = {(there.ytid, "network", "then"): 15.0, (gone.ytid, "network", "then"): 99.0}
+    check_failures(failed, project, catalog, [(10.0, 20.0)])
+    with pytest.raises(AssertionError, match="nothing was wrong"):
+        check_failures(failed, project, catalog, [(16.0, 20.0)])
+
+
+def test_a_task_that_gave_up_in_a_ban_is_found() -> None:
+    check_came_back([(5.0, "FAILED 75"), (15.0, "FAILED 9"), (15.0, "COMPLETED 0")], [(10.0, 20.0)])
+    with pytest.raises(AssertionError, match="did not come back"):
+        check_came_back([(15.0, "FAILED 75")], [(10.0, 20.0)])
 
 
 def test_a_file_that_is_not_the_one_of_its_row_is_found(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """What must hold after a run, from the tables, the files and the server's log."""
 
 import hashlib
+import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +37,18 @@ def all_rows(data: DataDir) -> list[dict[str, Any]]:
     return [row for shard in data.recorded_shards() for row in read_rows(data.manifest(shard))]
 
 
-def check_budget(events: Sequence[dict[str, Any]], budget: int, window: float) -> int:
-    """No window of any egress holds more resolves than the budget; returns the fullest one's."""
+def fullest_windows(events: Sequence[dict[str, Any]], window: float) -> dict[str, int]:
+    """The most resolves in any window, by egress."""
     by_egress: defaultdict[str, list[float]] = defaultdict(list)
     for event in events:
         if event["kind"] == "resolve":
             by_egress[event["egress"]].append(event["time"])
-    most = max((most_in_a_window(times, window) for times in by_egress.values()), default=0)
+    return {name: most_in_a_window(times, window) for name, times in sorted(by_egress.items())}
+
+
+def check_budget(events: Sequence[dict[str, Any]], budget: int, window: float) -> int:
+    """No window of any egress holds more resolves than the budget; returns the fullest one's."""
+    most = max(fullest_windows(events, window).values(), default=0)
     assert most <= budget, f"{most} resolves within {window} s, budget {budget}"
     return most
 
@@ -56,21 +63,72 @@ def check_hashes(table: pd.DataFrame, data: Path) -> None:
         assert (len(content), found) == (size, expected), f"{path}: {len(content)} bytes, {found}; the row: {expected}"
 
 
-def check_not_asked_again(rows: Sequence[dict[str, Any]], events: Sequence[dict[str, Any]]) -> None:
-    """No resolve of a video after it was recorded as ok or unavailable."""
-    settled: dict[str, float] = {}
-    for row in rows:
-        if row["status"] in ("ok", "unavailable"):
-            when = datetime.fromisoformat(row["finished_at"]).timestamp()
-            settled[row["ytid"]] = min(when, settled.get(row["ytid"], when))
+def check_not_asked_again(settled: Mapping[str, float], events: Sequence[dict[str, Any]]) -> None:
+    """No resolve of a video after its segment was seen as ok or unavailable."""
     again = [
         (event["ytid"], round(event["time"] - settled[event["ytid"]], 3))
         for event in events
         if event["kind"] == "resolve"
         and event["ytid"] != GOOD_VIDEO
-        and event["time"] > settled.get(event["ytid"], event["time"]) + 0.002  # rows say milliseconds
+        and event["time"] > settled.get(event["ytid"], event["time"])
     ]
     assert not again, f"asked for again after being recorded (seconds later): {again}"
+
+
+def check_probes(
+    events: Sequence[dict[str, Any]], steps: Mapping[str, Sequence[Sequence[float]]], disturbed: Sequence[float]
+) -> int:
+    """At most one probe from each step of a pause (begin, end of a probe) to the next; returns how many there were.
+
+    Args:
+        events: Of the server.
+        steps: Of each egress, of each pause: when it began, was made longer, ended.
+        disturbed: When a process was killed or stopped: a probe that was under way is begun again.
+    """
+    probes: defaultdict[str, list[float]] = defaultdict(list)
+    for event in events:
+        if event["kind"] == "resolve" and event["ytid"] == GOOD_VIDEO:
+            probes[event["egress"]].append(event["time"])
+    total = 0
+    for egress, pauses in steps.items():
+        for begin, end in chain.from_iterable(map(pairwise, pauses)):
+            found = sum(begin < time < end for time in probes[egress])
+            allowed = 1 + sum(begin <= time <= end for time in disturbed)
+            assert found <= allowed, (
+                f"{found} probes of {egress} in {end - begin:.1f} s of a pause, from {begin:.1f} on"
+            )
+            total += found
+    return total
+
+
+def check_failures(
+    failed: Mapping[tuple[str, str, str], float],
+    project: Project,
+    catalog: Catalog,
+    excused: Sequence[tuple[float, float]],
+) -> None:
+    """No `failed` row of a video that is there, but where the server was flaky or the process was killed.
+
+    Args:
+        failed: Video, reason and time of each row -> when it was seen.
+        project: The plan.
+        catalog: The truth.
+        excused: From when to when a failure could be a segment's own.
+    """
+    starts = {row.ytid: row.start_ms for row in project.rows().values()}
+    for (ytid, reason, _), seen in failed.items():
+        video = catalog.get(ytid)
+        good = video.outcome is Outcome.OK and starts[ytid] < video.seconds * 1000
+        assert not good or any(begin <= seen <= end for begin, end in excused), (
+            f"{ytid} is there, but was recorded as failed ({reason}) at {seen:.1f}, when nothing was wrong with it"
+        )
+
+
+def check_came_back(endings: Sequence[tuple[float, str]], long_bans: Sequence[tuple[float, float]]) -> None:
+    """No task gave up while waiting was all that was to be done."""
+    for begin, end in long_bans:
+        given_up = [how for time, how in endings if begin + 1 <= time <= end and how == "FAILED 75"]
+        assert not given_up, f"{len(given_up)} tasks did not come back in a ban of {end - begin:.0f} s: {given_up}"
 
 
 def check_no_ban_recorded(rows: Sequence[dict[str, Any]], project: Project, catalog: Catalog) -> None:
@@ -91,12 +149,12 @@ def check_no_ban_recorded(rows: Sequence[dict[str, Any]], project: Project, cata
 def check_drifts(
     events: Sequence[dict[str, Any]], catalog: Catalog, drifts: Sequence[tuple[float, float]], most: int = 25
 ) -> None:
-    """At most so many resolves of videos that are there, between the begin and the end of each drift."""
+    """At most so many resolves by an egress of videos that are there, from the begin to the end of each drift."""
     good = {ytid for ytid, video in catalog.videos.items() if video.outcome is Outcome.OK and ytid != GOOD_VIDEO}
-    times = [event["time"] for event in events if event["kind"] == "resolve" and event["ytid"] in good]
+    asked = [event for event in events if event["kind"] == "resolve" and event["ytid"] in good]
     for begin, end in drifts:
-        lost = sum(begin <= time < end for time in times)
-        assert lost <= most, f"{lost} resolves in a drift of {end - begin:.0f} s"
+        for egress, lost in Counter(event["egress"] for event in asked if begin <= event["time"] < end).items():
+            assert lost <= most, f"{lost} resolves through {egress} in a drift of {end - begin:.0f} s"
 
 
 def leftovers(data: Path) -> list[str]:
@@ -118,3 +176,15 @@ def tracebacks(logs: Path) -> list[str]:
 def reasons(rows: Sequence[dict[str, Any]]) -> Counter[str]:
     """Failed rows by reason."""
     return Counter(row["reason"] for row in rows if row["status"] == "failed")
+
+
+def pause_steps(egress: Path) -> list[list[float]]:
+    """When each pause of an egress began, was made longer and ended, in this order; also of histories set aside."""
+    steps: defaultdict[int, set[float]] = defaultdict(set)
+    for path in egress.glob("pauses.jsonl*"):
+        if path.is_file() and not path.is_symlink():
+            for line in path.read_bytes().splitlines():
+                with suppress(ValueError, KeyError, TypeError):
+                    row = json.loads(line)
+                    steps[row["epoch"]].add(row["at"])
+    return [sorted(steps[epoch]) for epoch in sorted(steps)]

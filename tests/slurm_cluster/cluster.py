@@ -394,6 +394,14 @@ class PrivateSlurm:
         """Take a node back that was declared dead."""
         self.scontrol("update", f"NodeName={name}", "State=RESUME")
 
+    def silence_controller(self) -> None:
+        """Let slurmctld answer nothing, as one that is overloaded or being restarted, until `wake_controller`."""
+        teardown.daemons(self.folder)["slurmctld"].signal(signal.SIGSTOP)
+
+    def wake_controller(self) -> None:
+        """End what `silence_controller` began."""
+        teardown.daemons(self.folder)["slurmctld"].signal(signal.SIGCONT)
+
     def drain(self) -> None:
         """Cancel all jobs and wait until they are gone; raises SlurmError."""
         if not teardown.drain(self.folder):
