@@ -54,12 +54,13 @@ def _anything_given(config: Config) -> bool:
 
 
 def _check(pipe: Connection, config: Config) -> None:
+    problem = ""
     try:
         check_clients(config)
     except StopRun as error:
-        pipe.send(str(error))
-    else:
-        pipe.send("")
+        problem = str(error)
+    with contextlib.suppress(BrokenPipeError):  # who asked was stopped meanwhile
+        pipe.send(problem)
 
 
 def _check_environment() -> None:
