@@ -131,6 +131,11 @@ class Grant:
         self.release()
 
 
+def _by_our_clock(shared: float, lane: Lane) -> float:
+    """A time of the filesystem's clock as one of this machine's, by which the next start is asked for."""
+    return shared + time.time() - lane.now()
+
+
 class EgressPool:
     """The egresses of a config, shared through `folder` with all tasks that use the same folder.
 
@@ -201,7 +206,8 @@ class EgressPool:
             held = held or longest == hold
         closed, lane = min(waits, key=lambda pair: max(pair[0].until, pair[0].slot_at))
         moment = max(closed.until, closed.slot_at)
-        when = datetime.datetime.fromtimestamp(moment, datetime.UTC).isoformat(timespec="seconds")
+        reopens_at = _by_our_clock(moment, lane)
+        when = datetime.datetime.fromtimestamp(reopens_at, datetime.UTC).isoformat(timespec="seconds")
         state = lane.shared.state
         why = state.detail or state.kind if closed.until else "its budget has no slot before"
         limit = "worker.hold_seconds" if held else "its max_wait"
@@ -209,7 +215,7 @@ class EgressPool:
         raise EgressExhausted(
             f"every egress is {what} for longer than {limit}; the first to reopen is {lane.config.name}, not before "
             f"{when} ({why}). Run the same command again then",
-            moment,
+            reopens_at,
         )
 
     def probe_due(self, *, may_begin: bool = True) -> Grant | None:
@@ -253,7 +259,8 @@ class EgressPool:
             if reason in LIKE_A_BAN:
                 lane.want_probe()
             if reason in TRANSIENT_REASONS and (reopens_at := lane.settle_loss(reason)):
-                raise EgressDoubtful(f"egress {lane.config.name}: {slow_words(lane.shared.state.losses)}", reopens_at)
+                words = slow_words(lane.shared.state.losses)
+                raise EgressDoubtful(f"egress {lane.config.name}: {words}", _by_our_clock(reopens_at, lane))
 
     @property
     def way_out(self) -> bool:
