@@ -141,7 +141,7 @@ def test_another_egress_takes_over(tmp_path: Path) -> None:
     assert [take(pool).name for _ in range(4)] == ["b"] * 4
 
 
-def test_exhausted_when_all_pauses_are_longer_than_max_wait(tmp_path: Path) -> None:
+def test_exhausted_when_all_pauses_are_longer_than_max_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     configs = [
         egress(name="a", max_wait=5.0, pause_seconds=50.0, pause_max_seconds=50.0),
         egress(name="b", max_wait=5.0, pause_seconds=20.0, pause_max_seconds=20.0),
@@ -152,6 +152,12 @@ def test_exhausted_when_all_pauses_are_longer_than_max_wait(tmp_path: Path) -> N
     with pytest.raises(EgressExhausted, match="b, not before 20") as caught:
         pool.try_acquire()
     assert caught.value.reopens_at == pytest.approx(time.time() + 20, abs=2)
+    ahead = time.time() + 120
+    monkeypatch.setattr("audioset_batch.egress.pool.time.time", lambda: ahead)
+    with pytest.raises(EgressExhausted) as caught:
+        pool.try_acquire()
+    assert caught.value.reopens_at == pytest.approx(ahead + 20, abs=2), "by the clock of this node"
+    monkeypatch.undo()
     assert "secret" not in str(caught.value)
     fresh = pool_of(tmp_path, *configs)
     with pytest.raises(EgressExhausted):
