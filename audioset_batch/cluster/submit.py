@@ -128,7 +128,8 @@ def running_jobs(data: DataDir) -> str:
         if mine:
             states = ", ".join(f"{one.name} {one.state.lower()}" for one in mine[:8])
             lines.append(f"  {job.role}: {states}" + (f" and {len(mine) - 8} more" if len(mine) > 8 else ""))
-    ids = " ".join(dict.fromkeys(one.array_id for one in queued))
+    there = {one.array_id for one in queued}  # squeue has an order of its own
+    ids = " ".join(job.job_id for job in submission.jobs if job.job_id in there)
     return "\n".join(
         [
             f"the jobs submitted at {submission.submitted_at} for {data.root} are not over; nothing was submitted:",
