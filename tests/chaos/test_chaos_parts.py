@@ -24,6 +24,7 @@ from chaos.verdicts import (
     check_probes,
     leftovers,
     pause_steps,
+    settled_at,
     tracebacks,
 )
 from loopback import make_rows
@@ -58,6 +59,8 @@ def test_too_many_resolves_in_a_drift_are_found() -> None:
 
 def test_asking_again_after_a_row_is_found() -> None:
     check_not_asked_again({"aaaaaaaaaaa": 50.0}, resolves(10, 49))
+    row = {"ytid": "aaaaaaaaaaa", "status": "ok", "finished_at": "1970-01-01T00:00:50+00:00"}
+    assert settled_at([row, row | {"ytid": "b", "status": "failed"}]) == {"aaaaaaaaaaa": pytest.approx(50, abs=0.01)}
     check_not_asked_again({}, resolves(51))
     with pytest.raises(AssertionError, match="asked for again"):
         check_not_asked_again({"aaaaaaaaaaa": 50.0}, resolves(10, 51))

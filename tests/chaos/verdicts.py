@@ -6,6 +6,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
@@ -63,8 +64,18 @@ def check_hashes(table: pd.DataFrame, data: Path) -> None:
         assert (len(content), found) == (size, expected), f"{path}: {len(content)} bytes, {found}; the row: {expected}"
 
 
+def settled_at(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """When each video's segment was settled, by the clocks of those who wrote the rows, which say milliseconds."""
+    settled: dict[str, float] = {}
+    for row in rows:
+        if row["status"] in ("ok", "unavailable"):
+            when = datetime.fromisoformat(row["finished_at"]).timestamp() + 0.002
+            settled[row["ytid"]] = min(when, settled.get(row["ytid"], when))
+    return settled
+
+
 def check_not_asked_again(settled: Mapping[str, float], events: Sequence[dict[str, Any]]) -> None:
-    """No resolve of a video after its segment was seen as ok or unavailable."""
+    """No resolve of a video after its segment was settled as ok or unavailable."""
     again = [
         (event["ytid"], round(event["time"] - settled[event["ytid"]], 3))
         for event in events

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from chaos.verdicts import check_not_asked_again, leftovers
+from chaos.verdicts import check_not_asked_again, leftovers, settled_at
 from loopback import Project
 from running import Worker, children_of, stat_fields, until
 
@@ -26,7 +26,7 @@ def good_id(project: Project, place: int = -1) -> str:
 
 def check_everything(project: Project, worker: Worker) -> None:
     project.check(project.merge(), project.youtube.catalog)
-    check_not_asked_again(worker.rows(), project.youtube.events())
+    check_not_asked_again(settled_at(worker.rows()), project.youtube.events())
     assert leftovers(project.data) == []
 
 

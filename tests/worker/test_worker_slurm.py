@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import ytdlp_wheels
-from chaos.verdicts import check_not_asked_again, leftovers
+from chaos.verdicts import check_not_asked_again, leftovers, settled_at
 from loopback import Project
 from loopback.project import CHECKOUT, GOOD_VIDEO
 from running import until
@@ -67,7 +67,7 @@ def check_finished(array: Array) -> None:
     rows = array.rows()
     project = array.project
     project.check(project.merge(), project.youtube.catalog)
-    check_not_asked_again(rows, project.youtube.events())
+    check_not_asked_again(settled_at(rows), project.youtube.events())
     assert leftovers(project.data) == []
     assert {row["restart_count"] for row in rows} == {0, 1}
     assert {row["job_id"] for row in rows} == {array.name}

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from chaos.verdicts import check_not_asked_again, leftovers
+from chaos.verdicts import check_not_asked_again, leftovers, settled_at
 from loopback import Project
 from running import Worker, descendants_of
 
@@ -168,5 +168,5 @@ def test_a_sleeper_that_waited_for_its_budget_asks_for_nothing_again(make_projec
             assert sleeper.end() == STOPPED
             assert "lost to another worker" in sleeper.log
             assert heir.end() == 0
-        check_not_asked_again(heir.rows(), project.youtube.events())
+        check_not_asked_again(settled_at(heir.rows()), project.youtube.events())
     finish_and_check(project)
