@@ -6,7 +6,7 @@ SHELL_FILES := $(wildcard *.sh *.s jobs/*.sh jobs/*.s scripts/*.sh) .ci/run
 PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
 CHAOS := $(wildcard tests/chaos/run.py)
 
-.PHONY: help setup demo demo-slurm demo-learn test test-slow test-all test-in-fresh test-fresh lint test-tools bench bench-cost bench-gpu chaos reference constraints
+.PHONY: help setup demo demo-slurm demo-learn test test-slow test-all test-in-fresh test-fresh test-slurm test-newer-slurm lint test-tools bench bench-cost bench-gpu chaos reference constraints
 .NOTPARALLEL: # two runs of pytest at once slow each other down
 
 help: ## show this list
@@ -41,6 +41,13 @@ test-in-fresh: # or here, if none can be made
 test-fresh: ## demo and test in a minimal Debian, as root and as an ordinary user without apt
 	scripts/fresh-machine.sh
 	scripts/fresh-machine.sh --user
+
+test-slurm: test-tools # SLURM's tests alone
+	@./setup.sh --pinned --with test
+	$(PYTEST) -m "slurm and not browser" --ignore=tests/training
+
+test-newer-slurm: ## SLURM's tests in a minimal Debian 13, whose SLURM is 24.11 (Debian 12: 22.05)
+	scripts/fresh-machine.sh --suite trixie "make test-slurm"
 
 lint: ## formatting, types, import layers, shell scripts
 	@./setup.sh --pinned --with test,learn

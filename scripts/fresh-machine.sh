@@ -8,10 +8,12 @@ set -euo pipefail
 
 usage() {
     cat <<'TEXT'
-usage: scripts/fresh-machine.sh [--user] [--or-here] [--keep] [COMMAND ...]
+usage: scripts/fresh-machine.sh [--user] [--suite NAME] [--or-here] [--keep] [COMMAND ...]
 
   --user      run the commands as an ordinary user without apt, where SLURM and Chromium are missing; an administrator has
               installed what setup.sh asks for: sox and python3-venv
+  --suite NAME
+              another release of Debian than the one that runs here, such as trixie, from the same mirror
   --or-here   where no such machine can be made, run the commands outside of it, in this checkout
   --keep      leave the machine's folder, and say how to remove it
   COMMAND     what to run in the clone instead of 'make demo' and 'make test', one argument each
@@ -38,10 +40,15 @@ TEXT
     exit "$status"
 }
 
-user=root or_here=no keep=no commands=()
+user=root suite="" or_here=no keep=no commands=()
 while [ $# -gt 0 ]; do
     case $1 in
         --user) user=visitor ;;
+        --suite)
+            [[ ${2:-} =~ ^[a-z]+$ ]] || { printf 'fresh-machine: --suite needs the name of a release, such as trixie\n' >&2 && exit 2; }
+            suite=$2
+            shift
+            ;;
         --or-here) or_here=yes ;;
         --keep) keep=yes ;;
         -h | --help)
@@ -79,12 +86,13 @@ if ! command -v debootstrap >/dev/null; then
         cannot "debootstrap is missing, and apt-get cannot install it"
 fi
 
-# The release that runs here, from where apt gets it here.
+# The release that runs here, from where apt gets it here; another one from the same place.
 # shellcheck source=/dev/null
-suite=$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-}")
+here=$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-}")
 # shellcheck disable=SC2016  # these are apt's
-mirror=$(apt-get indextargets --format '$(CODENAME) $(REPO_URI)' 'Created-By: Packages' | sed -n "s/^$suite //p;T;q")
-[ -n "$suite" ] && [ -n "$mirror" ] || cannot "apt-get does not say where it gets the packages of '$suite'"
+mirror=$(apt-get indextargets --format '$(CODENAME) $(REPO_URI)' 'Created-By: Packages' | sed -n "s/^$here //p;T;q")
+[ -n "$here" ] && [ -n "$mirror" ] || cannot "apt-get does not say where it gets the packages of '$here'"
+: "${suite:=$here}"
 
 # --- its life
 
@@ -185,6 +193,9 @@ home=/root
 mkdir -p "$root$home"
 rm -f "$root/etc/apt/sources.list"
 cp -a /etc/apt/. "$root/etc/apt/"
+if [ "$suite" != "$here" ]; then
+    find "$root/etc/apt" \( -name '*.list' -o -name '*.sources' \) -exec sed -i -E "s/(^|[[:space:]])$here\>/\1$suite/g" {} +
+fi
 cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
 clients=()
 while IFS= read -r -d '' variable; do
