@@ -1,35 +1,40 @@
-"""`audioset-batch worker`: one shard of each subset; what an array task runs."""
+"""`audioset-batch worker`: some shards of each subset; one each is what an array task runs."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from audioset_batch.cli.common import add_config_options, config_from, config_options, require_data_dir, subset_list
 
 if TYPE_CHECKING:
     from audioset_batch.config import Config
 
+_RANGE: Final = re.compile(r"([0-9]{1,6})(?:-([0-9]{1,6})(?::([0-9]{1,6}))?)?")
+
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command `worker`."""
     parser = commands.add_parser(
         "worker",
-        help="work through one shard of each subset (what an array task runs)",
-        description="Download, cut, verify and record shard K of each subset. Run it again to continue: what is "
-        "recorded is not fetched again, failed segments are tried again.",
+        help="work through one shard of each subset (what an array task runs), or through several",
+        description="Download, cut, verify and record shard K of each subset, or several. Shards that another worker "
+        "has are left to it and looked at again at the end. Run it again to continue: what is recorded is not fetched "
+        "again, failed segments are tried again.",
     )
     add_config_options(parser, runs=True)
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="overrides data_dir of the config")
     parser.add_argument("--subsets", type=subset_list, metavar="A,B", help="only these subsets")
     parser.add_argument(
         "--task",
-        type=positive,
-        metavar="K",
+        type=task_numbers,
+        metavar="K|LIST|all",
         default=os.environ.get("SLURM_ARRAY_TASK_ID"),
-        help="number of the shard, from 1 (default: SLURM_ARRAY_TASK_ID)",
+        help="number of the shard, from 1; several as in sbatch's --array: 1-10, 3,5-7, 1-9:2; or all of them "
+        "(default: SLURM_ARRAY_TASK_ID)",
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="log every retry as well")
     parser.set_defaults(run=run)
@@ -40,6 +45,25 @@ def positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
     return int(text)
+
+
+def task_numbers(text: str) -> tuple[int, ...] | str:
+    """Type of `--task`: the numbers, or `all`."""
+    if text == "all":
+        return text
+    numbers: set[int] = set()
+    for part in text.split(","):
+        found = _RANGE.fullmatch(part)
+        if found is None:
+            raise argparse.ArgumentTypeError(
+                f"{text!r}: expected the number of a shard, or several as in sbatch's --array, without %: 7, 1-10, "
+                "3,5-7, 1-9:2; or all"
+            )
+        first, last, step = int(found[1]), int(found[2] or found[1]), int(found[3] or 1)
+        if first < 1 or last < first or step < 1:
+            raise argparse.ArgumentTypeError(f"{text!r}: shards count from 1, and a range goes up")
+        numbers.update(range(first, last + 1, step))
+    return tuple(sorted(numbers))
 
 
 def update_weekly(config: Config, args: argparse.Namespace) -> None:
@@ -56,11 +80,11 @@ def update_weekly(config: Config, args: argparse.Namespace) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the shard; returns the contract's exit status."""
+    """Run the shards; returns the contract's exit status."""
     from audioset_batch.errors import UsageError
 
     if args.task is None:
-        raise UsageError("which shard? give --task K, or run it in a job array (SLURM_ARRAY_TASK_ID)")
+        raise UsageError("which shard? give --task K or --task all, or run it in a job array (SLURM_ARRAY_TASK_ID)")
     config = config_from(args, args.data_dir)
     root = require_data_dir(config)
 
@@ -71,16 +95,17 @@ def run(args: argparse.Namespace) -> int:
     from audioset_batch.cli.log import log_to_stderr
     from audioset_batch.layout import DataDir
     from audioset_batch.worker.preflight import check_clients_apart
-    from audioset_batch.worker.run import run_shards, shards_of_task
+    from audioset_batch.worker.run import run_shards, shards_of_tasks
 
     if args.subsets is not None:
         config = config.model_copy(update={"source": config.source.model_copy(update={"subsets": args.subsets})})
     log_to_stderr(args.verbose)
     data = DataDir(root)
     check_clients_apart(config)
+    tasks = None if args.task == "all" else args.task
     # What another task is started with may come from the environment here, but must not depend on it there.
     arguments = [*config_options(args), "--data-dir", str(root)]
     if args.subsets is not None:
         arguments += ["--subsets", ",".join(args.subsets)]
-    result = run_shards(config, data, shards_of_task(data, config, args.task), arguments)
+    result = run_shards(config, data, shards_of_tasks(data, config, tasks), arguments)
     return result.exit_code

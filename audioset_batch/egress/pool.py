@@ -263,6 +263,12 @@ class EgressPool:
                 raise EgressDoubtful(f"egress {lane.config.name}: {words}", _by_our_clock(reopens_at, lane))
 
     @property
+    def reserved(self) -> int:
+        """How many slots this task has that are not due yet."""
+        with self.lock:
+            return sum(lane.reserved for lane in self._lanes)
+
+    @property
     def way_out(self) -> bool:
         """True if, as far as this task knows, an egress is open."""
         with self.lock:

@@ -18,7 +18,7 @@ from audioset_batch.adapters import untrusted
 from audioset_batch.adapters.lease import Holder
 from audioset_batch.adapters.publish import atomic_write_json, storage
 from audioset_batch.adapters.sharedfs import read_file
-from audioset_batch.errors import StorageUnusable, UnsafePath
+from audioset_batch.errors import ShardHeld, StorageUnusable, UnsafePath
 
 FORMAT: Final = 1
 """Of the state file; grows when older versions of this package would misread it. They pass over a later one."""
@@ -133,6 +133,11 @@ class StateWriter:
             started_at=_now(),
         )
 
+    @property
+    def due(self) -> bool:
+        """True if `update` would write."""
+        return time.monotonic() - self._written_at >= self._every
+
     def update(
         self,
         counts: Mapping[str, int],
@@ -155,7 +160,7 @@ class StateWriter:
                 finished_lately=finished_lately,
                 lately_seconds=round(lately_seconds, 1),
             )
-            if time.monotonic() - self._written_at >= self._every:
+            if self.due:
                 self._write()
 
     def close(self) -> None:
@@ -184,6 +189,8 @@ class StateWriter:
         if value is None:
             self.close()
             return
+        if isinstance(value, ShardHeld):
+            return  # the file is the other worker's now
         with self._lock:
             self._state = dataclasses.replace(self._state, note=str(value))
         with contextlib.suppress(StorageUnusable):  # the error on its way out says more

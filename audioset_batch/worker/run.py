@@ -1,4 +1,4 @@
-"""One worker: its shard of each subset in turn, and what to do when it has to stop early."""
+"""One worker: its shards, what they share, and what to do when it has to stop early."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+from rich.progress import Progress
 
 from audioset_batch.adapters.lease import Holder
 from audioset_batch.adapters.slurm import BatchJob, JobIdentity
@@ -21,11 +23,13 @@ from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.reasons import Status
 from audioset_batch.record.usage import UsageNote
 from audioset_batch.worker.comeback import come_back
+from audioset_batch.worker.coordinator import Coordinator
 from audioset_batch.worker.memory import memory_shortage
 from audioset_batch.worker.pool import Pool, default_processes
+from audioset_batch.worker.progress import live_bars
 from audioset_batch.worker.rows import Recorder
 from audioset_batch.worker.settings import note_settings
-from audioset_batch.worker.shard import ShardRun
+from audioset_batch.worker.shard import OpenShard
 from audioset_batch.worker.stop import stop_on_signals
 
 _USAGE_STATES: Final = 4
@@ -45,30 +49,34 @@ class RunResult:
         return 1 if self.counts[Status.FAILED] or self.counts[Status.PENDING] else 0
 
 
-def shards_of_task(data: DataDir, config: Config, task: int) -> list[ShardId]:
-    """Shard number `task` of every subset that the config names.
+def shards_of_tasks(data: DataDir, config: Config, tasks: Sequence[int] | None) -> list[ShardId]:
+    """Shards of these numbers (None: of all) of every subset that the config names.
 
     Raises:
-        UsageError: there is no such shard.
+        UsageError: there are no such shards.
     """
     subsets = data.subsets_present() if config.source.subsets == "present" else list(config.source.subsets)
     existing = {subset: data.shards(subset) for subset in subsets}
-    most = max((shards[-1].number for shards in existing.values() if shards), default=0)
-    if most == 0:
+    numbers = {shard.number for shards in existing.values() for shard in shards}
+    if not numbers:
         raise UsageError(
             f"{data.root} has no shards of {', '.join(subsets) or 'any subset'}: run "
             "./download_subset_files.sh --split N DATADIR first"
         )
     for subset in (subset for subset, found in existing.items() if not found):
         _log.warning("%s has no shards of %s; ./download_subset_files.sh makes them", data.root, subset)
-    shards = [shard for found in existing.values() for shard in found if shard.number == task]
-    if not shards:
-        raise UsageError(f"there is no shard {task}: {data.root} has {most}, so use --array=1-{most}")
-    return shards
+    wanted = numbers if tasks is None else set(tasks)
+    if missing := sorted(wanted - numbers):
+        others = f" (nor {len(missing) - 1} more of those)" if len(missing) > 1 else ""
+        most = max(numbers)
+        raise UsageError(
+            f"there is no shard {missing[0]}{others}: {data.root} has {most}, so use --array=1-{most}, or --task all"
+        )
+    return [shard for found in existing.values() for shard in found if shard.number in wanted]
 
 
 def run_shards(config: Config, data: DataDir, shards: Sequence[ShardId], arguments: Sequence[str] = ()) -> RunResult:
-    """Work through `shards`, one after the other, with one set of worker processes.
+    """Work through `shards` with one set of worker processes.
 
     A task of SLURM that has to stop early asks to be requeued before it raises.
 
@@ -96,48 +104,25 @@ def run_shards(config: Config, data: DataDir, shards: Sequence[ShardId], argumen
         _log.warning("%s", old)
     with stop_on_signals() as stop:
         note_settings(config, data)
-        runs: list[ShardRun] = []
-        ways: EgressPool | None = None
+        coordinator: Coordinator | None = None
         try:
             with (
-                _resources(config, data, batch) as (pool, egress),
+                _resources(config, data, batch) as (pool, egress, bars),
                 note_usage(config, data, shards[0], job, pool) as rows,
             ):
-                ways = egress
-                for shard in shards:
+
+                def open_shard(shard: ShardId) -> OpenShard:
                     recorder = Recorder(shard.number, job, version_in_use(), written=rows)
-                    runs.append(ShardRun(config, data, shard, pool, egress, stop, recorder))
-                return _run_all(runs)
-        except ShardHeld as error:
-            # Whoever holds a shard does its work: a duplicate never requeues itself. Prep does not.
-            if isinstance(error, PlanChanging):
-                come_back(config, data, shards, batch, error, stop, idle=_idle(runs, ways), arguments=arguments)
-            raise
+                    return OpenShard(config, data, shard, recorder, bars)
+
+                coordinator = Coordinator(config, shards, open_shard, pool, egress, stop)
+                return RunResult(coordinator.run())
         except StopEarly as error:
-            come_back(config, data, shards, batch, error, stop, idle=_idle(runs, ways), arguments=arguments)
+            # Whoever holds a shard does its work: a duplicate never requeues itself. Prep does not.
+            if isinstance(error, PlanChanging) or not isinstance(error, ShardHeld):
+                idle = coordinator is None or coordinator.idle
+                come_back(config, data, shards, batch, error, stop, idle=idle, arguments=arguments)
             raise
-
-
-def _idle(runs: Sequence[ShardRun], ways: EgressPool | None) -> bool:
-    """True if a run has finished nothing although it had a way out."""
-    return not any(run.recorded for run in runs) and (ways is None or ways.way_out)
-
-
-def _run_all(runs: Sequence[ShardRun]) -> RunResult:
-    counts: Counter[Status] = Counter()
-    held: list[ShardHeld] = []
-    for run in runs:
-        try:
-            counts += run.run().counts
-        except ShardHeld as error:
-            held.append(error)
-    if held:
-        raised = next((error for error in held if isinstance(error, PlanChanging)), held[-1])
-        for one in held:
-            if one is not raised:
-                _log.warning("%s", one)
-        raise raised
-    return RunResult(counts)
 
 
 @contextlib.contextmanager
@@ -157,7 +142,7 @@ def note_usage(
 
 
 @contextlib.contextmanager
-def _resources(config: Config, data: DataDir, batch: BatchJob) -> Iterator[tuple[Pool, EgressPool]]:
+def _resources(config: Config, data: DataDir, batch: BatchJob) -> Iterator[tuple[Pool, EgressPool, Progress | None]]:
     processes = config.worker.processes
     if processes == "auto":
         # No more than the budgets keep busy: each process takes memory and a second to start.
@@ -176,5 +161,6 @@ def _resources(config: Config, data: DataDir, batch: BatchJob) -> Iterator[tuple
             lambda: config.worker.hold_seconds if batch.may_come_back else math.inf,
         ) as egress,
         Pool(config, processes, threads) as pool,
+        live_bars() as bars,
     ):
-        yield pool, egress
+        yield pool, egress, bars

@@ -50,6 +50,11 @@ class Todo:
             self._ready.appendleft(heapq.heappop(self._later)[2])
         return self._ready[0] if self._ready else None
 
+    def ready(self, now: float) -> int:
+        """How many entries may run now."""
+        self.peek(now)
+        return len(self._ready)
+
     def pop(self) -> Entry:
         """Take what `peek` showed."""
         return self._ready.popleft()

@@ -12,6 +12,7 @@ import pytest
 from audioset_batch.cli import build_parser
 from audioset_batch.cli.common import subset_list
 from audioset_batch.cli.document import markdown
+from audioset_batch.cli.worker_cmd import task_numbers
 
 
 def run(*argv: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
@@ -91,7 +92,8 @@ def test_version_names_the_tools() -> None:
     [
         ((), 2, "usage"),
         (("worker",), 2, "which shard?"),
-        (("worker", "--task", "0"), 2, "whole number from 1"),
+        (("worker", "--task", "0"), 2, "shards count from 1"),
+        (("worker", "--task", "1-4%2"), 2, "as in sbatch's --array, without %: 7, 1-10, 3,5-7, 1-9:2; or all"),
         (("worker", "--task", "1"), 2, "no data directory"),
         (("worker", "--task", "1", "--data-dir", "nowhere"), 2, "does not exist"),
         (("worker", "--task", "1", "--data-dir", "."), 2, "download_subset_files.sh"),
@@ -125,6 +127,26 @@ def test_wrong_input_is_told_without_a_traceback(
     assert done.returncode == status, done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("7", (7,)),
+        ("1-4", (1, 2, 3, 4)),
+        ("3,5-7,5", (3, 5, 6, 7)),
+        ("1-9:4", (1, 5, 9)),
+        ("007", (7,)),
+        ("all", "all"),
+        *((bad, None) for bad in ("", "0", "-1", "1-", "4-2", "1-4:0", "0-3", "1,,2", "ALL", "1 2", "٣", "1" * 9, "x")),
+    ],
+)
+def test_numbers_of_shards_are_written_as_for_sbatch(text: str, expected: tuple[int, ...] | str | None) -> None:
+    if expected is None:
+        with pytest.raises(argparse.ArgumentTypeError, match=r"expected|count from 1"):
+            task_numbers(text)
+    else:
+        assert task_numbers(text) == expected
 
 
 def test_the_config_of_the_job_scripts_is_that_of_the_commands(tmp_path: Path) -> None:

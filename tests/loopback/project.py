@@ -104,7 +104,7 @@ class Project:
             "prep", str(self.data), "--base-url", str(self.source), "--subsets", names, "--split", str(shards), *more
         )
 
-    def worker(self, task: int, *more: str, status: int | Sequence[int] = 0) -> subprocess.CompletedProcess[str]:
+    def worker(self, task: int | str, *more: str, status: int | Sequence[int] = 0) -> subprocess.CompletedProcess[str]:
         """Run one task."""
         argv = ("worker", "--config", str(self.config), "--data-dir", str(self.data), "--task", str(task), *more)
         return self.run(*argv, status=status)

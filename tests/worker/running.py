@@ -55,7 +55,7 @@ def descendants_of(pid: int) -> list[int]:
 class Worker:
     """`audioset-batch worker --task 1`, started; killed with all it started at the end of the block."""
 
-    def __init__(self, project: Project, task: int = 1, prefix: tuple[str, ...] = ()) -> None:
+    def __init__(self, project: Project, task: int | str = 1, prefix: tuple[str, ...] = ()) -> None:
         self.data = DataDir(project.data)
         self.log_path = project.folder / f"worker-{time.monotonic_ns()}.log"
         command = [*prefix, sys.executable, "-m", "audioset_batch", "worker", "--config", str(project.config)]

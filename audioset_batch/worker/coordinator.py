@@ -1,0 +1,353 @@
+"""The loop over all open shards of a worker, which share its processes and its ways out.
+
+A shard that is nearly done leaves room: a few retries that wait, answers that are held back, a last slow clip. So
+the next one is opened whenever a job more could be begun and no entry is there for it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from audioset_batch.config import Config
+from audioset_batch.egress import EgressPool, Grant, Verdict, Wait
+from audioset_batch.errors import (
+    EgressExhausted,
+    InputRefused,
+    Interrupted,
+    PlanChanging,
+    ShardHeld,
+    StopEarly,
+    StopRun,
+    StorageUnusable,
+    UsageError,
+)
+from audioset_batch.layout import ShardId
+from audioset_batch.reasons import Reason, Status
+from audioset_batch.words import counted
+from audioset_batch.worker.held import settle
+from audioset_batch.worker.messages import Attempt, Job, Kind
+from audioset_batch.worker.pool import Death, Pool
+from audioset_batch.worker.shard import OpenShard
+from audioset_batch.worker.stop import StopRequest
+from audioset_batch.worker.todo import Entry
+
+MOST_OPEN: Final = 16
+"""Each open shard costs some file descriptors, a thread for its lease and a sign of life now and then, and is one that
+no other worker can have. With so many, a worker of 8 threads is busy on shards of a single row."""
+_LONGEST_PATIENCE: Final = 600.0
+_TICK: Final = 0.5
+_SHORTEST_NAP: Final = 0.01
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Flying:
+    """A job without an answer yet; a probe belongs to no shard."""
+
+    shard: OpenShard | None
+    entry: Entry | None
+    grant: Grant
+
+
+@dataclass(slots=True)
+class _Elsewhere:
+    """A shard that another worker has, and when to look again: its lease has run out then, if that worker is dead."""
+
+    shard: ShardId
+    error: ShardHeld
+    due: float
+    seen_alive: bool = False
+
+
+class Coordinator:
+    """Works through shards; it alone publishes and records.
+
+    Args:
+        config: As loaded.
+        shards: In this order.
+        open_shard: Makes an `OpenShard`.
+        pool: Worker processes.
+        egress: The ways out, shared with all other tasks.
+        stop: Set when somebody asks to stop.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        shards: Sequence[ShardId],
+        open_shard: Callable[[ShardId], OpenShard],
+        pool: Pool,
+        egress: EgressPool,
+        stop: StopRequest,
+    ) -> None:
+        self._config = config
+        self._open_shard = open_shard
+        self._pool = pool
+        self._egress = egress
+        self._stop = stop
+        self._pending = deque(shards)
+        self._elsewhere: list[_Elsewhere] = []
+        self._patience = min(config.worker.lease_seconds, _LONGEST_PATIENCE)
+        self._open: list[OpenShard] = []
+        self._ever_opened = False
+        self._given_up: list[StopRun] = []
+        self._flying: dict[int, _Flying] = {}
+        self._numbers = itertools.count(1)
+        self._counts: Counter[Status] = Counter()
+        self._recorded = 0
+
+    @property
+    def recorded(self) -> int:
+        """Rows written so far."""
+        return self._recorded + sum(shard.recorded for shard in self._open)
+
+    @property
+    def idle(self) -> bool:
+        """True if nothing was finished although there was a way out."""
+        return not self.recorded and self._egress.way_out
+
+    def run(self) -> Counter[Status]:
+        """Process what no earlier run has settled; returns planned segments by status, `pending` included.
+
+        Raises:
+            ShardHeld: another worker has one of the shards, or took it over; the others were worked through.
+            InputRefused: a shard cannot be read; the others were worked through.
+            Interrupted, EgressExhausted, StorageUnusable: stopped early; what is not recorded is pending.
+            UsageError: yt-dlp does not take `youtube.args`.
+        """
+        try:
+            self._work()
+        except BaseException as error:
+            self._drop_the_rest()
+            self._close_all(error)
+            raise
+        if self._given_up:
+            # Prep that is splitting first: that one alone brings a task of SLURM back.
+            worst = (PlanChanging, InputRefused, ShardHeld)
+            raised = min(self._given_up, key=lambda one: [isinstance(one, kind) for kind in worst].index(True))
+            for one in self._given_up:
+                if one is not raised:
+                    _log.error("%s", one)
+            raise raised
+        return self._counts
+
+    # The loop
+
+    def _work(self) -> None:
+        ending: StopEarly | None = None
+        deadline = float("inf")
+        while True:
+            opened = False
+            if ending is None:
+                if self._stop.is_set():
+                    ending = Interrupted(f"stopped by {self._stop.why}")
+                    deadline = time.monotonic() + self._config.worker.grace_seconds
+                else:
+                    opened = self._open_next()
+                    ending = self._start_what_can()
+            elif self._stop.is_set():
+                deadline = min(deadline, time.monotonic() + self._config.worker.grace_seconds)
+            closed = self._close_finished()
+            if ending is not None and (not self._flying or time.monotonic() >= deadline):
+                raise ending
+            if not (self._open or self._flying or self._pending or self._elsewhere):
+                return
+            nap = 0.0 if opened or closed else max(_SHORTEST_NAP, self._egress.nap(_TICK))
+            for event in self._pool.wait(nap):
+                if isinstance(event, Death):
+                    self._on_death(event)
+                else:
+                    self._on_attempt(event)
+            for shard in self._open:
+                with shard.losing():
+                    shard.review_held()
+                    shard.tell()
+
+    # Opening and closing
+
+    def _open_next(self) -> bool:
+        """Open one more shard if there is room for its jobs; True if something has changed."""
+        if len(self._open) >= MOST_OPEN or not self._pool.can_take():
+            return False
+        now = time.monotonic()
+        # What has a slot waiting for it is as good as begun.
+        if sum(shard.todo.ready(now) for shard in self._open) > self._egress.reserved:
+            return False
+        if self._pending:
+            return self._try_to_open(_Elsewhere(self._pending.popleft(), ShardHeld(), now), last=False)
+        last = not (self._open or self._flying)
+        for one in self._elsewhere:
+            if now >= one.due or (last and (one.seen_alive or not self._ever_opened)):
+                self._elsewhere.remove(one)
+                if last and not self._ever_opened:  # all of them are: another worker does the work of this one
+                    self._given_up.append(one.error)
+                    return True
+                one.seen_alive = now >= one.due
+                return self._try_to_open(one, last=last)
+        return False
+
+    def _try_to_open(self, one: _Elsewhere, *, last: bool) -> bool:
+        try:
+            self._open.append(self._open_shard(one.shard))
+            self._ever_opened = True
+        except ShardHeld as error:
+            if last:
+                self._given_up.append(error)
+            else:
+                if not one.seen_alive and (self._open or self._pending):
+                    _log.warning("%s; the other shards come first", error)
+                one.error, one.due = error, time.monotonic() + self._patience
+                self._elsewhere.append(one)
+        except InputRefused as error:
+            _log.error("%s; the other shards are worked through", error)
+            self._given_up.append(error)
+        return True
+
+    def _close_finished(self) -> bool:
+        """Let go of shards with nothing left to do, and of lost ones; True if there were any."""
+        finished = [shard for shard in self._open if shard.done]
+        for shard in finished:
+            with shard.losing():
+                if shard.lost is None:
+                    self._counts += shard.finish()
+            if shard.lost is not None:
+                self._given_up.append(shard.lost)
+            self._open.remove(shard)
+            self._recorded += shard.recorded
+            shard.close(shard.lost)
+        return bool(finished)
+
+    def _close_all(self, error: BaseException) -> None:
+        for shard in self._open:
+            try:
+                shard.close(shard.lost or error)
+            except StopRun as further:
+                _log.warning("%s", further)  # the error on its way out says more
+            self._recorded += shard.recorded
+        self._open = []
+
+    def _drop_the_rest(self) -> None:
+        """What is still in flight stays pending. It would write into a folder that is being cleared: end it."""
+        for flying in self._flying.values():
+            flying.grant.release()
+        if self._flying:
+            _log.info("dropped %d segments in flight; they stay pending", len(self._flying))
+            self._flying.clear()
+            self._pool.kill()
+
+    # Jobs
+
+    def _start_what_can(self) -> StopEarly | None:
+        """Hand out jobs until processes, egresses or segments run out; an error means: begin no more."""
+        try:
+            self._settle()
+            while not self._stop.is_set() and self._start_one():
+                pass
+        except EgressExhausted as error:
+            return error
+        return None
+
+    def _settle(self) -> None:
+        """Nothing is left to resolve but what is held back: have it decided."""
+        held = [one for shard in self._open for one in shard.held]
+        if not held or self._flying or any(len(shard.todo) for shard in self._open):
+            return
+        if self._pending and len(self._open) < MOST_OPEN:
+            return
+        settle(self._egress, held)
+        for shard in self._open:
+            with shard.losing():
+                shard.review_held()
+
+    def _start_one(self) -> bool:
+        """Begin a probe or a segment, or record one that needs no job; False if none can be begun now."""
+        # Asked for also while our own probe is under way, which keeps other tasks from taking it over.
+        probing = any(flying.entry is None for flying in self._flying.values())
+        room = self._pool.can_take()
+        probe = self._egress.probe_due(may_begin=room) if probing or room else None
+        if probe is not None:
+            self._submit(None, None, probe)
+            return True
+        now = time.monotonic()
+        shard, entry = next(
+            ((shard, entry) for shard in self._open if (entry := shard.todo.peek(now)) is not None), (None, None)
+        )
+        if shard is None or entry is None or not self._pool.can_take(alone=entry.suspect):
+            return False
+        recorded = True
+        with shard.losing():
+            recorded = shard.record_published(entry)
+        if recorded:
+            return True
+        grant = self._egress.try_acquire(min(sum(len(one.todo) for one in self._open), self._pool.free))
+        if isinstance(grant, Wait):
+            return False
+        taken = None
+        with shard.losing():
+            taken = shard.take()
+        if taken is None:
+            grant.release()
+        else:
+            self._submit(shard, taken, grant)
+        return True
+
+    def _submit(self, shard: OpenShard | None, entry: Entry | None, grant: Grant) -> None:
+        number = next(self._numbers)
+        job = Job(
+            number=number,
+            segment=None if entry is None else entry.segment,
+            probe=grant.probe_ytid,
+            egress=grant.index,
+            tmp_dir=Path() if shard is None else shard.tmp_dir,
+            timeout=self._config.worker.segment_timeout,
+            start_by=grant.start_by,
+        )
+        self._flying[number] = _Flying(shard, entry, grant)
+        self._pool.submit(job, alone=entry is not None and entry.suspect)
+
+    # Answers
+
+    def _landed(self, number: int) -> _Flying | None:
+        flying = self._flying.pop(number, None)
+        if flying is not None and flying.shard is not None:
+            flying.shard.in_flight -= 1
+        return flying
+
+    def _on_attempt(self, attempt: Attempt) -> None:
+        flying = self._landed(attempt.number)
+        if flying is None:
+            return
+        shard, entry, grant = flying.shard, flying.entry, flying.grant
+        verdict = Verdict.RECORD
+        if attempt.kind is Kind.BLOCKED:
+            _log.warning("egress %s is blocked: %s", grant.name, attempt.detail)
+            grant.blocked(attempt.detail)
+        elif attempt.kind in (Kind.REFUSED, Kind.LATE, Kind.STORAGE):
+            grant.release()
+        else:
+            reason = attempt.reason if attempt.proven else Reason.NONEXISTENT
+            verdict = grant.answered(reason, attempt.detail, again=entry is not None and bool(entry.losses))
+        if attempt.kind is Kind.REFUSED:
+            raise UsageError(attempt.detail)
+        if shard is not None and entry is not None:
+            with shard.losing():
+                shard.answered(entry, grant, attempt, verdict)
+        elif attempt.kind is Kind.STORAGE:
+            raise StorageUnusable(attempt.detail)
+
+    def _on_death(self, death: Death) -> None:
+        _log.warning("%s; %s in flight there: tried again", death.why, counted(len(death.jobs), "segment"))
+        for job in death.jobs:
+            flying = self._landed(job.number)
+            if flying is None:
+                continue
+            flying.grant.release()
+            if flying.shard is not None and flying.entry is not None:
+                flying.shard.died(flying.entry, flying.grant, death, hung=death.hung is job)
