@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from audioset_batch.adapters import slurm_accounting
 from audioset_batch.adapters.slurm_accounting import JobHeld
-from audioset_batch.config.reservation import Reservation, amount
+from audioset_batch.config.reservation import Reservation, amount, excess
 from audioset_batch.errors import InputRefused
 from audioset_batch.layout import DataDir
 from audioset_batch.record.usage import TaskUsage, read_usage
@@ -62,7 +62,7 @@ class Costs:
             "cpu_seconds_per_segment": _rounded(need.cpu_seconds),
             "expected_core_hours": _rounded(asked.core_hours(left)),
             "expected_gb_hours": _rounded(asked.gb_hours(left)),
-            "warning": too_much_held(self, need),
+            "warning": warning(self, asked, need, left),
         }
 
 
@@ -121,6 +121,11 @@ def _ask(jobs: Mapping[str, Sequence[TaskUsage]], tasks: Sequence[TaskUsage]) ->
         return slurm_accounting.held(newest, since, _PATIENCE)
     except (InputRefused, OverflowError, ValueError):  # times that are none
         return {}
+
+
+def warning(costs: Costs, asked: Reservation, need: Reservation, left: int) -> str:
+    """Where more than twice the need was held, or will be for the segments that are left; else ""."""
+    return too_much_held(costs, need) or (excess(asked, need) if costs.source and left else "")
 
 
 def too_much_held(costs: Costs, need: Reservation) -> str:

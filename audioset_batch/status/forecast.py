@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from audioset_batch.adapters.publish import storage
 from audioset_batch.config import Config
-from audioset_batch.config.reservation import cost_line
+from audioset_batch.config.reservation import cost_line, excess
 from audioset_batch.layout import DataDir
 from audioset_batch.status.collect import Overview
 from audioset_batch.status.expectation import Expectation, expect
@@ -29,6 +29,7 @@ class Forecast:
         free_bytes: On the filesystem of the data directory.
         uncounted_shards: Shards with rows that are not counted, so that less is left than this says.
         cost: Core-hours and GB-hours that SLURM charges for what is left, in words; empty without a budget.
+        too_much: What to change in `slurm:` if that is more than twice the need; else empty.
     """
 
     left: Mapping[str, int]
@@ -45,6 +46,7 @@ class Forecast:
     uncounted_shards: int
     expectation: Expectation
     cost: str
+    too_much: str
 
 
 def forecast(data: DataDir, config: Config, overview: Overview) -> Forecast:
@@ -74,6 +76,7 @@ def forecast(data: DataDir, config: Config, overview: Overview) -> Forecast:
         uncounted_shards=sum(not line.exact for line in overview.shards),
         expectation=each,
         cost=cost_line(overview.asked, total),
+        too_much=excess(overview.asked, overview.need) if total else "",
     )
 
 
@@ -100,6 +103,7 @@ def render(plan: Forecast) -> str:
         f"{_size(plan.free_bytes)} free{free}",
         f"({source})",
         *([f"on a cluster    {plan.cost}"] if plan.cost else []),
+        *([f"warning: {plan.too_much}"] if plan.too_much else []),
     ]
     return "\n".join(lines)
 

@@ -13,7 +13,7 @@ from audioset_batch.config.reservation import cost_line
 from audioset_batch.egress import EgressStatus
 from audioset_batch.layout import shard_suffix
 from audioset_batch.reasons import TRANSIENT_REASONS
-from audioset_batch.record.costs import cost_so_far, too_much_held
+from audioset_batch.record.costs import cost_so_far, warning
 from audioset_batch.status.collect import Overview, ShardLine, SubsetLine
 from audioset_batch.words import duration
 
@@ -141,7 +141,7 @@ def _costs(overview: Overview) -> str:
         lines.append(f"cost so far: {past}")
     if overview.costs.source and (ahead := cost_line(overview.asked, overview.left)):
         lines.append(f"what is left: {ahead}")
-    if too_much := too_much_held(overview.costs, overview.need):
+    if too_much := warning(overview.costs, overview.asked, overview.need, overview.left):
         lines.append(f"warning: {too_much}")
     return "\n".join(textwrap.fill(line, _WIDTH, subsequent_indent="  ") for line in lines)
 

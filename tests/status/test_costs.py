@@ -14,6 +14,7 @@ from audioset_batch.standin import Catalog, Standin
 ROWS = 12
 
 
+@pytest.mark.slow
 def test_costs_are_told_by_every_command(
     tmp_path: Path, media_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -50,6 +51,11 @@ def test_costs_are_told_by_every_command(
     assert each == pytest.approx(1000 * task.core_seconds / 3600 / task.clips, rel=0.01)
     assert costs["expected_core_hours"] is not None
     assert costs["warning"] == ""
+
+    settings = ("--config", str(project.config), "--set", "slurm.cpus_per_task=32")
+    assert main(["plan", str(project.data), *settings]) == 0
+    said = capsys.readouterr().out
+    assert "warning: 3 tasks of 32 CPUs are asked for" in said and "slurm.cpus_per_task: auto" in said
 
     assert main(["merge", str(project.data), "--allow-pending"]) == 0
     assert project.summary()["cluster"] == costs

@@ -13,6 +13,8 @@ from chaos.verdicts import check_not_asked_again, leftovers, settled_at
 from loopback import Project
 from running import Worker, children_of, stat_fields, until
 
+from audioset_batch.layout import DataDir
+from audioset_batch.record.usage import read_usage
 from audioset_batch.standin import Fault, Outcome, Trouble
 
 MakeProject = Callable[..., Project]
@@ -44,6 +46,9 @@ def test_a_process_that_dies_costs_no_segment(make_project: MakeProject, number:
         os.kill(worker.decoders()[0], number)
         assert worker.end() == 0
         assert f"died of {signal.Signals(number).name}" in worker.log
+    (usage,) = read_usage(DataDir(project.data))
+    assert (usage.segments, usage.runs) == (len(worker.rows()), 1)
+    assert usage.cpu_seconds > 0.5, "also of the process that died"
     check_everything(project, worker)
 
 
