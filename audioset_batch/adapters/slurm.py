@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import logging
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -30,6 +31,7 @@ _FINAL: Final = ("invalid job id", "permission denied", "presently disabled", "i
 _REQUEUED: Final = ("PENDING", "COMPLETING", "REQUEUED", "CONFIGURING")
 _WHOLE_LINE: Final = ("Command", "WorkDir", "StdErr", "StdIn", "StdOut", "Comment", "SubmitLine")
 """What `scontrol show job` prints on a line of its own, spaces and all."""
+_DURATION: Final = re.compile(r"(?:(?P<days>\d+)-)?(?P<hours>\d+):(?P<minutes>\d+):(?P<seconds>\d+)")
 _FROM_ENVIRONMENT: Final = {
     "JobName": "SLURM_JOB_NAME",
     "Partition": "SLURM_JOB_PARTITION",
@@ -110,9 +112,11 @@ class BatchJob:
         self.identity = identity
         env = os.environ if environ is None else environ
         self._facts = {fact: env[name] for fact, name in _FROM_ENVIRONMENT.items() if env.get(name)}
-        if env.get("SLURM_JOB_END_TIME", "").isdigit():
-            ends_at = datetime.datetime.fromtimestamp(int(env["SLURM_JOB_END_TIME"]))
-            self._facts["EndTime"] = ends_at.isoformat(timespec="seconds")
+        for fact, name in (("StartTime", "SLURM_JOB_START_TIME"), ("EndTime", "SLURM_JOB_END_TIME")):
+            if env.get(name, "").isdigit():
+                moment = datetime.datetime.fromtimestamp(int(env[name]))
+                self._facts[fact] = moment.isoformat(timespec="seconds")
+        self._looked_at = time.monotonic()
 
     def look_in_background(self) -> None:
         """Ask SLURM once, without waiting for it: at the end it may not answer."""
@@ -124,7 +128,7 @@ class BatchJob:
         shown, why = _run("scontrol", "show", "job", self.identity.job_id, seconds=seconds)
         if why:
             return why
-        self._facts = self._facts | _facts(shown)
+        self._facts, self._looked_at = self._facts | _facts(shown), time.monotonic()
         return ""
 
     def fact(self, name: str) -> str:
@@ -138,10 +142,16 @@ class BatchJob:
         return bool(self.identity.job_id) and self.fact("BatchFlag") != "0" and self.fact("Requeue") != "0"
 
     @property
-    def ends_at(self) -> float | None:
-        """Unix time of the time limit, as far as it is known."""
+    def seconds_left(self) -> float | None:
+        """Until the time limit, as far as is known; by SLURM's clock: this node's may differ by minutes."""
         try:
-            return datetime.datetime.fromisoformat(self.fact("EndTime")).timestamp()
+            now = time.time()
+            if self.fact("StartTime"):
+                run = _DURATION.fullmatch(self.fact("RunTime"))
+                parts = {name: int(value or 0) for name, value in run.groupdict().items()} if run else {}
+                ran = datetime.timedelta(**parts).total_seconds() + time.monotonic() - self._looked_at
+                now = datetime.datetime.fromisoformat(self.fact("StartTime")).timestamp() + ran
+            return datetime.datetime.fromisoformat(self.fact("EndTime")).timestamp() - now
         except (ValueError, OverflowError):
             return None
 

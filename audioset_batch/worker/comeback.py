@@ -109,8 +109,8 @@ def come_back(
 def _time_left(batch: BatchJob, stop: StopRequest) -> float:
     """Seconds until SLURM kills this process, as far as is known, and an hour at most."""
     left = [_LONGEST_TRY]
-    if batch.ends_at is not None:
-        left.append(batch.ends_at - time.time() - _FOR_THE_NOTE)
+    if (seconds := batch.seconds_left) is not None:
+        left.append(seconds - _FOR_THE_NOTE)
     elif stop.why.endswith("SIGUSR1"):
         left.append(stop.at + _WARNED_SECONDS - time.monotonic())
     if stop.why.endswith("SIGTERM"):

@@ -145,7 +145,7 @@ def test_facts_keep_their_spaces_and_make_options(tmp_path: Path, controller: Co
     (logs := tmp_path / "my 50%").mkdir()
     (logs / "a job.s").touch()
     job = BatchJob(JOB, {"SLURM_CPUS_PER_TASK": "1", "SLURM_MEM_PER_NODE": "600", "SLURM_JOB_END_TIME": "2000000000"})
-    assert job.ends_at == 2000000000
+    assert job.seconds_left == pytest.approx(2000000000 - time.time(), abs=5)
     assert job.script is None
     assert job.look() == ""
     assert (job.fact("WorkDir"), job.fact("Restarts"), job.script) == ("/a b", "0", None)
@@ -159,6 +159,15 @@ def test_facts_keep_their_spaces_and_make_options(tmp_path: Path, controller: Co
     for command in (f"{logs}/a job.s", f"{logs}/a job.s --config x y", "a job.s --config x"):
         job._facts |= slurm._facts(f"   Command={command}\n   WorkDir={logs}\n")
         assert job.script == logs / "a job.s"
+
+
+def test_the_time_left_is_told_by_the_clock_of_slurm(controller: Controller) -> None:
+    """One of this node that is minutes ahead would have it give up at once."""
+    job = BatchJob(JOB, {"SLURM_JOB_START_TIME": "1000", "SLURM_JOB_END_TIME": "1180"})
+    assert job.seconds_left == pytest.approx(180, abs=2)
+    controller.facts += " StartTime=2001-01-01T00:00:00 RunTime=1-00:00:50 EndTime=2001-01-02T00:01:00"
+    assert job.look() == "" and job.seconds_left == pytest.approx(10, abs=2)
+    assert BatchJob(JOB, {}).seconds_left is None
 
 
 SCONTROL = """\
