@@ -26,7 +26,7 @@ demo-learn: ## clips to embeddings to a classifier and its report, on made-up vi
 	$(BIN)/audioset-batch demo --learn
 
 test: lint test-tools ## all checks and tests that take less than ten minutes together
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow" --durations=25 --durations-min=2
 
 test-slow: test-tools # only what takes longer
 	@./setup.sh --pinned --with test,learn

@@ -133,6 +133,7 @@ def test_wrong_limits_of_slurm_are_named(slurm: PrivateSlurm, on_slurm: Project)
     assert wrong["sbatch, array"]["level"] == "error"
 
 
+@pytest.mark.slow
 def test_on_a_compute_node(slurm: PrivateSlurm, on_slurm: Project) -> None:
     on_slurm.prep(1)
     on_slurm.settings["slurm"]["setup"] = ["echo welcome to this node"]

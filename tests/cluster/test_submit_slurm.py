@@ -47,6 +47,7 @@ def test_prep_array_and_merge_in_one_go_then_nothing_left(
     assert list(again) == ["merge", "report"], "shards without work left were submitted"
 
 
+@pytest.mark.slow
 def test_only_shards_with_work_left_and_not_twice_at_a_time(slurm: PrivateSlurm, on_slurm: Project) -> None:
     project = on_slurm
     project.prep(4)

@@ -57,6 +57,7 @@ def test_to_files_and_back(finished: Project, tmp_path: Path) -> None:
     finished.run("merge", str(files))
 
 
+@pytest.mark.slow
 def test_again_does_nothing_and_another_plan_is_refused(finished: Project, tmp_path: Path) -> None:
     target = tmp_path / "files"
     export(finished, "--layout", "files", "--to", str(target), "--task", "1")
@@ -70,6 +71,7 @@ def test_again_does_nothing_and_another_plan_is_refused(finished: Project, tmp_p
     assert "--to DIR" in export(finished, "--parquet", status=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["files", "webdataset"])
 def test_kills_of_an_export(finished: Project, tmp_path: Path, layout: str) -> None:
     target = tmp_path / "target"
