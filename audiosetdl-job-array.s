@@ -33,7 +33,8 @@
 set -euo pipefail
 
 if [ -z "${SLURM_ARRAY_TASK_ID:-}" ]; then
-    echo "audiosetdl-job-array: this is an array job; submit it so: sbatch --array=1-10 audiosetdl-job-array.s" >&2
+    echo "audiosetdl-job-array: this is an array job; submit it so: sbatch --array=1-10 audiosetdl-job-array.s" \
+        "(or one job for all shards: sbatch jobs/download.s)" >&2
     exit 2
 fi
 options=()

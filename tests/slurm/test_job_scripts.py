@@ -150,6 +150,23 @@ def test_wrong_use_is_named(
     assert said in (checkout / "said.txt").read_text()
 
 
+def test_one_job_for_all_shards(slurm: PrivateSlurm, checkout: Path, tmp_path: Path) -> None:
+    job = slurm.sbatch(
+        "jobs/download.s", "--task", "1-4", cwd=checkout, env={"DATADIR": "/data dir", "RECORDER": "wait"}
+    )
+    wait_for(checkout / "seen.none.json")
+    slurm.cancel(job, "--batch", "--signal=USR1")
+    assert slurm.wait(job)[0].state == "COMPLETED"
+    note = seen(checkout, "none")
+    config = f"{checkout}/configs/default.yaml"
+    expected = ["worker", "--config", config, "--data-dir", "/data dir", "--task", "all", "--task", "1-4"]
+    assert (note["argv"], note["seen"], note["helper"]) == (expected, ["SIGUSR1"], None)
+    assert (checkout / f"audiosetdl-{job}.log").exists()
+    array = slurm.sbatch("--array=1", "--output=said.txt", "jobs/download.s", cwd=checkout)
+    assert slurm.wait(array)[1].exit_code == 2
+    assert "submit it without --array" in (checkout / "said.txt").read_text()
+
+
 def test_missing_environment_names_setup(slurm: PrivateSlurm, checkout: Path) -> None:
     shutil.rmtree(checkout / ".venv")
     path = ":".join(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chaos.verdicts import check_not_asked_again, leftovers
+from chaos.verdicts import check_not_asked_again, leftovers, settled_at
 from loopback import Project
 from running import Worker, until
 
@@ -43,7 +43,7 @@ def lease_of(project: Project, number: int) -> Path:
 
 def check_everything(project: Project, worker: Worker) -> None:
     project.check(project.merge(), project.youtube.catalog)
-    check_not_asked_again(worker.rows(), project.youtube.events())
+    check_not_asked_again(settled_at(worker.rows()), project.youtube.events())
     assert leftovers(project.data) == []
 
 
