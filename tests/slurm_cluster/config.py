@@ -1,7 +1,8 @@
 """The text of the private cluster's `slurm.conf`.
 
 By default SLURM takes two minutes to restart a requeued job. Here every wait is as short
-as SLURM allows, so that a test of a requeue takes seconds.
+as SLURM allows, so that a test of a requeue takes seconds. (With a SlurmdTimeout below 6 s,
+SLURM 24.11 declares a node dead before it has asked it for the first time.)
 """
 
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ DefMemPerCPU=100
 SlurmdParameters=config_overrides
 ReturnToService=2
 JobRequeue=1
-SlurmdTimeout=3
+SlurmdTimeout=6
 MessageTimeout=2
 TCPTimeout=1
 BatchStartTimeout=1
