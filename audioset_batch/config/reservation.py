@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from audioset_batch.config.schema import Config
+from audioset_batch.config.schema import Config, Egress
 
 _AUDIO_CPU_SECONDS: Final = 0.3
 """Per segment, start-ups and waiting threads included; 0.26 measured at 300 an hour, 0.08 without a budget."""
@@ -21,6 +21,8 @@ _PICTURES_HEIGHT: Final = 1080
 _COPIED_CPU_SECONDS: Final = 0.3
 _TRUST: Final = 10
 """How far a measured figure may be from the estimate; what is further off is no measurement."""
+_BURST_SECONDS: Final = 3.0
+"""From one resolve of a burst to the next (`egress.slots`)."""
 _BUSY: Final = 0.8
 """Share of a CPU that is planned for."""
 _MOST_CPUS: Final = 4
@@ -44,6 +46,7 @@ class Reservation:
         mem: Of one task, in sbatch's notation.
         videos_per_hour: All budgets together; None if one egress has none.
         cpu_seconds: That a segment takes.
+        held: Share of the time for which a task has its node; less than 1 with `worker.burst`.
     """
 
     tasks: int
@@ -51,6 +54,7 @@ class Reservation:
     mem: str
     videos_per_hour: float | None
     cpu_seconds: float
+    held: float = 1.0
 
     @property
     def mem_mb(self) -> int:
@@ -61,19 +65,35 @@ class Reservation:
         """Core-hours reserved until so many segments are resolved; None without a budget."""
         if not self.videos_per_hour:
             return None
-        return self.tasks * self.cpus * segments / self.videos_per_hour
+        return self.held * self.tasks * self.cpus * segments / self.videos_per_hour
 
     def gb_hours(self, segments: float) -> float | None:
         """GiB-hours of memory, likewise."""
         if not self.videos_per_hour:
             return None
-        return self.tasks * self.mem_mb / 1024 * segments / self.videos_per_hour
+        return self.held * self.tasks * self.mem_mb / 1024 * segments / self.videos_per_hour
 
 
 def budget_of(config: Config) -> float | None:
     """Videos per hour of all egresses together; None if one has no budget."""
-    rates = [egress.per_hour for egress in config.egress]
+    rates = [
+        None if egress.per_hour is None else egress.per_hour * kept_of_the_rate(egress, config.worker.burst)
+        for egress in config.egress
+    ]
     return None if None in rates else sum(rate or 0.0 for rate in rates)
+
+
+def kept_of_the_rate(egress: Egress, burst: float) -> float:
+    """The share of an egress's budget that `worker.burst` leaves: slots are so much further apart."""
+    return egress.window_seconds / (egress.window_seconds + burst)
+
+
+def _held(config: Config) -> float:
+    """With a burst: while the old slots are used, one every few seconds behind each egress."""
+    if not config.worker.burst or budget_of(config) is None:
+        return 1.0
+    rates = [(one.per_hour or 0.0) * kept_of_the_rate(one, config.worker.burst) for one in config.egress]
+    return min(1.0, max(rates) * _BURST_SECONDS / 3600)
 
 
 def needed(config: Config, cpu_seconds: float | None = None) -> Reservation:
@@ -93,7 +113,7 @@ def needed(config: Config, cpu_seconds: float | None = None) -> Reservation:
         cpus = max(1, min(_MOST_CPUS, math.ceil(busy)))
         tasks = max(1, math.ceil(busy / cpus))
     processes = cpus if config.worker.processes == "auto" else config.worker.processes
-    return Reservation(tasks, cpus, f"{needed_mb(config, processes)}M", rate, seconds)
+    return Reservation(tasks, cpus, f"{needed_mb(config, processes)}M", rate, seconds, _held(config))
 
 
 def needed_mb(config: Config, processes: int) -> int:
@@ -113,6 +133,7 @@ def reserved(config: Config, cpu_seconds: float | None = None) -> Reservation:
         need.mem if slurm.mem == "auto" else slurm.mem,
         need.videos_per_hour,
         need.cpu_seconds,
+        need.held,
     )
 
 

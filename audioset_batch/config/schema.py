@@ -5,6 +5,7 @@ Field descriptions are the text of `docs/configuration.md`, which is generated f
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -139,6 +140,12 @@ class Worker(Section):
         description="Under SLURM, no task holds its node for a longer wait: where the end of every pause and the next "
         "slot of every budget are further away, it goes back to the queue and starts again then. Elsewhere tasks wait.",
     )
+    burst: Annotated[float, Field(ge=0, le=86400, strict=False)] = Field(
+        0.0,
+        description="Seconds, or `30m`, `1h`: slots of the budgets up to this old may be used, so that a task of SLURM "
+        "can be away from its node in between; 0: none. All who share egress_dir should have the same. Costs a part of "
+        "the rate: window / (window + burst) is left. See docs/planning.md.",
+    )
     temp_dir: Literal["shared", "node"] | Annotated[str, Field(pattern=r"^[/~$].")] = Field(
         "shared",
         description="Where clips are made: `shared` (DATADIR/.tmp), `node` (SLURM_TMPDIR, else TMPDIR, else /tmp), or "
@@ -148,6 +155,21 @@ class Worker(Section):
         120.0, description="A shard's lease that was not renewed for this long is taken over."
     )
     state_seconds: Seconds = Field(30.0, description="How often the state file is written, at most.")
+
+    @field_validator("burst", mode="before")
+    @classmethod
+    def _duration(cls, value: object) -> object:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", value) if isinstance(value, str) else None
+        return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]] if match else value
+
+    @model_validator(mode="after")
+    def _burst_is_worth_it(self) -> Worker:
+        if self.burst > 0 and 0.75 * self.burst <= self.hold_seconds:
+            raise ValueError(
+                f"burst of {self.burst:g} s: no task is away for less than hold_seconds ({self.hold_seconds:g} s), so "
+                f"choose more than {self.hold_seconds / 0.75:g} s, or 0"
+            )
+        return self
 
 
 class Egress(Section):

@@ -13,8 +13,16 @@ from audioset_batch.egress.slots import Grid
 _log = logging.getLogger(__name__)
 
 
-def agree_on_grid(shared: SharedEgress, config: Egress) -> EgressState:
+def agree_on_grid(shared: SharedEgress, config: Egress, burst: float = 0.0) -> EgressState:
     """Have the config of the task that started last rule for everybody; the state after that.
+
+    Of the bursts the longest rules, until no task with it has started for a while: tasks with and without one may start
+    in turn, and each change of the slots costs all of them a pause.
+
+    Args:
+        shared: Of the egress.
+        config: Of the egress.
+        burst: `worker.burst`.
 
     Raises:
         StorageUnusable: the shared folder cannot be read or written.
@@ -22,23 +30,40 @@ def agree_on_grid(shared: SharedEgress, config: Egress) -> EgressState:
     shared.make_folder()
     with storage(shared.folder):
         now = shared.clock.measure()
-    wanted = Grid(now, config.videos_per_hour or 1.0, config.window_seconds)
 
     def change(state: EgressState) -> EgressState | None:
         old = state.grid
+        kept = old is not None and old.burst > burst and now < state.burst_until
+        wanted = Grid(
+            now,
+            config.videos_per_hour or 1.0,
+            config.window_seconds,
+            old.burst if old is not None and kept else burst,
+        )
+        until = now + wanted.window + 2 * burst if burst and not kept else state.burst_until
         if old is None:
             # After slots that cannot be trusted the new ones begin as after a change of the budget.
-            begin = now + (2 * wanted.interval + wanted.spread + wanted.slack if state.grid_number else 0.0)
-            return replace(state, grid=replace(wanted, start=begin), grid_number=state.grid_number + 1)
-        if (old.budget, old.window) == (wanted.budget, wanted.window):
-            return None
+            begin = now + (2 * wanted.interval + wanted.lateness if state.grid_number else 0.0)
+            grid = replace(wanted, start=begin)
+            return replace(state, grid=grid, grid_number=state.grid_number + 1, burst_until=until)
+        if kept:
+            _log.warning(
+                "egress %s: slots stay as for worker.burst: %g, which other tasks have; %.0f s from now they need not",
+                config.name,
+                old.burst,
+                state.burst_until - now,
+            )
+        if (old.budget, old.window, old.burst) == (wanted.budget, wanted.window, wanted.burst):
+            renewed = until - state.burst_until > burst / 2
+            return replace(state, burst_until=until) if renewed else None
         _log.warning(
-            "egress %s: the budget for all tasks changes from %g per %g s to %g per %g s",
+            "egress %s: the budget for all tasks changes from %g per %g s to %g per %g s (worker.burst: %g, was %g)",
             config.name,
-            *(old.budget, old.window, wanted.budget, wanted.window),
+            *(old.budget, old.window, wanted.budget, wanted.window, wanted.burst, old.burst),
         )
-        pause = 2 * max(old.interval, wanted.interval) + old.spread + old.slack
-        return replace(state, grid=replace(wanted, start=now + pause), grid_number=state.grid_number + 1)
+        pause = 2 * max(old.interval, wanted.interval) + old.lateness
+        grid = replace(wanted, start=now + pause)
+        return replace(state, grid=grid, grid_number=state.grid_number + 1, burst_until=until)
 
     shared.update(change)
     return shared.refresh()

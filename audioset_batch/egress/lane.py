@@ -9,6 +9,7 @@ import logging
 import math
 import random
 import textwrap
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -23,7 +24,7 @@ from audioset_batch.egress.brake import Brake
 from audioset_batch.egress.guard import Guard, Verdict
 from audioset_batch.egress.losses import MOST_LOST, SLOW_SLOTS, TRANSPORT, Course
 from audioset_batch.egress.shared import EgressState, SharedEgress
-from audioset_batch.egress.slots import Reservation
+from audioset_batch.egress.slots import Grid, Reservation
 from audioset_batch.egress.tickets import Closed, Ticket
 from audioset_batch.reasons import TRANSIENT_REASONS, Reason
 from audioset_batch.redact import redact
@@ -45,12 +46,25 @@ class Lane:
         probe: Videos known to be good, and when to ask for one.
         shared: What all tasks know of it.
         me: This process.
+        burst: How much older than it has to be a slot may be, seconds.
+        hold_seconds: No wait for a slot may be longer.
     """
 
-    def __init__(self, config: Egress, probe: Probe, shared: SharedEgress, me: Holder) -> None:
+    def __init__(
+        self,
+        config: Egress,
+        probe: Probe,
+        shared: SharedEgress,
+        me: Holder,
+        burst: float = 0.0,
+        hold_seconds: Callable[[], float] = lambda: math.inf,
+    ) -> None:
         self.config = config
         self.shared = shared
         self.in_flight = 0
+        self._burst = burst
+        self._hold_seconds = hold_seconds
+        self._rests_until = 0.0
         self._probe = probe
         self._me = me
         self._guard = Guard(probe.nonexistent_share, probe.recent)
@@ -77,7 +91,7 @@ class Lane:
         if reservation is None or grid is None:
             return math.inf
         now = self.now()
-        return math.inf if now > grid.last_issue(reservation.slot) else max(_SHORT_NAP, reservation.due - now)
+        return math.inf if now > grid.last_issue(reservation) else max(_SHORT_NAP, reservation.due - now)
 
     def now(self) -> float:
         """The filesystem's time."""
@@ -146,8 +160,8 @@ class Lane:
         state = self._state()
         if self.config.videos_per_hour is None or state.grid is None:
             return 0.0
-        taken = slots.claimed(self.shared.names, state.grid_number)
-        return state.grid.begin(slots.next_free(state.grid, taken, self.now()))
+        now = self.now()
+        return max(now, state.grid.begin(self._next_slot(state, state.grid, now, 1)))
 
     def _issue(self, state: EgressState, probe: str = "", start_by: float = math.inf) -> Ticket:
         self._serial += 1
@@ -160,7 +174,7 @@ class Lane:
         state = self.shared.refresh()
         if self.config.videos_per_hour is not None and not self._grid_checked:
             self._grid_checked = True
-            state = agree_on_grid(self.shared, self.config)
+            state = agree_on_grid(self.shared, self.config, self._burst)
         self._refreshed_at = boot_time()
         return state
 
@@ -173,7 +187,7 @@ class Lane:
         if self._reservation is None:
             if not may_reserve:
                 return Closed(_BUSY_SECONDS, slot_at=self.soonest())
-            wait = self._reserve(now, step)
+            wait = self._reserve(now, step, probing=bool(probe))
             if wait is not None:
                 return wait
         reservation = self._reservation
@@ -192,31 +206,59 @@ class Lane:
         grid = state.grid
         if grid is None or state.grid_number != reservation.number or (state.paused and not probe):
             return Closed(0.0)
-        if now > grid.last_issue(reservation.slot):
+        if now > grid.last_issue(reservation):
             _log.debug("egress %s: came %.3f s late for a slot", self.config.name, now - reservation.due)
-            return self._reserve(now, step) or Closed(0.0)
-        ticket = self._issue(state, probe, asked_at + grid.latest_start(reservation.slot) - now)
+            if reservation.tick is not None and self._take_tick(state.grid_number, grid, reservation.slot, now):
+                return Closed(0.0)
+            return self._reserve(now, step, probing=bool(probe)) or Closed(0.0)
+        ticket = self._issue(state, probe, asked_at + grid.latest_start(reservation) - now)
         with storage(self.shared.folder):
             slots.prune(self.shared.folder, grid, state.grid_number, self.shared.names, now)
         return ticket
 
-    def _reserve(self, now: float, step: int) -> Closed | None:
+    def _reserve(self, now: float, step: int, *, probing: bool = False) -> Closed | None:
         state = self._state(fresh=True)
         grid = state.grid
         if grid is None:
             self._grid_checked = False  # somebody has removed the folder
             return Closed(_BUSY_SECONDS)
-        taken = slots.claimed(self.shared.names, state.grid_number)
+        # Once its old slots are used, a task that can be away rests, for its other egresses to come to rest as well.
+        saves = not probing and grid.burst > 0 and grid.sleep > self._hold_seconds()
         while True:
-            slot = slots.next_free(grid, taken, now, step)
-            if grid.begin(slot) > now + grid.horizon and slot > 0:
+            slot = self._next_slot(state, grid, now, step)
+            begin = grid.begin(slot)
+            if saves and begin > now:
+                self._rests_until = begin + grid.sleep
+            if saves and now < self._rests_until:
+                return Closed(min(self._rests_until - now, grid.interval), slot_at=self._rests_until)
+            if begin > now + grid.horizon and slot > 0:
                 seconds = random.uniform(0.5, 1.5) * max(grid.interval, grid.horizon / 4)
-                return Closed(seconds, slot_at=grid.begin(slot))
+                return Closed(seconds, slot_at=begin)
             with storage(self.shared.folder):
-                if slots.claim(self.shared.folder, state.grid_number, slot):
-                    self._reservation = Reservation(state.grid_number, slot, grid.draw(slot, now))
-                    return None
-            taken.add(slot)
+                claimed = slots.claim(self.shared.folder, state.grid_number, slot)
+            self.shared.names.append(slots.name_of(state.grid_number, slot))
+            if claimed and not grid.burst:
+                self._reservation = Reservation(state.grid_number, slot, grid.draw(slot, now))
+                return None
+            if claimed and self._take_tick(state.grid_number, grid, slot, now):
+                return None
+
+    def _next_slot(self, state: EgressState, grid: Grid, now: float, step: int) -> int:
+        taken = slots.claimed(self.shared.names, state.grid_number)
+        return (slots.oldest_free if grid.burst else slots.next_free)(grid, taken, now, step)
+
+    def _take_tick(self, number: int, grid: Grid, slot: int, now: float) -> bool:
+        """Reserve the next tick for a slot that this process owns; False if the slot is over by then."""
+        while slots.is_good(grid, slot, tick := slots.next_tick(grid, self.shared.names, number, slot, now)):
+            with storage(self.shared.folder):
+                claimed = slots.claim_tick(self.shared.folder, number, tick)
+            self.shared.names.append(slots.tick_name(number, tick))
+            if claimed:
+                self._reservation = Reservation(
+                    number, slot, grid.start + (tick + random.uniform(0, 0.1)) * grid.tick, tick
+                )
+                return True
+        return False
 
     def _leave_slot(self) -> None:
         """Give a slot back that is not due yet."""

@@ -25,6 +25,8 @@ from audioset_batch.errors import EgressDoubtful, EgressExhausted, Interrupted, 
 from audioset_batch.reasons import TRANSIENT_REASONS, Reason
 
 _LONGEST_NAP: Final = 0.2
+_NOT_WORTH_LEAVING: Final = 10.0
+"""Seconds to a slot; going away and coming back takes longer."""
 
 
 class Stop(Protocol):
@@ -147,6 +149,7 @@ class EgressPool:
         folder: `egress_dir`, on a filesystem that all tasks see; made on first use, never without need.
         me: This process; found out if it is None.
         hold_seconds: No wait may be longer, whether for the end of a pause or a slot; asked before each.
+        burst: `worker.burst` of the config.
     """
 
     def __init__(
@@ -156,6 +159,7 @@ class EgressPool:
         folder: Path,
         me: Holder | None = None,
         hold_seconds: Callable[[], float] = lambda: math.inf,
+        burst: float = 0.0,
     ) -> None:
         holder = me or Holder.current()
         self.lock = threading.RLock()
@@ -163,7 +167,9 @@ class EgressPool:
         self._hold_seconds = hold_seconds
         self._egresses = tuple(egresses)
         shared = [SharedEgress(folder / egress.name, egress.pause_max_seconds) for egress in egresses]
-        self._lanes = [Lane(egress, probe, one, holder) for egress, one in zip(egresses, shared, strict=True)]
+        self._lanes = [
+            Lane(egress, probe, one, holder, burst, hold_seconds) for egress, one in zip(egresses, shared, strict=True)
+        ]
         self._next = 0
 
     def try_acquire(self, want: int | None = None) -> Grant | Wait:
@@ -199,17 +205,17 @@ class EgressPool:
         hold = self._hold_seconds()
         held = False
         for closed, lane in waits:
-            longest = min(lane.config.max_wait, hold) if closed.until else hold
+            longest = min(lane.config.max_wait, hold) if closed.until else max(hold, _NOT_WORTH_LEAVING)
             moment = max(closed.until, closed.slot_at)
             if not moment or moment - lane.now() <= longest:
                 return
-            held = held or longest == hold
+            held = held or longest >= hold
         closed, lane = min(waits, key=lambda pair: max(pair[0].until, pair[0].slot_at))
         moment = max(closed.until, closed.slot_at)
         reopens_at = _by_our_clock(moment, lane)
         when = datetime.datetime.fromtimestamp(reopens_at, datetime.UTC).isoformat(timespec="seconds")
         state = lane.shared.state
-        why = state.detail or state.kind if closed.until else "its budget has no slot before"
+        why = state.detail or state.kind if closed.until else "its budget has no slot to use before"
         limit = "worker.hold_seconds" if held else "its max_wait"
         what = "paused" if all(closed.until for closed, _ in waits) else "closed"
         raise EgressExhausted(

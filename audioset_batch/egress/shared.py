@@ -29,8 +29,10 @@ from audioset_batch.egress.losses import Losses
 from audioset_batch.egress.slots import Grid
 from audioset_batch.errors import InputRefused, UnsafePath
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Of the state file; grows when older versions of this package would misread it. They refuse a later one."""
+_FORMAT_WITHOUT_BURST: Final = 1
+"""Older versions know no bursts, and read all else."""
 
 _KEPT_VERSIONS: Final = 4
 _HISTORY: Final = "pauses.jsonl"
@@ -54,6 +56,7 @@ class EgressState:
         prober, prober_until: Who may probe now, or resolve alone, and until when unless it says more.
         probes: Probes so far; chooses the video.
         losses: Resolves that brought nothing.
+        burst_until: Until then no task with a shorter burst changes the slots.
     """
 
     grid_number: int = 0
@@ -71,6 +74,7 @@ class EgressState:
     prober_until: float = 0.0
     probes: int = 0
     losses: Losses = field(default_factory=Losses)
+    burst_until: float = 0.0
 
     def probed_by_another(self, me: Holder, now: float) -> bool:
         """True while some other living process is to probe."""
@@ -119,7 +123,9 @@ def _within_reason(state: EgressState, written_at: float, longest_pause: float) 
     grid = state.grid
     if grid is not None and not grid.is_sane(written_at):
         grid = None
-    return dataclasses.replace(state, grid=grid, until=min(state.until, written_at + longest_pause))
+    burst_until = 0.0 if grid is None else min(state.burst_until, written_at + grid.window + 2 * grid.burst)
+    until = min(state.until, written_at + longest_pause)
+    return dataclasses.replace(state, grid=grid, until=until, burst_until=burst_until)
 
 
 class SharedEgress:
@@ -232,7 +238,8 @@ class SharedEgress:
                 changed = change(self.state)
                 if changed is None:
                     return False
-                values = {"format": FORMAT, **asdict(changed)}
+                with_burst = changed.grid is not None and changed.grid.burst > 0
+                values = {"format": FORMAT if with_burst else _FORMAT_WITHOUT_BURST, **asdict(changed)}
                 data = json.dumps(values, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
                 version = self._register.swap(self._version, data)
                 if version is not None:

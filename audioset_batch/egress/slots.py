@@ -6,6 +6,11 @@ window holds more than n starts: of m starts in a window, at most one per slot, 
 `(m - 1) I - J` apart. They lie less than W apart, so `m - 1 < (W + J) / I = n`, and m is at most n. J is the sum of
 `spread`, in which the jitter places the start, and `slack`, for clocks that differ and for the way from the grant to
 the request. Nothing depends on a claimer being alive: one that dies wastes its slot.
+
+With a burst of B seconds J is larger by B: a slot is good for so much longer, I grows, and the same proof holds, for
+it does not ask when within its time a slot is used. A task that was away may then start many resolves one after the
+other. So that no two are close together, whoever starts them, time is also cut into ticks of at most three seconds: a
+resolve needs a slot and a tick, had in the same way, and starts in the first third of its tick.
 """
 
 from __future__ import annotations
@@ -20,6 +25,10 @@ from typing import Final
 from audioset_batch.adapters.sharedfs import Folder
 
 _PREFIX: Final = "slot."
+_TICK_PREFIX: Final = "tick."
+_TICK_SECONDS: Final = 3.0
+_TICKS_KEPT: Final = 60.0
+_BEFORE_THE_END: Final = 120.0
 _SLACK_SHARE: Final = 0.05
 _SLACK_MOST: Final = 10.0
 _SPREAD_SHARE: Final = 0.05
@@ -27,6 +36,7 @@ _HORIZON_SECONDS: Final = 30.0
 _KEPT: Final = 400
 _MOST_BUDGET: Final = 1e9
 _LONGEST_WINDOW: Final = 31 * 86400.0
+_LONGEST_BURST: Final = 86400.0
 _PRUNED_AT_ONCE: Final = 100
 
 
@@ -38,11 +48,13 @@ class Grid:
         start: When slot 0 starts.
         budget: Resolves per window, > 0; below one it means one in `window / budget` seconds.
         window: Seconds.
+        burst: How much older than it has to be a slot may be, seconds.
     """
 
     start: float
     budget: float
     window: float
+    burst: float = 0.0
 
     @property
     def per_window(self) -> float:
@@ -60,13 +72,30 @@ class Grid:
         return min(0.5 * self.window / self.per_window, _SPREAD_SHARE * self.window)
 
     @property
+    def lateness(self) -> float:
+        """The J of the module's text: for so long a slot is good."""
+        return self.spread + self.slack + self.burst
+
+    @property
     def interval(self) -> float:
         """Seconds from the start of one slot to that of the next."""
-        return (self.window + self.spread + self.slack) / self.per_window
+        return (self.window + self.lateness) / self.per_window
+
+    @property
+    def tick(self) -> float:
+        """Seconds from one tick to the next; no more than a slot, or the budget could not be used."""
+        return min(_TICK_SECONDS, self.interval)
+
+    @property
+    def sleep(self) -> float:
+        """How long a task may be away without losing a slot, some time to come back left out."""
+        return self.burst - min(_BEFORE_THE_END, self.burst / 4)
 
     def is_sane(self, written_at: float) -> bool:
         """False for slots that no task would have made at `written_at`: nobody could wait for their begin."""
-        if not (0 < self.budget <= _MOST_BUDGET and 0 < self.window <= _LONGEST_WINDOW):
+        if not (
+            0 < self.budget <= _MOST_BUDGET and 0 < self.window <= _LONGEST_WINDOW and 0 <= self.burst <= _LONGEST_BURST
+        ):
             return False
         latest = written_at + 3 * max(self.interval, self.window, _HORIZON_SECONDS)
         return 0 < self.interval <= _LONGEST_WINDOW and 0 <= self.start <= latest
@@ -89,13 +118,17 @@ class Grid:
         begin = self.begin(slot)
         return random.uniform(min(max(begin, now), begin + self.spread), begin + self.spread)
 
-    def last_issue(self, slot: int) -> float:
-        """After this the slot is missed: what is left of the slack is for the way to the request."""
-        return self.begin(slot) + self.spread + self.slack / 2
+    def last_issue(self, reservation: Reservation) -> float:
+        """After this the slot or tick is missed: what is left of the slack is for the way to the request."""
+        if reservation.tick is not None:
+            return self.start + (reservation.tick + 1 / 6) * self.tick
+        return self.begin(reservation.slot) + self.spread + self.slack / 2
 
-    def latest_start(self, slot: int) -> float:
+    def latest_start(self, reservation: Reservation) -> float:
         """A resolve that has not begun by then must not begin: the last quarter is for its way to the server."""
-        return self.begin(slot) + self.spread + 0.75 * self.slack
+        if reservation.tick is not None:
+            return self.start + (reservation.tick + 1 / 4) * self.tick
+        return self.begin(reservation.slot) + self.spread + 0.75 * self.slack
 
     @property
     def horizon(self) -> float:
@@ -105,16 +138,17 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """A slot that this process owns, and the time drawn for it."""
+    """A slot that this process owns, its tick if the grid has a burst, and when it is due."""
 
     number: int
     slot: int
     due: float
+    tick: int | None = None
 
 
-def claimed(names: list[str], number: int) -> set[int]:
+def claimed(names: list[str], number: int, kind: str = _PREFIX) -> set[int]:
     """Slots of grid `number` whose files are among `names`."""
-    prefix = f"{_PREFIX}{number}."
+    prefix = f"{kind}{number}."
     tails = (name[len(prefix) :] for name in names if name.startswith(prefix))
     return {int(tail) for tail in tails if tail.isascii() and tail.isdigit()}
 
@@ -133,18 +167,46 @@ def next_free(grid: Grid, taken: set[int], now: float, step: int = 1) -> int:
     return slot
 
 
+def next_tick(grid: Grid, names: list[str], number: int, slot: int, now: float) -> int:
+    """The earliest tick from now on, and not before `slot`, that nobody has."""
+    taken = claimed(names, number, _TICK_PREFIX)
+    tick = max(0, math.ceil((max(now, grid.begin(slot)) - grid.start) / grid.tick))
+    while tick in taken:
+        tick += 1
+    return tick
+
+
+def is_good(grid: Grid, slot: int, tick: int) -> bool:
+    """True if a resolve of `tick` may use `slot`."""
+    begin = grid.start + tick * grid.tick
+    return grid.begin(slot) <= begin and begin + grid.tick / 3 <= grid.begin(slot) + grid.lateness
+
+
+def oldest_free(grid: Grid, taken: set[int], now: float, step: int = 1) -> int:
+    """The earliest slot that nobody has and that is still good a few ticks from now, among every `step`-th."""
+    slot = max(0, grid.at(now + 3 * grid.tick - grid.lateness) + 1)
+    slot = -(-slot // step) * step
+    while slot in taken:
+        slot += step
+    return slot
+
+
+def claim_tick(folder: Path, number: int, tick: int) -> bool:
+    """Take a tick; False if somebody else has it.
+
+    Raises:
+        OSError: the file can neither be made nor is it there.
+    """
+    return _create(folder, tick_name(number, tick))
+
+
 def claim(folder: Path, number: int, slot: int) -> bool:
     """Take a slot; False if somebody else has it.
 
     Raises:
         OSError: the file can neither be made nor is it there.
     """
-    try:
-        with Folder(folder) as opened:
-            os.close(opened.create(_name(number, slot)))
-    except FileExistsError:
-        return False
-    return True
+    return _create(folder, name_of(number, slot))
 
 
 def give_back(folder: Path, reservation: Reservation) -> None:
@@ -154,7 +216,9 @@ def give_back(folder: Path, reservation: Reservation) -> None:
         OSError: the file cannot be removed.
     """
     with Folder(folder) as opened:
-        opened.remove(_name(reservation.number, reservation.slot))
+        if reservation.tick is not None:
+            opened.remove(tick_name(reservation.number, reservation.tick))
+        opened.remove(name_of(reservation.number, reservation.slot))
 
 
 def prune(folder: Path, grid: Grid, number: int, names: list[str], now: float) -> None:
@@ -166,10 +230,17 @@ def prune(folder: Path, grid: Grid, number: int, names: list[str], now: float) -
         OSError: a file cannot be removed.
     """
     oldest = max(grid.at(now - grid.window) - 1, grid.at(now) - _KEPT)
-    old = [_name(number, slot) for slot in claimed(names, number) if slot < oldest]
+    if grid.burst:  # never one that is still good
+        oldest = min(oldest, grid.at(now - grid.lateness) - 1)
+        ticks = claimed(names, number, _TICK_PREFIX)
+        past = (now - _TICKS_KEPT - grid.start) / grid.tick
+        old_ticks = [tick_name(number, tick) for tick in ticks if tick < past]
+    else:
+        old_ticks = [name for name in names if name.startswith(_TICK_PREFIX)]
+    old = old_ticks + [name_of(number, slot) for slot in claimed(names, number) if slot < oldest]
     if now > grid.begin(0):
-        former = f"{_PREFIX}{number}."
-        old += [name for name in names if name.startswith(_PREFIX) and not name.startswith(former)]
+        current = (f"{_PREFIX}{number}.", f"{_TICK_PREFIX}{number}.")
+        old += [n for n in names if n.startswith((_PREFIX, _TICK_PREFIX)) and not n.startswith(current)]
     if old:
         with Folder(folder) as opened:
             for name in old[:_PRUNED_AT_ONCE]:
@@ -185,5 +256,20 @@ def used(grid: Grid, taken: set[int], now: float) -> float:
     return sum(first_kept <= slot <= last for slot in taken) * (last - first + 1) / kept if kept > 0 else 0.0
 
 
-def _name(number: int, slot: int) -> str:
+def _create(folder: Path, name: str) -> bool:
+    try:
+        with Folder(folder) as opened:
+            os.close(opened.create(name))
+    except FileExistsError:
+        return False
+    return True
+
+
+def name_of(number: int, slot: int) -> str:
+    """Of the file that is a slot."""
     return f"{_PREFIX}{number}.{slot}"
+
+
+def tick_name(number: int, tick: int) -> str:
+    """Of the file that is a tick."""
+    return f"{_TICK_PREFIX}{number}.{tick}"

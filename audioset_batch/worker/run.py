@@ -159,6 +159,7 @@ def _resources(config: Config, data: DataDir, batch: BatchJob) -> Iterator[tuple
             config.egress_dir or data.egress,
             Holder.current(batch.identity.job_id, batch.identity.restart_count),
             lambda: config.worker.hold_seconds if batch.may_come_back else math.inf,
+            config.worker.burst,
         ) as egress,
         Pool(config, processes, threads) as pool,
         live_bars() as bars,

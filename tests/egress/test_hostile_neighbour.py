@@ -245,11 +245,11 @@ def test_names_that_are_no_slots_or_versions_are_passed_over(tmp_path: Path) -> 
 
 def test_a_later_version_is_not_overruled(tmp_path: Path) -> None:
     folder = tmp_path / "egress"
-    path = write_state(folder / "one", 3, format=2, paused={"new": "meaning"})
+    path = write_state(folder / "one", 3, format=3, paused={"new": "meaning"})
     before = path.read_bytes()
     with (
         EgressPool([egress(videos_per_hour=20)], probe(), folder) as pool,
-        pytest.raises(InputRefused, match=r"later version.*format 2.*Update"),
+        pytest.raises(InputRefused, match=r"later version.*format 3.*Update"),
     ):
         pool.try_acquire()
     assert [p.name for p in (folder / "one").iterdir()] == ["state.3"] and path.read_bytes() == before

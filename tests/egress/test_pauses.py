@@ -185,7 +185,7 @@ def test_a_slot_that_is_far_away_is_not_waited_for_where_a_node_is_held(tmp_path
     configs = [egress(name=name, videos_per_hour=0.001, window_seconds=1.0) for name in ("a", "b")]
     hold = [600.0]
     with EgressPool(configs, probe(), tmp_path, hold_seconds=lambda: hold[0]) as pool:
-        with pytest.raises(EgressExhausted, match="has no slot before") as caught:
+        with pytest.raises(EgressExhausted, match="has no slot to use before") as caught:
             for _ in range(500):
                 if isinstance(grant := pool.try_acquire(1), Grant):
                     grant.release()

@@ -59,7 +59,7 @@ def test_draws_lie_in_their_slot(grid: Grid, ahead: float) -> None:
     tolerance = 1e-5
     assert due >= now - tolerance
     assert grid.begin(slot) - tolerance <= due <= grid.begin(slot) + grid.spread + tolerance
-    assert due <= grid.last_issue(slot)
+    assert due <= grid.last_issue(Reservation(0, slot, due))
     assert slot >= 0
     assert slot == 0 or grid.begin(slot - 1) + grid.spread <= now + tolerance
 

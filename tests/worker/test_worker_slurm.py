@@ -1,6 +1,7 @@
 """The life of an array task on a real SLURM: warnings, preemption, dead nodes, requeues and their end."""
 
 import datetime
+import itertools
 import re
 import signal
 import time
@@ -193,6 +194,23 @@ def test_requeues_without_progress_end(slurm: PrivateSlurm, make_project: MakePr
     assert "not requeued: this task was restarted 1 times without finishing a segment" in array.log
     assert "worker.max_requeues" in array.log
     assert array.rows() == []
+
+
+@pytest.mark.slow
+def test_with_a_burst_the_task_is_away_while_slots_are_saved_up(slurm: PrivateSlurm, make_project: MakeProject) -> None:
+    """A slot in 8.8 s, good for 40 s longer: the node is held for the few seconds in which the old ones are used."""
+    project = make_project(9, delay=0, burst=40, hold_seconds=15)
+    project.settings["egress"][0] |= {"videos_per_hour": 12, "window_seconds": 60}
+    project.write_config()
+    array = Array(slurm, project)
+    for restart in (1, 2):
+        slurm.wait_state(array.name, "PENDING", restarts=restart, timeout=150)
+    assert "closed for longer than worker.hold_seconds" in array.log
+    slurm.cancel(array.name)
+    rows = array.rows()
+    assert [row["restart_count"] for row in rows].count(1) >= 3, "several in one go after the sleep"
+    asked = sorted(event["time"] for event in project.youtube.events("resolve"))
+    assert all(b - a >= 2 for a, b in itertools.pairwise(asked))
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from audioset_batch.adapters.cookies import read_cookies
 from audioset_batch.adapters.ytdlp import YtDlpClient
 from audioset_batch.cluster.checks.finding import Finding, error, ok, warning
 from audioset_batch.config import Config
+from audioset_batch.config.reservation import kept_of_the_rate
 from audioset_batch.config.schema import Egress
 from audioset_batch.egress import DRIFT, EgressPool, Grant
 from audioset_batch.errors import (
@@ -50,6 +51,8 @@ def check_ways_out(config: Config, data: DataDir) -> Iterator[Finding]:
     for index, egress in enumerate(config.egress):
         reached = _connect(egress)
         yield reached
+        if config.worker.burst and egress.per_hour is not None:
+            yield _burst(egress, config.worker.burst)
         if egress.cookies is not None:
             found = _cookies(egress.name, egress.cookies)
             yield found
@@ -57,6 +60,15 @@ def check_ways_out(config: Config, data: DataDir) -> Iterator[Finding]:
                 continue
         if reached.level != "error":
             yield _probe(config, data, index)
+
+
+def _burst(egress: Egress, burst: float) -> Finding:
+    kept = kept_of_the_rate(egress, burst)
+    return ok(
+        f"burst {egress.name}",
+        f"worker.burst of {burst:g} s leaves {kept:.0%} of the rate: {(egress.per_hour or 0) * kept:,.0f} of "
+        f"{egress.per_hour:,.0f} videos an hour",
+    )
 
 
 def _cookies(name: str, path: Path) -> Finding:
@@ -118,7 +130,7 @@ def _probe(config: Config, data: DataDir, index: int) -> Finding:
     shared = config.egress_dir or (data.egress if data.root.is_dir() else None)
     folder = Path(tempfile.mkdtemp(prefix="audioset-batch-check-"))
     try:
-        with EgressPool((egress,), config.probe, shared or folder / "egress") as pool:
+        with EgressPool((egress,), config.probe, shared or folder / "egress", burst=config.worker.burst) as pool:
             client = client_for(config, index)
             for number, ytid in enumerate(config.probe.ytids):
                 grant = _grant(pool)
