@@ -10,7 +10,7 @@ CHAOS := $(wildcard tests/chaos/run.py)
 .NOTPARALLEL: # two runs of pytest at once slow each other down
 
 help: ## show this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 setup: ## make the environment in .venv (./setup.sh -h tells its options)
 	@./setup.sh
@@ -44,10 +44,11 @@ test-fresh: ## demo and test in a minimal Debian, as root and as an ordinary use
 
 test-slurm: test-tools # SLURM's tests alone
 	@./setup.sh --pinned --with test
-	$(PYTEST) -m "slurm and not browser" --ignore=tests/training
+	$(PYTEST) -m "slurm and not slow and not browser"
 
 test-newer-slurm: ## SLURM's tests in a minimal Debian 13, whose SLURM is 24.11 (Debian 12: 22.05)
-	scripts/fresh-machine.sh --suite trixie "make test-slurm"
+	scripts/fresh-machine.sh --suite trixie \
+	    "apt-get update -qq && apt-get install -y -qq --no-install-recommends slurmdbd mariadb-server >/dev/null" "make test-slurm"
 
 lint: ## formatting, types, import layers, shell scripts
 	@./setup.sh --pinned --with test,learn
