@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,6 +60,8 @@ class Recipe:
         shards: Of 1,500 rows.
         sbatch: Options of the array.
         goal: Core-hours per 1,000 clips at most; None: a figure to compare with.
+        worker: Of the config.
+        window: Seconds of the budget's window; it has its share of the 300 videos an hour.
     """
 
     title: str
@@ -67,6 +69,9 @@ class Recipe:
     shards: int
     sbatch: tuple[str, ...]
     goal: float | None = None
+    script: str = "audiosetdl-job-array.s"
+    worker: Mapping[str, Any] = field(default_factory=dict)
+    window: float = 3600
 
 
 RECIPES: Final = {
@@ -74,6 +79,16 @@ RECIPES: Final = {
     "old-submit": Recipe("old `submit`, `%10`, 4 CPUs, 4G", 1, 100, ("--array=1-100%10", "-c4", "--mem=4G")),
     "one": Recipe("recipe, `%1`, 1 CPU, 600M", 1, 25, ("--array=1-25%1",), goal=4.5),
     "ten": Recipe("recipe, `%1`, 1 CPU, 600M", 10, 10, ("--array=1-10%1",), goal=0.5),
+    "ten-single": Recipe("one job, `jobs/download.s`", 10, 100, (), goal=0.5, script="jobs/download.s"),
+    "burst": Recipe(
+        "one job, `worker.burst`: 3 min, windows of 6 min",
+        1,
+        100,
+        (),
+        script="jobs/download.s",
+        worker={"burst": 180, "hold_seconds": 30},
+        window=360,
+    ),
 }
 
 
@@ -133,11 +148,16 @@ def _catalog(data: Path, ends: Mapping[str, float]) -> Catalog:
 
 def _submit(slurm: PrivateSlurm, data: Path, recipe: Recipe, server: Standin) -> int:
     config = data.with_suffix(".yaml")
-    egress = [{"name": name, "proxy": url, "videos_per_hour": _PER_HOUR} for name, url in server.proxy_urls.items()]
-    settings = {"egress": egress, "probe": {"ytids": [GOOD_VIDEO]}, "youtube": {"args": ["--no-cache-dir"]}}
+    budget = {"videos_per_hour": _PER_HOUR * recipe.window / 3600, "window_seconds": recipe.window}
+    settings = {
+        "worker": dict(recipe.worker),
+        "egress": [{"name": name, "proxy": url, **budget} for name, url in server.proxy_urls.items()],
+        "probe": {"ytids": [GOOD_VIDEO]},
+        "youtube": {"args": ["--no-cache-dir"]},
+    }
     config.write_text(yaml.safe_dump(settings))
     env = {"AUDIOSET_CONFIG": str(config), "DATADIR": str(data), "SSL_CERT_FILE": str(server.ca_file)}
-    return slurm.sbatch(*recipe.sbatch, f"--output={data}-%a.log", "audiosetdl-job-array.s", cwd=ROOT, env=env)
+    return slurm.sbatch(*recipe.sbatch, f"--output={data}-%a.log", recipe.script, cwd=ROOT, env=env)
 
 
 def _counts(data: Path) -> dict[str, int]:
@@ -161,6 +181,7 @@ def _figures(slurm: PrivateSlurm, job: int, data: Path, recipe: Recipe) -> Figur
         "title": recipe.title,
         "addresses": recipe.addresses,
         "goal_core_hours_per_1000_clips": recipe.goal,
+        "window_seconds": recipe.window,
         "tasks": len(tasks),
         "task_seconds": sum(int(elapsed) for _, elapsed, _, _ in tasks),
         **counts,
@@ -185,12 +206,15 @@ def _seconds(text: str) -> float:
 def render(results: Mapping[str, Any]) -> str:
     """The table of docs/performance.md."""
     about = results["machine"]
+    apart = sorted({one["apart"] for one in results["recipes"].values() if "apart" in one})
+    side = f"All ran side by side, but for those of {', '.join(apart)}." if apart else "All ran side by side."
     lines = [
         f"Written by `{results['command']}`; all figures are in [{RESULTS.relative_to(ROOT)}]"
         f"(../{RESULTS.relative_to(ROOT)}). Machine: {about['cpu']}, {about['cores']} cores; SLURM "
         f"{results['slurm']} with slurmdbd on the same machine, {results['minutes']:g} minutes at the real pace of 300 "
         "videos an hour and address, a fifth of the videos gone, FLAC at 48 kHz. Held and used are from `sacct`: "
-        "elapsed time of all tasks times their CPUs, and `TotalCPU`. All recipes ran side by side.",
+        "elapsed time of all tasks times their CPUs, and `TotalCPU`. "
+        f"{side}",
         "",
         "| addresses | recipe | clips | core-s held per clip | CPU-s used per clip | used of what is held "
         "| core-h per 1,000 clips | goal |",
@@ -210,7 +234,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, then write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10, help="how long (default: %(default)g)")
-    parser.add_argument("--only", help=f"some of {', '.join(RECIPES)}; nothing is written")
+    parser.add_argument("--only", help=f"some of {', '.join(RECIPES)}; the figures of the others stay")
     parser.add_argument("--render", action="store_true", help="measure nothing; write the table from the results again")
     args = parser.parse_args(argv)
     if args.render:
@@ -219,14 +243,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     forget_other_clusters()
     chosen = args.only.split(",") if args.only else list(RECIPES)
     results = {
-        "command": "make bench-cost" if args.minutes == 10 else f"python benchmarks/cost.py --minutes {args.minutes:g}",
+        "command": "make bench-cost",
         "machine": machine.describe(sorted(os.sched_getaffinity(0))),
         "minutes": args.minutes,
         **measure({name: RECIPES[name] for name in chosen}, args.minutes),
     }
-    if not args.only:
-        RESULTS.write_text(json.dumps(results, indent=2) + "\n")
-        replace_between_markers(PAGE, render(results), "cost")
+    if args.only:
+        others = json.loads(RESULTS.read_text())
+        for figures in results["recipes"].values():
+            figures["apart"] = f"`--only {args.only} --minutes {args.minutes:g}`"
+        results = others | {"recipes": others["recipes"] | results["recipes"]}
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+    replace_between_markers(PAGE, render(results), "cost")
     sys.stdout.write(render(results) + "\n")
     return 0
 

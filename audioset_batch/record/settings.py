@@ -14,11 +14,12 @@ from audioset_batch.adapters import untrusted
 from audioset_batch.adapters.publish import storage
 from audioset_batch.adapters.sharedfs import Folder
 from audioset_batch.config import Config
-from audioset_batch.config.schema import Egress, Slurm, Video
+from audioset_batch.config.schema import Egress, Slurm, Video, Worker
 from audioset_batch.errors import UnsafePath
 from audioset_batch.layout import DataDir
 
 _MOST_BYTES: Final = 1 << 20
+_PACE: Final = ("processes", "threads", "hold_seconds", "burst")
 _RESERVED: Final = ("cpus_per_task", "mem", "array_parallelism")
 
 
@@ -69,7 +70,8 @@ def egress_config(data: DataDir) -> Config:
         with contextlib.suppress(KeyError, TypeError, ValidationError):  # a later version's
             video = Video.model_validate(values["video"])
             slurm = Slurm.model_validate({key: values["slurm"][key] for key in _RESERVED})
-            found = found.model_copy(update={"video": video, "slurm": slurm})
+            worker = Worker.model_validate({key: values["worker"][key] for key in _PACE if key in values["worker"]})
+            found = found.model_copy(update={"video": video, "slurm": slurm, "worker": worker})
         return found
     return default
 

@@ -8,6 +8,7 @@ from loopback import Project, make_rows
 
 from audioset_batch.cli import main
 from audioset_batch.layout import DataDir
+from audioset_batch.record.settings import egress_config
 from audioset_batch.record.usage import read_usage
 from audioset_batch.standin import Catalog, Standin
 
@@ -23,7 +24,8 @@ def test_costs_are_told_by_every_command(
     catalog = Catalog.from_ids(needs, seed=1, seconds=(60.0, 60.0), itags=(251,))
     with Standin(catalog, media_cache) as youtube:
         egress = [{"name": "loopback", "proxy": youtube.access().proxy, "videos_per_hour": 100_000}]
-        project = Project(tmp_path, {"eval_segments": rows}, youtube, {"egress": egress})
+        settings = {"egress": egress, "slurm": {"array_parallelism": 5}, "worker": {"processes": 1, "threads": 4}}
+        project = Project(tmp_path, {"eval_segments": rows}, youtube, settings)
         project.prep(2)
         job = {"SLURM_JOB_ID": "77", "SLURM_ARRAY_JOB_ID": "70", "SLURM_ARRAY_TASK_ID": "1"}
         job |= {"SLURM_CPUS_ON_NODE": "4", "SLURM_MEM_PER_NODE": "8192"}
@@ -51,11 +53,13 @@ def test_costs_are_told_by_every_command(
     assert each == pytest.approx(1000 * task.core_seconds / 3600 / task.clips, rel=0.01)
     assert costs["expected_core_hours"] is not None
     assert costs["warning"] == ""
+    noted = egress_config(DataDir(project.data))
+    assert (noted.slurm.array_parallelism, noted.worker.processes, noted.worker.threads) == (5, 1, 4)
 
-    settings = ("--config", str(project.config), "--set", "slurm.cpus_per_task=32")
-    assert main(["plan", str(project.data), *settings]) == 0
+    options = ("--config", str(project.config), "--set", "slurm.cpus_per_task=32")
+    assert main(["plan", str(project.data), *options]) == 0
     said = capsys.readouterr().out
-    assert "warning: 3 tasks of 32 CPUs are asked for" in said and "slurm.cpus_per_task: auto" in said
+    assert "warning: 5 tasks of 32 CPUs are asked for" in said and "slurm.cpus_per_task: auto" in said
 
     assert main(["merge", str(project.data), "--allow-pending"]) == 0
     assert project.summary()["cluster"] == costs
