@@ -156,11 +156,14 @@ class BatchJob:
             return None
 
     @property
-    def script(self) -> Path | None:
-        """What was submitted, if it is still there."""
-        words = self.fact("Command").split(" ")  # behind its path, which may have spaces, are its arguments
-        paths = (Path(self.fact("WorkDir"), " ".join(words[:count])) for count in range(1, len(words) + 1))
-        return next((path for path in paths if path.is_absolute() and path.is_file()), None)
+    def submitted(self) -> tuple[Path | None, list[str]]:
+        """The script, if it is still there, and its arguments, as far as SLURM tells them apart."""
+        words = self.fact("Command").split(" ")  # the path may have spaces, too
+        for count in range(1, len(words) + 1):
+            path = Path(self.fact("WorkDir"), " ".join(words[:count]))
+            if path.is_absolute() and path.is_file():
+                return path, words[count:]
+        return None, []
 
     @property
     def options(self) -> list[str]:

@@ -179,12 +179,12 @@ def next_tick(grid: Grid, names: list[str], number: int, slot: int, now: float) 
 def is_good(grid: Grid, slot: int, tick: int) -> bool:
     """True if a resolve of `tick` may use `slot`."""
     begin = grid.start + tick * grid.tick
-    return grid.begin(slot) <= begin and begin + grid.tick / 3 <= grid.begin(slot) + grid.lateness
+    return grid.begin(slot) <= begin and begin + grid.tick / 3 <= grid.begin(slot) + grid.lateness - grid.slack / 4
 
 
 def oldest_free(grid: Grid, taken: set[int], now: float, step: int = 1) -> int:
     """The earliest slot that nobody has and that is still good a few ticks from now, among every `step`-th."""
-    slot = max(0, grid.at(now + 3 * grid.tick - grid.lateness) + 1)
+    slot = max(0, grid.at(now + 3 * grid.tick + grid.slack - grid.lateness) + 1)
     slot = -(-slot // step) * step
     while slot in taken:
         slot += step

@@ -48,6 +48,7 @@ class Resubmission:
         script: To submit; "" where it is not known.
         options: Of sbatch.
         arguments: Of the script.
+        ours: The script is one of this project's and hands its arguments on to `worker`.
         stranger: The user who wrote the note, if that one is not trusted: then there is no command.
     """
 
@@ -62,13 +63,14 @@ class Resubmission:
     script: str = ""
     options: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
+    ours: bool = False
     stranger: str = ""
 
     @property
     def _alike(self) -> tuple[object, ...]:
         """Of notes that one command continues."""
         offset = None if self.index is None else self.number - self.index
-        return (offset, self.parallel, self.folder, self.script, self.options, self.arguments, self.stranger)
+        return (offset, self.parallel, self.folder, self.script, self.options, self.arguments, self.ours, self.stranger)
 
 
 def note_resubmission(data: DataDir, note: Resubmission) -> None:
@@ -180,8 +182,8 @@ def command(group: Sequence[Resubmission]) -> str:
     array = [] if one.index is None else [f"--array={listed}{f'%{one.parallel}' if one.parallel else ''}"]
     arguments = list(one.arguments)
     if one.index is None:
-        arguments += ["--task", listed]
-    elif one.number != one.index:
+        arguments += ["--task", listed] if one.ours else []
+    elif one.ours and one.number != one.index:
         arguments = ["--shard-offset", str(one.number - one.index), *arguments]
     line = shlex.join(["sbatch", *array, *one.options, one.script, *arguments])
     return f"cd {shlex.quote(one.folder)} && {line}" if one.folder else line

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from audioset_batch.adapters import untrusted
 from audioset_batch.adapters.publish import atomic_write_json
@@ -128,7 +128,6 @@ class _Notes:
         self._shards = shards
         self._left: list[Resubmission] = []
         throttle = batch.fact("ArrayTaskThrottle")
-        folder, script = _script(config, batch)
         self._form = Resubmission(
             shard="",
             number=0,
@@ -137,10 +136,8 @@ class _Notes:
             at=0.0,
             index=batch.identity.index,
             parallel=int(throttle) if throttle.isdigit() else 0,
-            folder=folder,
-            script=script,
             options=tuple(batch.options),
-            arguments=tuple(arguments),
+            **_again(config, batch, arguments),
         )
 
     def leave(self, why: str) -> None:
@@ -173,18 +170,20 @@ def _unfinished(data: DataDir, shard: ShardId) -> bool:
     return True
 
 
-def _script(config: Config, batch: BatchJob) -> tuple[str, str]:
-    """From which folder to submit which script: the job's own, where it is still there, or the checkout's."""
-    own = batch.script
-    checkout = Path(__file__).resolve().parents[2]
+def _again(config: Config, batch: BatchJob, arguments: Sequence[str]) -> dict[str, Any]:
+    """What to submit from where: the job's own script, where it is still there, or the checkout's."""
+    own, given = batch.submitted
     if own is not None:
-        folder = own.parent if (own.parent / "jobs" / "environment.sh").is_file() else batch.fact("WorkDir")
-        return str(folder), str(own)
-    script = checkout / "audiosetdl-job-array.s"
+        checkout = next((one for one in own.parents[:2] if (one / "jobs" / "environment.sh").is_file()), None)
+        if checkout is not None and arguments:
+            return {"folder": str(checkout), "script": str(own), "arguments": tuple(arguments), "ours": True}
+        return {"folder": batch.fact("WorkDir"), "script": str(own), "arguments": tuple(given)}
+    checkout = Path(__file__).resolve().parents[2]
+    script = checkout / ("jobs/download.s" if batch.identity.index is None else "audiosetdl-job-array.s")
     # What `submit` writes has lines that the plain script lacks.
-    if config.slurm.setup or config.slurm.modules or batch.identity.index is None or not script.is_file():
-        return "", ""
-    return str(checkout), str(script)
+    if config.slurm.setup or config.slurm.modules or not script.is_file() or not arguments:
+        return {"arguments": tuple(arguments)}
+    return {"folder": str(checkout), "script": str(script), "arguments": tuple(arguments), "ours": True}
 
 
 def _idle_restarts(data: DataDir, shards: Sequence[ShardId], job: JobIdentity) -> list[int]:

@@ -22,7 +22,11 @@ from audioset_batch.record.resubmission import (
 def note(number: int, **values: Any) -> Resubmission:
     common: dict[str, Any] = {"index": number, "job_id": f"7_{number}", "why": "SLURM was silent", "at": 1.8e9}
     common |= {"folder": "/the checkout", "script": "/the checkout/audiosetdl-job-array.s", "parallel": 2}
-    common |= {"options": ("--mem=600M",), "arguments": ("--config", "/my site.yaml", "--data-dir", "/data/50%")}
+    common |= {
+        "ours": True,
+        "options": ("--mem=600M",),
+        "arguments": ("--config", "/my site.yaml", "--data-dir", "/data/50%"),
+    }
     return Resubmission(shard=f"eval_segments.{number:02d}", number=number, **common | values)
 
 
@@ -56,6 +60,7 @@ def test_one_command_for_the_shards_of_one_array(data: DataDir) -> None:
         ({"number": 1503, "index": 503}, "audiosetdl-job-array.s' --shard-offset 1000 --config "),
         ({"index": None}, "sbatch --mem=600M '/the checkout/audiosetdl-job-array.s' --config "),
         ({"index": None}, " --task 3"),
+        ({"index": None, "ours": False, "script": "/my own.s", "arguments": ("x",)}, "sbatch --mem=600M '/my own.s' x"),
         ({"script": "", "folder": ""}, "audioset-batch submit --config '/my site.yaml'"),
     ],
 )  # fmt: skip

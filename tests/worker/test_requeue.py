@@ -146,9 +146,9 @@ def test_facts_keep_their_spaces_and_make_options(tmp_path: Path, controller: Co
     (logs / "a job.s").touch()
     job = BatchJob(JOB, {"SLURM_CPUS_PER_TASK": "1", "SLURM_MEM_PER_NODE": "600", "SLURM_JOB_END_TIME": "2000000000"})
     assert job.seconds_left == pytest.approx(2000000000 - time.time(), abs=5)
-    assert job.script is None
+    assert job.submitted == (None, [])
     assert job.look() == ""
-    assert (job.fact("WorkDir"), job.fact("Restarts"), job.script) == ("/a b", "0", None)
+    assert (job.fact("WorkDir"), job.fact("Restarts"), job.submitted) == ("/a b", "0", (None, []))
     job._facts |= slurm._facts(
         f"   TimeLimit=00:30:00 Account=(null) QOS=N/A\n   StdOut={tmp_path}/my {shown}/7_2.log\n"
     )
@@ -158,7 +158,9 @@ def test_facts_keep_their_spaces_and_make_options(tmp_path: Path, controller: Co
     ]  # fmt: skip
     for command in (f"{logs}/a job.s", f"{logs}/a job.s --config x y", "a job.s --config x"):
         job._facts |= slurm._facts(f"   Command={command}\n   WorkDir={logs}\n")
-        assert job.script == logs / "a job.s"
+        script, arguments = job.submitted
+        assert script == logs / "a job.s"
+        assert arguments in ([], ["--config", "x", "y"], ["--config", "x"])
 
 
 def test_the_time_left_is_told_by_the_clock_of_slurm(controller: Controller) -> None:
