@@ -47,7 +47,7 @@ def lane(folder: Path, clock: Clock, name: str, burst: float, hold: float = math
     return Lane(egress(**config), probe(), shared, Holder.current(name), burst, lambda: hold)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     budget=st.sampled_from([0.5, 20, 60]),
