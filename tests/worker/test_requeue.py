@@ -179,6 +179,7 @@ exit 1
 """
 
 
+@pytest.mark.slow
 def test_what_is_left_is_told_until_a_task_takes_it(
     make_project: Callable[..., Project], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
