@@ -49,7 +49,9 @@ from slurm_cluster import PrivateSlurm, missing_programs
 from slurm_cluster.others import forget_other_clusters
 
 from audioset_batch.egress import read_pauses
+from audioset_batch.egress.losses import TRANSPORT
 from audioset_batch.layout import DataDir
+from audioset_batch.reasons import TRANSIENT_REASONS, Reason
 from audioset_batch.standin import Catalog, Standin
 
 
@@ -73,11 +75,12 @@ class Size:
     soak: float = 0.0
 
 
-SHORT = Size(segments=80, rounds=1, budget=30, window=20.0, disk_mb=150, seconds=420, longest=20)
+SHORT = Size(segments=60, rounds=1, budget=30, window=20.0, disk_mb=150, seconds=420, longest=20)
 LONG = Size(segments=400, rounds=3, budget=60, window=20.0, disk_mb=600, seconds=1800, longest=60)
 SHARDS = 4
 EGRESSES = ("north", "south")
 STALLED_SECONDS = 20.0
+SHORTLY_STALLED_SECONDS = 8.0
 SOAK_CALM = 15.0
 SECONDS_AHEAD = 120
 OWN_MOUNTS = "CHAOS_OWN_MOUNTS"
@@ -86,7 +89,7 @@ OWN_MOUNTS = "CHAOS_OWN_MOUNTS"
 def main() -> int:
     """Parse, run, tell."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--short", action="store_true", help="80 segments and each fault once, not 400 and thrice")
+    parser.add_argument("--short", action="store_true", help="60 segments and each fault once, not 400 and thrice")
     parser.add_argument("--soak", type=float, metavar="MINUTES", help="go on for so long, with faults all the time")
     parser.add_argument("--seed", type=int, default=1, help="decides segments, faults and their order (default: 1)")
     parser.add_argument("--keep", action="store_true", help="leave the data directory and logs where they are")
@@ -249,7 +252,7 @@ def storm_through(jobs: ShardJobs, storms: Storms, size: Size, deadline: float) 
             due = now - last_hit > SOAK_CALM and now - began < size.soak - 2 * size.longest
         else:
             due = recorded >= (total - len(plan) + 1) * 0.85 * size.segments / (total + 1)
-            due = due or now - last_hit > STALLED_SECONDS
+            due = due or now - last_hit > (SHORTLY_STALLED_SECONDS if size is SHORT else STALLED_SECONDS)
         if size.soak and not plan:
             plan = storms.plan(1)
         if plan and due and now - last_hit > 1 and now > storms.alone_until:
@@ -288,7 +291,10 @@ def check_all(project: Project, youtube: Standin, size: Size, jobs: ShardJobs, s
     catalog = youtube.catalog
     steps = {name: pause_steps(data.egress / name) for name in EGRESSES}
     endings = [(one.time, one.how) for one in jobs.endings]
-    excused = [(begin, end + 40) for begin, end in storms.flaky] + [(time, time + 20) for time in storms.disturbed]
+    # A drift that is over before it has cost an egress 20 resolves is not told from videos that fail on their own.
+    excused = [(begin, end + 60, TRANSIENT_REASONS) for begin, end in storms.flaky]
+    excused += [(begin, end + 60, TRANSIENT_REASONS - TRANSPORT) for begin, end in storms.drifts]
+    excused += [(time, time + 60, frozenset({Reason.INTERNAL})) for time in storms.disturbed]
     checks = {
         "every segment once, every file whole, exact and with a row": lambda: project.check(table, catalog),
         "every file has the size and SHA-256 of its row": lambda: check_hashes(table, project.data),

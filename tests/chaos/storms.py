@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 import signal
+import stat
 import subprocess
 import time
 from collections.abc import Callable
@@ -29,6 +30,7 @@ FLAKY = (
     Fault(Trouble.RESET, where=Where.PLAYER, probability=0.05),
 )
 _TRIES = 6
+_HUGE = 1 << 30
 DRIFTS = (
     Fault(Trouble.FORBIDDEN),
     Fault(Trouble.NO_ADDRESSES, where=Where.PLAYER),
@@ -69,11 +71,17 @@ class SmallDisk:
             return
         copy = self.folder.with_name("kept")
         if keep:
-            shutil.copytree(self.folder, copy, symlinks=True)
+            shutil.copytree(self.folder, copy, symlinks=True, ignore=_not_to_be_copied)
         subprocess.run(["umount", "-l", self.folder], check=False)
         if keep:
             self.folder.rmdir()
             copy.rename(self.folder)
+
+
+def _not_to_be_copied(folder: str, names: list[str]) -> list[str]:
+    """What a hostile neighbour has left: FIFOs, and files that are huge where they are not sparse."""
+    facts = {name: Path(folder, name).lstat() for name in names}
+    return [name for name, one in facts.items() if stat.S_ISFIFO(one.st_mode) or one.st_size > _HUGE]
 
 
 class Storms:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import chain, pairwise
@@ -116,21 +116,21 @@ def check_failures(
     failed: Mapping[tuple[str, str, str], float],
     project: Project,
     catalog: Catalog,
-    excused: Sequence[tuple[float, float]],
+    excused: Sequence[tuple[float, float, Collection[str]]],
 ) -> None:
-    """No `failed` row of a video that is there, but where the server was flaky or the process was killed.
+    """No `failed` row of a video that is there, but where it may have been that segment's own fault.
 
     Args:
         failed: Video, reason and time of each row -> when it was seen.
         project: The plan.
         catalog: The truth.
-        excused: From when to when a failure could be a segment's own.
+        excused: From when to when a failure with one of these reasons could be a segment's own.
     """
     starts = {row.ytid: row.start_ms for row in project.rows().values()}
     for (ytid, reason, _), seen in failed.items():
         video = catalog.get(ytid)
         good = video.outcome is Outcome.OK and starts[ytid] < video.seconds * 1000
-        assert not good or any(begin <= seen <= end for begin, end in excused), (
+        assert not good or any(begin <= seen <= end and reason in reasons for begin, end, reasons in excused), (
             f"{ytid} is there, but was recorded as failed ({reason}) at {seen:.1f}, when nothing was wrong with it"
         )
 
