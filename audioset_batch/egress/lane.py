@@ -22,6 +22,7 @@ from audioset_batch.egress.advice import drift_words, outage_words
 from audioset_batch.egress.agreement import agree_on_grid
 from audioset_batch.egress.brake import Brake
 from audioset_batch.egress.guard import Guard, Verdict
+from audioset_batch.egress.looks import seconds_to_look, shortest_look
 from audioset_batch.egress.losses import MOST_LOST, SLOW_SLOTS, TRANSPORT, Course
 from audioset_batch.egress.shared import EgressState, SharedEgress
 from audioset_batch.egress.slots import Grid, Reservation
@@ -70,8 +71,9 @@ class Lane:
         self._guard = Guard(probe.nonexistent_share, probe.recent)
         self._serial = 0
         self._reservation: Reservation | None = None
-        self._refreshed_at = float("-inf")
-        self._refresh_every = min(2.0, config.pause_seconds / 10)
+        self._look_at = float("-inf")
+        self._no_slot = (0, 0, 0.0, 0.0)
+        """Grid and step for which none could be had, when to ask again, and the begin of the next one."""
         self._probing = False
         self._probe_wanted = False
         self._probe_not_before = 0.0
@@ -114,14 +116,13 @@ class Lane:
             if not self._is_me(state):
                 self._leave_slot()
             remaining = state.until - self.now()
-            return Closed(
-                self._refresh_every if remaining <= 0 else min(remaining, 5 * self._refresh_every), state.until
-            )
+            soon = shortest_look(self.config)
+            return Closed(soon if remaining <= 0 else min(remaining, 5 * soon), state.until)
         course = self.brake.course()
         if course is not Course.FULL and not self._may_go_alone(course):
             if not self._is_me(self.shared.state):
                 self._leave_slot()
-            return Closed(max(_SHORT_NAP, self._refresh_every))
+            return Closed(max(_SHORT_NAP, shortest_look(self.config)))
         if self._guard.suspicious or self._probing or self.in_flight >= self.config.concurrent:
             return Closed(_BUSY_SECONDS)
         if self.config.videos_per_hour is None:
@@ -160,6 +161,9 @@ class Lane:
         state = self._state()
         if self.config.videos_per_hour is None or state.grid is None:
             return 0.0
+        number, _, ask_at, slot_at = self._no_slot
+        if number == state.grid_number and boot_time() < ask_at:
+            return slot_at
         now = self.now()
         return max(now, state.grid.begin(self._next_slot(state, state.grid, now, 1)))
 
@@ -169,13 +173,13 @@ class Lane:
         return Ticket(self._serial, state.epoch, probe, start_by, boot_time())
 
     def _state(self, *, fresh: bool = False) -> EgressState:
-        if not fresh and boot_time() - self._refreshed_at < self._refresh_every:
+        if not fresh and boot_time() < self._look_at:
             return self.shared.state
         state = self.shared.refresh()
         if self.config.videos_per_hour is not None and not self._grid_checked:
             self._grid_checked = True
             state = agree_on_grid(self.shared, self.config, self._burst)
-        self._refreshed_at = boot_time()
+        self._look_at = boot_time() + seconds_to_look(self.config, state, self._reservation, self._me, self.now)
         return state
 
     # Slots
@@ -217,6 +221,9 @@ class Lane:
         return ticket
 
     def _reserve(self, now: float, step: int, *, probing: bool = False) -> Closed | None:
+        number, for_step, ask_at, slot_at = self._no_slot
+        if (number, for_step) == (self._state().grid_number, step) and boot_time() < ask_at:
+            return Closed(ask_at - boot_time(), slot_at=slot_at)
         state = self._state(fresh=True)
         grid = state.grid
         if grid is None:
@@ -233,6 +240,9 @@ class Lane:
                 return Closed(min(self._rests_until - now, grid.interval), slot_at=self._rests_until)
             if begin > now + grid.horizon and slot > 0:
                 seconds = random.uniform(0.5, 1.5) * max(grid.interval, grid.horizon / 4)
+                if not grid.burst:
+                    self._look_at = boot_time() + seconds
+                    self._no_slot = (state.grid_number, step, self._look_at, begin)
                 return Closed(seconds, slot_at=begin)
             with storage(self.shared.folder):
                 claimed = slots.claim(self.shared.folder, state.grid_number, slot)

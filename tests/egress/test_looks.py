@@ -1,0 +1,69 @@
+"""Tasks that wait look at the shared folder seldom."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from audioset_batch.adapters.lease import Holder
+from audioset_batch.config.schema import Egress, Probe
+from audioset_batch.egress import EgressPool, Wait, slots
+from audioset_batch.egress.looks import LONGEST_LOOK, seconds_to_look
+from audioset_batch.egress.losses import MOST_CUT, Losses
+from audioset_batch.egress.shared import EgressState, SharedEgress
+from audioset_batch.egress.slots import Reservation
+
+EGRESS = Egress(name="one", videos_per_hour=300)
+OTHER = Holder(host="elsewhere", pid=7)
+ASIDE = EgressState(losses=Losses(cut=MOST_CUT), prober=OTHER, prober_until=1050.0)
+
+
+@pytest.mark.parametrize(
+    ("state", "due", "pause_seconds", "expected"),
+    [
+        (EgressState(), None, 900, 2),
+        (EgressState(), 1010.0, 900, 10),
+        (EgressState(), 1000.5, 900, 2),
+        (EgressState(), 5000.0, 900, LONGEST_LOOK),
+        (EgressState(paused=True, until=1030.0), None, 900, 30),
+        (EgressState(paused=True, until=9000.0), None, 900, LONGEST_LOOK),
+        (EgressState(paused=True, until=990.0), None, 900, 2),
+        (ASIDE, None, 900, 10),
+        (ASIDE, None, 10, 1),
+        (replace(ASIDE, prober_until=990.0), None, 900, 2),
+    ],
+)
+def test_the_next_look_is_as_late_as_it_may_be(
+    state: EgressState, due: float | None, pause_seconds: float, expected: float
+) -> None:
+    config = EGRESS.model_copy(update={"pause_seconds": pause_seconds})
+    reservation = None if due is None else Reservation(0, 0, due)
+    assert seconds_to_look(config, state, reservation, Holder.current(), lambda: 1000.0) == expected
+
+
+@pytest.mark.parametrize("why", ["paused", "no slot"])
+def test_a_task_that_waits_looks_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
+    lanes = [EGRESS.model_copy(update={"name": f"e{n}"}) for n in range(10)]
+    with EgressPool(lanes, Probe(), tmp_path) as pool:
+        for lane in pool._lanes:
+            state = lane._state(fresh=True)
+            if why == "paused":
+                until = lane.now() + 3000
+                lane.shared.update(lambda s, until=until: replace(s, paused=True, epoch=1, until=until))  # type: ignore[misc]
+            else:
+                for slot in range(60):
+                    slots.claim(lane.shared.folder, state.grid_number, slot)
+    looks: list[str] = []
+    refresh = SharedEgress.refresh
+
+    def counted(self: SharedEgress) -> EgressState:
+        looks.append(self.folder.name)
+        return refresh(self)
+
+    monkeypatch.setattr(SharedEgress, "refresh", counted)
+    with EgressPool([one.model_copy(update={"max_wait": 86400}) for one in lanes], Probe(), tmp_path) as pool:
+        for _ in range(50):
+            assert pool.probe_due() is None
+            assert isinstance(pool.try_acquire(8), Wait)
+    # a first one when it starts, and another before it finds that there is no slot
+    assert all(1 <= looks.count(lane.name) <= 3 for lane in lanes), looks
