@@ -37,6 +37,8 @@ _KILL_WAIT: Final = 25.0
 """After TERM: SLURM kills after KillWait, 30 s by default."""
 _FOR_THE_NOTE: Final = 5.0
 _MOST_NOTED: Final = 1 << 16
+_MOST_JOBS: Final = 16
+"""Jobs, besides this one, whose idle restarts are kept."""
 
 _log = logging.getLogger(__name__)
 
@@ -85,8 +87,9 @@ def come_back(
             notes.tell()
             return
         with contextlib.suppress(OSError, StorageUnusable, UnsafePath):
-            noted = {"job_id": job.job_id, "restarts": [*before, job.restart_count]}
-            atomic_write_json(data.idle_restarts(shards[0]), noted)
+            others = {one: restarts for one, restarts in _noted(data, shards).items() if one != job.job_id}
+            kept = dict(list(others.items())[-_MOST_JOBS:])
+            atomic_write_json(data.idle_restarts(shards[0]), {**kept, job.job_id: [*before, job.restart_count]})
     delay = 0.0
     if isinstance(error, EgressExhausted) and error.reopens_at is not None:
         delay = max(0.0, error.reopens_at - time.time())
@@ -188,14 +191,19 @@ def _again(config: Config, batch: BatchJob, arguments: Sequence[str]) -> dict[st
 
 def _idle_restarts(data: DataDir, shards: Sequence[ShardId], job: JobIdentity) -> list[int]:
     """Earlier restarts of this very job that were idle, since one that was not."""
-    try:
-        noted = untrusted.load_object(read_file(data.idle_restarts(shards[0]), _MOST_NOTED))
-        same = noted["job_id"] == job.job_id
-        restarts = [n for n in noted["restarts"] if isinstance(n, int) and n < job.restart_count] if same else []
-    except (OSError, UnsafePath, ValueError, TypeError, KeyError):
-        return []
+    restarts = [n for n in _noted(data, shards).get(job.job_id, []) if n < job.restart_count]
     last_useful = _last_useful_restart(data, shards, job)
     return sorted({n for n in restarts if n > last_useful})
+
+
+def _noted(data: DataDir, shards: Sequence[ShardId]) -> dict[str, list[int]]:
+    """Idle restarts of the jobs that have noted any under this shard: two jobs may serve the same shards."""
+    try:
+        noted = untrusted.load_object(read_file(data.idle_restarts(shards[0]), _MOST_NOTED))
+    except (OSError, UnsafePath, ValueError):
+        return {}
+    lists = {one: restarts for one, restarts in noted.items() if isinstance(restarts, list)}
+    return {one: [n for n in restarts if isinstance(n, int)] for one, restarts in lists.items()}
 
 
 def _last_useful_restart(data: DataDir, shards: Sequence[ShardId], job: JobIdentity) -> int:

@@ -13,7 +13,12 @@ from loopback.project import CHECKOUT
 from audioset_batch.adapters import slurm
 from audioset_batch.adapters.slurm import BatchJob, JobIdentity, RequeueFailed, requeue
 from audioset_batch.cli import main
+from audioset_batch.config import Config
+from audioset_batch.errors import Interrupted
+from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.standin import Block
+from audioset_batch.worker import comeback
+from audioset_batch.worker.stop import StopRequest
 
 SILENT = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)"
 
@@ -210,3 +215,19 @@ def test_what_is_left_is_told_until_a_task_takes_it(
     assert not list(project.data.glob("state/*resubmit*"))
     main(["status", str(project.data)])
     assert "sbatch" not in capsys.readouterr().out
+
+
+def test_two_jobs_for_the_same_shards_count_their_idle_restarts_apart(
+    tmp_path: Path, controller: Controller, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comeback, "ignore_term", lambda: None)  # of this very process
+    config = Config.model_validate({"worker": {"max_requeues": 2}})
+    data, shards = DataDir(tmp_path), [ShardId("eval_segments", 1)]
+    data.states.mkdir()
+    for restart in range(3):
+        for job_id in ("7_2", "8"):
+            batch = BatchJob(JobIdentity(job_id, restart), {})
+            controller.state, controller.restarts = "RUNNING", restart
+            comeback.come_back(config, data, shards, batch, Interrupted("x"), StopRequest(), idle=True)
+    assert controller.requeues == 4, "two restarts each"
+    assert caplog.text.count("restarted 2 times without finishing a segment") == 2
