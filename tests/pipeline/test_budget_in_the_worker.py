@@ -61,7 +61,15 @@ def test_a_block_pauses_and_is_nobodys_fate(project: Project, block: Block) -> N
     project.write_config()
     project.prep(1)
     project.youtube.block(block)
-    unblock = Thread(target=lambda: (time.sleep(8), project.youtube.unblock()))
+
+    def unblock_when_noticed() -> None:
+        end = time.monotonic() + 120
+        while not read_pauses(project.data / ".egress" / "loopback") and time.monotonic() < end:
+            time.sleep(0.1)
+        time.sleep(3)  # the first probe finds it blocked
+        project.youtube.unblock()
+
+    unblock = Thread(target=unblock_when_noticed)
     unblock.start()
     project.worker(1)
     unblock.join()
