@@ -18,12 +18,14 @@ import time
 import traceback
 from collections import Counter
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import FrameType
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import pandas as pd
 from chaos.cluster_run import ShardJobs
 from chaos.neighbour import Victim
 from chaos.storms import SmallDisk, Storms
@@ -281,19 +283,17 @@ def check_all(project: Project, youtube: Standin, size: Size, jobs: ShardJobs, s
     events = youtube.events()
     rows = all_rows(data)
     table = project.merge(status=(0, 1))
-    if size.soak:  # what is left to do has no clip yet
-        settled = table.status.isin(("ok", "unavailable"))
-        print(f"  {settled.sum()} of {len(table)} segments settled; only these are looked at")
-        table = table[settled]
-        project.subsets = {
-            name: [row for row in rows if row.ytid in set(table.ytid)] for name, rows in project.subsets.items()
-        }
+    planned = project.subsets
+    if size.soak:  # it was cut off: what is pending may have a clip whose row went with its manifest
+        table = only_settled(project, table)
     catalog = youtube.catalog
     steps = {name: pause_steps(data.egress / name) for name in EGRESSES}
     endings = [(one.time, one.how) for one in jobs.endings]
     # A drift that is over before it has cost an egress 20 resolves is not told from videos that fail on their own.
     excused = [(begin, end + 60, TRANSIENT_REASONS) for begin, end in storms.flaky]
     excused += [(begin, end + 60, TRANSIENT_REASONS - TRANSPORT) for begin, end in storms.drifts]
+    # Nor is a soft ban that is over before its answers are.
+    excused += [(begin, end + 60, frozenset({Reason.UNRECOGNIZED})) for begin, end in storms.soft_bans]
     excused += [(time, time + 60, frozenset({Reason.INTERNAL})) for time in storms.disturbed]
     checks = {
         "every segment once, every file whole, exact and with a row": lambda: project.check(table, catalog),
@@ -306,7 +306,7 @@ def check_all(project: Project, youtube: Standin, size: Size, jobs: ShardJobs, s
         "few resolves lost to a drift": lambda: check_drifts(events, catalog, storms.drifts),
         "no ban recorded against a segment": lambda: check_no_ban_recorded(rows, project, catalog),
         "no good video recorded as failed for an outage": lambda: check_failures(
-            jobs.sightings.failed, project, catalog, excused
+            jobs.sightings.failed, chain.from_iterable(planned.values()), catalog, excused
         ),
         "every task came back from the long ban": lambda: check_came_back(endings, storms.long_bans),
         "no link of a neighbour followed": victim.check,
@@ -333,6 +333,18 @@ def check_all(project: Project, youtube: Standin, size: Size, jobs: ShardJobs, s
         f"  {sum(map(len, steps.values()))} pauses, among them", ", ".join(f"{n} x {kind}" for kind, n in kinds.items())
     )
     return held
+
+
+def only_settled(project: Project, table: pd.DataFrame) -> pd.DataFrame:
+    """Leave no more than what is ok or unavailable, in the plan, the table and the data directory."""
+    settled = table[table.status.isin(("ok", "unavailable"))]
+    known, paths = set(settled.ytid), set(settled.audio_path)
+    project.subsets = {name: [row for row in rows if row.ytid in known] for name, rows in project.subsets.items()}
+    loose = [one for one in (project.data / "data").rglob("*.flac") if str(one.relative_to(project.data)) not in paths]
+    for file in loose:
+        file.unlink()
+    print(f"  {len(settled)} of {len(table)} segments settled, the only ones looked at; {len(loose)} clips of others")
+    return settled
 
 
 def _none(found: list[str]) -> None:

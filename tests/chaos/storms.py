@@ -101,6 +101,7 @@ class Storms:
         self.drifts: list[tuple[float, float]] = []
         """From when to when, Unix times."""
         self.flaky: list[tuple[float, float]] = []
+        self.soft_bans: list[tuple[float, float]] = []
         self.long_bans: list[tuple[float, float]] = []
         self.silences: list[tuple[float, float]] = []
         self.disturbed: list[float] = []
@@ -285,6 +286,7 @@ class Storms:
         if not self._jobs.running():
             return None
         self._youtube.block(Block.SOFT_BAN, seconds=12)
+        self.soft_bans.append((time.time(), time.time() + 12))
         return "soft ban for 12 s: every video is said to be unavailable"
 
     def drift(self) -> str | None:

@@ -104,13 +104,12 @@ def test_a_second_probe_in_one_step_of_a_pause_is_found(tmp_path: Path) -> None:
 
 def test_a_good_video_that_failed_while_nothing_was_wrong_with_it_is_found() -> None:
     there, gone = make_rows(2, seed=1)
-    project: Any = SimpleNamespace(rows=lambda: {("eval_segments", row.ytid): row for row in (there, gone)})
     catalog = Catalog.of(Video(there.ytid, seconds=10_000), Video(gone.ytid, outcome=Outcome.REMOVED))
     failed = {(there.ytid, "network", "then"): 15.0, (gone.ytid, "network", "then"): 99.0}
-    check_failures(failed, project, catalog, [(10.0, 20.0, {"network"})])
+    check_failures(failed, [there, gone], catalog, [(10.0, 20.0, {"network"})])
     for excuse in ((16.0, 20.0, {"network"}), (10.0, 20.0, {"internal"})):
         with pytest.raises(AssertionError, match="nothing was wrong"):
-            check_failures(failed, project, catalog, [excuse])
+            check_failures(failed, [there, gone], catalog, [excuse])
 
 
 def test_a_task_that_gave_up_in_a_ban_is_found() -> None:

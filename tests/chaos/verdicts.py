@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import chain, pairwise
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from loopback import EXPECTED_REASON, Project
+from loopback import EXPECTED_REASON, Project, Row
 from loopback.project import GOOD_VIDEO
 
 from audioset_batch.layout import DataDir
@@ -114,7 +114,7 @@ def check_probes(
 
 def check_failures(
     failed: Mapping[tuple[str, str, str], float],
-    project: Project,
+    planned: Iterable[Row],
     catalog: Catalog,
     excused: Sequence[tuple[float, float, Collection[str]]],
 ) -> None:
@@ -122,11 +122,11 @@ def check_failures(
 
     Args:
         failed: Video, reason and time of each row -> when it was seen.
-        project: The plan.
+        planned: All segments.
         catalog: The truth.
         excused: From when to when a failure with one of these reasons could be a segment's own.
     """
-    starts = {row.ytid: row.start_ms for row in project.rows().values()}
+    starts = {row.ytid: row.start_ms for row in planned}
     for (ytid, reason, _), seen in failed.items():
         video = catalog.get(ytid)
         good = video.outcome is Outcome.OK and starts[ytid] < video.seconds * 1000
