@@ -161,7 +161,7 @@ class BatchJob:
         words = self.fact("Command").split(" ")  # the path may have spaces, too
         for count in range(1, len(words) + 1):
             path = Path(self.fact("WorkDir"), " ".join(words[:count]))
-            if path.is_absolute() and path.is_file():
+            if path.is_absolute() and seen(path.is_file):
                 return path, words[count:]
         return None, []
 
@@ -171,11 +171,19 @@ class BatchJob:
         found = [f"--{option}={self.fact(name)}" for name, option in _OPTIONS.items() if self.fact(name)]
         # What was given with `%%` is shown so, a `%` of the folder from which the job was submitted as it is.
         given = Path(self.fact("StdOut")).parent
-        folder = next((one for one in (given, Path(str(given).replace("%%", "%"))) if one.is_dir()), None)
+        folder = next((one for one in (given, Path(str(given).replace("%%", "%"))) if seen(one.is_dir)), None)
         if given.is_absolute() and folder is not None and folder != Path("/dev"):
             name = "%x-%j.log" if self.identity.index is None else "%x-%A_%a.log"
             found.append(f"--output={str(folder).replace('%', '%%')}/{name}")
         return found
+
+
+def seen(check: Callable[[], bool]) -> bool:
+    """What `Path.is_file` and its like say; False also where the filesystem refuses to tell."""
+    try:
+        return check()
+    except OSError:
+        return False
 
 
 def requeue(job: BatchJob, delay_seconds: float, patience: float, trouble: Callable[[str], None]) -> bool:

@@ -22,7 +22,7 @@ from audioset_batch.egress.advice import drift_words, outage_words
 from audioset_batch.egress.agreement import agree_on_grid
 from audioset_batch.egress.brake import Brake
 from audioset_batch.egress.guard import Guard, Verdict
-from audioset_batch.egress.looks import seconds_to_look, shortest_look
+from audioset_batch.egress.looks import LONGEST_LOOK, seconds_to_look, shortest_look
 from audioset_batch.egress.losses import MOST_LOST, SLOW_SLOTS, TRANSPORT, Course
 from audioset_batch.egress.shared import EgressState, SharedEgress
 from audioset_batch.egress.slots import Grid, Reservation
@@ -241,7 +241,7 @@ class Lane:
             if begin > now + grid.horizon and slot > 0:
                 seconds = random.uniform(0.5, 1.5) * max(grid.interval, grid.horizon / 4)
                 if not grid.burst:
-                    self._look_at = boot_time() + seconds
+                    self._look_at = boot_time() + min(seconds, LONGEST_LOOK)
                     self._no_slot = (state.grid_number, step, self._look_at, begin)
                 return Closed(seconds, slot_at=begin)
             with storage(self.shared.folder):

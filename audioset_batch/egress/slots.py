@@ -97,7 +97,8 @@ class Grid:
             0 < self.budget <= _MOST_BUDGET and 0 < self.window <= _LONGEST_WINDOW and 0 <= self.burst <= _LONGEST_BURST
         ):
             return False
-        latest = written_at + 3 * max(self.interval, self.window, _HORIZON_SECONDS)
+        # After a change they begin when the old ones, which may have had a longer window or burst, are over.
+        latest = written_at + 3 * max(self.interval, self.window, _LONGEST_BURST)
         return 0 < self.interval <= _LONGEST_WINDOW and 0 <= self.start <= latest
 
     def begin(self, slot: int) -> float:

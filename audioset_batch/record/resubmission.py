@@ -14,7 +14,7 @@ import pwd
 import shlex
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -85,11 +85,12 @@ def note_resubmission(data: DataDir, note: Resubmission) -> None:
         atomic_write_bytes(data.resubmission(note.shard), content + b"\n", 0o644)
 
 
-def forget_resubmission(data: DataDir, shard: ShardId) -> None:
-    """A task has the shard: its note is void."""
-    path = data.resubmission(str(shard))
-    with contextlib.suppress(OSError, UnsafePath), Folder(path.parent, may_be_link=True) as folder:
-        folder.remove(path.name)
+def forget_resubmissions(data: DataDir, shards: Iterable[ShardId]) -> None:
+    """A task has these shards: their notes are void."""
+    with contextlib.suppress(OSError, UnsafePath), Folder(data.states, may_be_link=True) as folder:
+        for name in {data.resubmission(str(shard)).name for shard in shards}.intersection(folder.names()):
+            with contextlib.suppress(OSError, UnsafePath):
+                folder.remove(name)
 
 
 def read_resubmissions(data: DataDir) -> list[Resubmission]:

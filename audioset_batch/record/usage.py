@@ -97,9 +97,9 @@ def read_usage(data: DataDir) -> list[TaskUsage]:
             with Folder(data.usage) as folder:
                 for name in sorted(folder.names()):
                     if name.endswith(".json") and not name.startswith("."):
-                        with contextlib.suppress(ValueError, TypeError, FileNotFoundError, UnsafePath):
+                        with contextlib.suppress(ValueError, TypeError, FileNotFoundError, PermissionError, UnsafePath):
                             found += _parse(folder.read(name, _MOST_BYTES)[0])
-        except (FileNotFoundError, UnsafePath):
+        except (FileNotFoundError, PermissionError, UnsafePath):
             return []
     return found
 

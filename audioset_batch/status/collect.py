@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from audioset_batch.adapters.publish import storage
 from audioset_batch.config import Config
-from audioset_batch.config.reservation import Reservation, estimated_cpu_seconds, needed, reserved
+from audioset_batch.config.reservation import Reservation, budget_of, estimated_cpu_seconds, needed, reserved
 from audioset_batch.egress import EgressStatus, read_egress_status
 from audioset_batch.layout import DataDir, ShardId, no_shards
 from audioset_batch.record.costs import Costs, read_costs
@@ -151,8 +151,7 @@ class Collector:
         lines = [_line(seen, tasks) for seen in found]
         total = _sum("all", lines)
         pace = sum(line.pace for line in lines)
-        budgets = [one.per_hour for one in self._config.egress]
-        budget = None if None in budgets else float(sum(one for one in budgets if one is not None))
+        budget = budget_of(self._config)
         left = total.counts["failed"] + total.counts["pending"]
         costs = self._read_costs()
         seconds = cpu_seconds_per_segment(costs.tasks, estimated_cpu_seconds(self._config))

@@ -13,12 +13,20 @@ from typing import Any, Final
 from audioset_batch.adapters import untrusted
 from audioset_batch.adapters.publish import atomic_write_json
 from audioset_batch.adapters.sharedfs import read_file
-from audioset_batch.adapters.slurm import BatchJob, JobIdentity, RequeueFailed, requeue
+from audioset_batch.adapters.slurm import BatchJob, JobIdentity, RequeueFailed, requeue, seen
 from audioset_batch.config import Config
-from audioset_batch.errors import EgressDoubtful, EgressExhausted, PlanChanging, StopEarly, StorageUnusable, UnsafePath
+from audioset_batch.errors import (
+    EgressDoubtful,
+    EgressExhausted,
+    InputRefused,
+    PlanChanging,
+    StopEarly,
+    StorageUnusable,
+    UnsafePath,
+)
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.record.manifest import read_rows
-from audioset_batch.record.resubmission import Resubmission, commands, forget_resubmission, note_resubmission
+from audioset_batch.record.resubmission import Resubmission, commands, forget_resubmissions, note_resubmission
 from audioset_batch.record.state import read_state
 from audioset_batch.worker.stop import StopRequest, ignore_term
 
@@ -36,6 +44,7 @@ _WARNED_SECONDS: Final = 150.0
 _KILL_WAIT: Final = 25.0
 """After TERM: SLURM kills after KillWait, 30 s by default."""
 _FOR_THE_NOTE: Final = 5.0
+_LONGEST_NOTING: Final = 10.0
 _MOST_NOTED: Final = 1 << 16
 _MOST_JOBS: Final = 16
 """Jobs, besides this one, whose idle restarts are kept."""
@@ -148,9 +157,12 @@ class _Notes:
         self._left = [
             replace(self._form, shard=str(shard), number=shard.number, why=why, at=time.time())
             for shard in self._shards
-            if _unfinished(self._data, shard)
+            if unfinished(self._data, shard)
         ]
+        end = time.monotonic() + _LONGEST_NOTING
         for note in self._left:
+            if time.monotonic() > end:  # SLURM has to be asked again; the log names them all
+                break
             note_resubmission(self._data, note)
 
     def tell(self) -> None:
@@ -160,11 +172,11 @@ class _Notes:
 
     def take_back(self) -> None:
         """SLURM runs the task again, or deals with it in its own way."""
-        for shard in self._shards if self._left else ():
-            forget_resubmission(self._data, shard)
+        if self._left:
+            forget_resubmissions(self._data, self._shards)
 
 
-def _unfinished(data: DataDir, shard: ShardId) -> bool:
+def unfinished(data: DataDir, shard: ShardId) -> bool:
     """True unless its state file says that all is settled."""
     with contextlib.suppress(OSError, StorageUnusable, UnsafePath):
         state = read_state(data.state(shard))
@@ -177,14 +189,14 @@ def _again(config: Config, batch: BatchJob, arguments: Sequence[str]) -> dict[st
     """What to submit from where: the job's own script, where it is still there, or the checkout's."""
     own, given = batch.submitted
     if own is not None:
-        checkout = next((one for one in own.parents[:2] if (one / "jobs" / "environment.sh").is_file()), None)
+        checkout = next((one for one in own.parents[:2] if seen((one / "jobs" / "environment.sh").is_file)), None)
         if checkout is not None and arguments:
             return {"folder": str(checkout), "script": str(own), "arguments": tuple(arguments), "ours": True}
         return {"folder": batch.fact("WorkDir"), "script": str(own), "arguments": tuple(given)}
     checkout = Path(__file__).resolve().parents[2]
     script = checkout / ("jobs/download.s" if batch.identity.index is None else "audiosetdl-job-array.s")
     # What `submit` writes has lines that the plain script lacks.
-    if config.slurm.setup or config.slurm.modules or not script.is_file() or not arguments:
+    if config.slurm.setup or config.slurm.modules or not seen(script.is_file) or not arguments:
         return {"arguments": tuple(arguments)}
     return {"folder": str(checkout), "script": str(script), "arguments": tuple(arguments), "ours": True}
 
@@ -192,6 +204,8 @@ def _again(config: Config, batch: BatchJob, arguments: Sequence[str]) -> dict[st
 def _idle_restarts(data: DataDir, shards: Sequence[ShardId], job: JobIdentity) -> list[int]:
     """Earlier restarts of this very job that were idle, since one that was not."""
     restarts = [n for n in _noted(data, shards).get(job.job_id, []) if n < job.restart_count]
+    if not restarts:
+        return []  # the manifests of a whole data set take a while to read, and SLURM does not wait
     last_useful = _last_useful_restart(data, shards, job)
     return sorted({n for n in restarts if n > last_useful})
 
@@ -209,8 +223,8 @@ def _noted(data: DataDir, shards: Sequence[ShardId]) -> dict[str, list[int]]:
 def _last_useful_restart(data: DataDir, shards: Sequence[ShardId], job: JobIdentity) -> int:
     """The latest restart of this very job that wrote a row; -1 if none did or nothing can be read."""
     latest = -1
-    with contextlib.suppress(OSError, StorageUnusable):
-        for shard in shards:
+    for shard in shards:
+        with contextlib.suppress(OSError, StorageUnusable, InputRefused):
             for row in read_rows(data.manifest(shard)):
                 if row.get("job_id") == job.job_id:
                     latest = max(latest, row.get("restart_count") or 0)

@@ -41,6 +41,8 @@ from audioset_batch.worker.todo import Entry
 MOST_OPEN: Final = 16
 """Each open shard costs some file descriptors, a thread for its lease and a sign of life now and then, and is one that
 no other worker can have. With so many, a worker of 8 threads is busy on shards of a single row."""
+_MOST_UNUSABLE: Final = 2
+"""Shards whose files cannot be used, a colleague's without permission, say; with more of them it is the filesystem."""
 _LONGEST_PATIENCE: Final = 600.0
 _TICK: Final = 0.5
 _SHORTEST_NAP: Final = 0.01
@@ -119,7 +121,8 @@ class Coordinator:
         Raises:
             ShardHeld: another worker has one of the shards, or took it over; the others were worked through.
             InputRefused: a shard cannot be read; the others were worked through.
-            Interrupted, EgressExhausted, StorageUnusable: stopped early; what is not recorded is pending.
+            Interrupted, EgressExhausted, StorageUnusable: stopped early; what is not recorded is pending. The last
+                one also where the files of a shard or two cannot be used, after the others.
             UsageError: yt-dlp does not take `youtube.args`.
         """
         try:
@@ -129,8 +132,8 @@ class Coordinator:
             self._close_all(error)
             raise
         if self._given_up:
-            # Prep that is splitting first: that one alone brings a task of SLURM back.
-            worst = (PlanChanging, InputRefused, ShardHeld)
+            # What brings a task of SLURM back first: prep that is splitting, then files that can be had some day.
+            worst = (PlanChanging, StorageUnusable, InputRefused, ShardHeld)
             raised = min(self._given_up, key=lambda one: [isinstance(one, kind) for kind in worst].index(True))
             for one in self._given_up:
                 if one is not raised:
@@ -155,10 +158,10 @@ class Coordinator:
             elif self._stop.is_set():
                 deadline = min(deadline, time.monotonic() + self._config.worker.grace_seconds)
             closed = self._close_finished()
+            if not (self._open or self._flying or self._pending or self._elsewhere):
+                return  # also where a signal came during the last clip
             if ending is not None and (not self._flying or time.monotonic() >= deadline):
                 raise ending
-            if not (self._open or self._flying or self._pending or self._elsewhere):
-                return
             nap = 0.0 if opened or closed else max(_SHORTEST_NAP, self._egress.nap(_TICK))
             for event in self._pool.wait(nap):
                 if isinstance(event, Death):
@@ -205,7 +208,10 @@ class Coordinator:
                     _log.warning("%s; the other shards come first", error)
                 one.error, one.due = error, time.monotonic() + self._patience
                 self._elsewhere.append(one)
-        except InputRefused as error:
+        except (InputRefused, StorageUnusable) as error:
+            unusable = sum(isinstance(one, StorageUnusable) for one in self._given_up)
+            if isinstance(error, StorageUnusable) and unusable >= _MOST_UNUSABLE:
+                raise  # that is no fault of single shards
             _log.error("%s; the other shards are worked through", error)
             self._given_up.append(error)
         return True

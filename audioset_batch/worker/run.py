@@ -21,8 +21,9 @@ from audioset_batch.egress import EgressPool
 from audioset_batch.errors import PlanChanging, ShardHeld, StopEarly, UsageError
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.reasons import Status
+from audioset_batch.record.resubmission import forget_resubmissions
 from audioset_batch.record.usage import UsageNote
-from audioset_batch.worker.comeback import come_back
+from audioset_batch.worker.comeback import come_back, unfinished
 from audioset_batch.worker.coordinator import Coordinator
 from audioset_batch.worker.memory import memory_shortage
 from audioset_batch.worker.pool import Pool, default_processes
@@ -102,6 +103,9 @@ def run_shards(config: Config, data: DataDir, shards: Sequence[ShardId], argumen
         )
     if old := age_note(version_in_use()):
         _log.warning("%s", old)
+    forget_resubmissions(data, shards)
+    # A job that comes back again and again gets to what is left before it looks at what is done.
+    shards = sorted(shards, key=lambda shard: not unfinished(data, shard))
     with stop_on_signals() as stop:
         note_settings(config, data)
         coordinator: Coordinator | None = None

@@ -21,7 +21,7 @@ from audioset_batch.adapters.lease import Lease
 from audioset_batch.adapters.publish import make_folders, storage
 from audioset_batch.config import Config
 from audioset_batch.egress import Grant, Verdict
-from audioset_batch.errors import ShardHeld, StorageUnusable
+from audioset_batch.errors import InputRefused, ShardHeld, StorageUnusable
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import Segment, SegmentKey
 from audioset_batch.plan.label_counts import label_counts
@@ -30,7 +30,7 @@ from audioset_batch.plan.swap import ensure_settled
 from audioset_batch.reasons import ONCE_A_RUN, Reason, Status
 from audioset_batch.record.hints import read_hints
 from audioset_batch.record.manifest import ManifestWriter, Outcome, replay
-from audioset_batch.record.resubmission import forget_resubmission
+from audioset_batch.record.resubmission import forget_resubmissions
 from audioset_batch.record.standing import Standing
 from audioset_batch.record.state import StateWriter
 from audioset_batch.worker.former import FormerFiles, differing
@@ -63,7 +63,7 @@ class OpenShard:
         tmp_dir: Where its clips are made.
         in_flight: How many of its jobs have not been answered.
         recorded: Rows written so far.
-        lost: Why nothing more is begun or recorded: another worker has the shard now.
+        lost: Why nothing more is begun or recorded: another worker has the shard now, or its files cannot be trusted.
 
     Raises:
         ShardHeld: another worker has this shard.
@@ -79,7 +79,7 @@ class OpenShard:
         self.held: list[Held] = []
         self.in_flight = 0
         self.recorded = 0
-        self.lost: ShardHeld | None = None
+        self.lost: ShardHeld | InputRefused | None = None
         self._config = config
         self._data = data
         self._recorder = recorder
@@ -88,7 +88,7 @@ class OpenShard:
             self._lease = stack.enter_context(
                 Lease.acquire(data.lease(shard), recorder.holder(), config.worker.lease_seconds)
             )
-            forget_resubmission(data, shard)
+            forget_resubmissions(data, [shard])
             ensure_settled(data)
             folders = stack.enter_context(temporary_folders(data, shard, config.worker.temp_dir))
             self.tmp_dir: Path = folders.work
@@ -148,14 +148,14 @@ class OpenShard:
 
     @contextlib.contextmanager
     def losing(self) -> Iterator[None]:
-        """Around all that looks at the lease: losing it ends this shard, and no other."""
+        """Around all that looks at the shard's files: losing its lease, or a link in its place, ends it alone."""
         try:
             try:
                 yield
             except StorageUnusable:
                 self._lease.check()  # whoever took the shard over has cleared our files: that is no broken disk
                 raise
-        except ShardHeld as error:
+        except (ShardHeld, InputRefused) as error:
             if self.lost is None:
                 _log.error("%s", error)
             self.lost = error

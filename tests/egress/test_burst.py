@@ -17,7 +17,9 @@ from audioset_batch.adapters.fsclock import boot_time
 from audioset_batch.adapters.lease import Holder
 from audioset_batch.config import Config
 from audioset_batch.config.reservation import needed
+from audioset_batch.config.schema import Egress
 from audioset_batch.egress import EgressPool
+from audioset_batch.egress.agreement import agree_on_grid
 from audioset_batch.egress.lane import Lane
 from audioset_batch.egress.shared import SharedEgress
 from audioset_batch.egress.slots import Grid
@@ -168,6 +170,16 @@ def test_tasks_with_and_without_a_burst_do_not_take_turns_in_changing_the_slots(
     started(300.0)
     newest = max((tmp_path / "one").glob("state.*"), key=lambda path: int(path.suffix[1:]))
     assert b'"format": 2' in newest.read_bytes(), "an older version would use slots in its own way"
+
+
+@pytest.mark.parametrize(("window", "burst"), [(600.0, 1800.0), (3600.0, 86400.0)])
+def test_the_budget_changes_also_with_a_burst_of_many_windows(tmp_path: Path, window: float, burst: float) -> None:
+    for budget, number in ((50, 1), (60, 2), (60, 2)):
+        config = Egress(name="a", videos_per_hour=budget, window_seconds=window)
+        shared = SharedEgress(tmp_path / "a")
+        agree_on_grid(shared, config, burst)
+        read = SharedEgress(tmp_path / "a").refresh()
+        assert read.grid is not None and (read.grid.budget, read.grid_number) == (budget, number)
 
 
 def test_what_is_reserved_with_a_burst() -> None:

@@ -13,7 +13,7 @@ from audioset_batch.record.resubmission import (
     Resubmission,
     command,
     commands,
-    forget_resubmission,
+    forget_resubmissions,
     note_resubmission,
     read_resubmissions,
 )
@@ -48,8 +48,8 @@ def test_one_command_for_the_shards_of_one_array(data: DataDir) -> None:
         "  cd '/the checkout' && sbatch --array=3,7%2 --mem=600M '/the checkout/audiosetdl-job-array.s' "
         "--config '/my site.yaml' --data-dir /data/50%"
     )
-    forget_resubmission(data, ShardId("eval_segments", 7))
-    forget_resubmission(data, ShardId("eval_segments", 8))
+    forget_resubmissions(data, [ShardId("eval_segments", 7)])
+    forget_resubmissions(data, [ShardId("eval_segments", 8)])
     assert [one.number for one in read_resubmissions(data)] == [3, 12]
 
 

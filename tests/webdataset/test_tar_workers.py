@@ -208,7 +208,7 @@ def test_a_full_disk_takes_nothing_with_it(tmp_path: Path, make_project: MakePro
 
 
 def test_embeddings_read_open_tars(make_project: MakeProject) -> None:
-    project = make_project(8, delay=0.2)
+    project = make_project(20, delay=0.3)
     with Worker(project) as worker:
         worker.wait_rows(3)
         worker.send(signal.SIGTERM)

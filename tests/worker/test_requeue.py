@@ -217,6 +217,14 @@ def test_what_is_left_is_told_until_a_task_takes_it(
     assert "sbatch" not in capsys.readouterr().out
 
 
+def test_a_script_that_cannot_be_looked_at_keeps_no_job_from_coming_back() -> None:
+    batch = BatchJob(JOB, {})
+    batch._facts = {"Command": f"/gone.s --task {' '.join('123,' * 9 for _ in range(40))}", "WorkDir": "/x" * 3000}
+    batch._facts["StdOut"] = f"/{'y' * 300}/a.log"
+    assert batch.submitted == (None, [])
+    assert not [option for option in batch.options if option.startswith("--output")]
+
+
 def test_two_jobs_for_the_same_shards_count_their_idle_restarts_apart(
     tmp_path: Path, controller: Controller, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
