@@ -50,14 +50,17 @@ def watch(look: Callable[[], Overview], seconds: float, *, most_shards: int) -> 
 
 def _line_by_line(look: Callable[[], Overview], seconds: float, most_shards: int) -> None:
     text = render(look(), most_shards=most_shards)
-    while True:
-        sys.stdout.write(f"{text}\n\n")
-        sys.stdout.flush()
-        time.sleep(seconds)
-        try:
-            text = render(look(), most_shards=most_shards)
-        except AudiosetBatchError as error:
-            text = f"{error}; trying again"
+    with _ctrl_c() as interrupted:
+        while not interrupted():
+            sys.stdout.write(f"{text}\n\n")
+            sys.stdout.flush()
+            end = time.monotonic() + seconds
+            while not interrupted() and (left := end - time.monotonic()) > 0:
+                time.sleep(min(_TICK, left))
+            try:
+                text = render(look(), most_shards=most_shards)
+            except AudiosetBatchError as error:
+                text = f"{error}; trying again"
 
 
 def _on_screen(console: Console, look: Callable[[], Overview], seconds: float, most_shards: int) -> None:
@@ -133,7 +136,10 @@ class _Looker:
 
 @contextlib.contextmanager
 def _ctrl_c() -> Iterator[Callable[[], bool]]:
-    """A question "was Ctrl-C pressed?": an exception in the middle of drawing might not give the screen back."""
+    """A question "was Ctrl-C pressed?".
+
+    An exception in the middle of drawing might not give the screen back, and one in a callback of Python's is lost.
+    """
     pressed = False
 
     def note(*_: object) -> None:
