@@ -29,6 +29,7 @@ def blocks() -> list[str]:
     return re.findall(r"(?s)```bash\n(.*?)```", (CHECKOUT / "jobs" / "README.md").read_text())
 
 
+@pytest.mark.slow
 def test_chain_runs_to_its_end_although_a_task_fails(slurm: PrivateSlurm, checkout: Path) -> None:
     # the memory that real runs ask for, times four, is more than the machine of a test pretends to have
     chain = blocks()[0].replace("sbatch ", "sbatch --mem=100 --cpus-per-task=1 ")

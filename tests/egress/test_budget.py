@@ -57,6 +57,7 @@ def test_every_window_of_several_processes_keeps_the_budget(tmp_path: Path) -> N
     assert not [n for n in names if n.endswith(".tmp")]
 
 
+@pytest.mark.slow
 def test_killed_and_stopped_processes_break_nothing(tmp_path: Path) -> None:
     config = egress(videos_per_hour=30, window_seconds=2.0)
     log = tmp_path / "log"

@@ -30,6 +30,7 @@ def be_busy(folder: Path, seed: int) -> None:
             answer.answered("")
 
 
+@pytest.mark.slow
 def test_kills_at_arbitrary_points_stop_nobody(tmp_path: Path) -> None:
     rng = random.Random(7)
     for seed in range(25):

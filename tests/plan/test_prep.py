@@ -66,6 +66,7 @@ def numbers(data_dir: Path) -> list[int]:
     return [int(ytid[2:]) for shard in plan(data_dir) for ytid in shard]
 
 
+@pytest.mark.slow
 def test_the_script_from_an_unreliable_server(server: FlakyServer, tmp_path: Path) -> None:
     server.behaviour.cut_after = [30, None, 500, 100, None]
     server.behaviour.statuses = [None, 503]

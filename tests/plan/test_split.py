@@ -243,6 +243,7 @@ def test_no_row_is_lost_or_doubled_by_any_splits(
         check_in_place(data, shards)
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_point_loses_and_doubles_nothing(tmp_path: Path) -> None:
     """Die before the k-th rename, removal or write of the exchange, for each k, then run the command again."""
     origin = DataDir(tmp_path / "origin")

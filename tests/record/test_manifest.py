@@ -254,6 +254,7 @@ def test_a_folder_in_the_way_is_a_stop(tmp_path: Path) -> None:
         ManifestWriter(tmp_path / "manifests" / "a.jsonl")
 
 
+@pytest.mark.slow
 def test_replaying_a_manifest_costs_little_more_than_parsing_its_json(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"".join(encode_row(row(n, detail="x" * 300)) for n in range(20_000)))

@@ -164,6 +164,7 @@ def test_nothing_done_yet(tmp_path: Path, count: int) -> None:
     assert ("5 segments still to do" if count else "Nothing is planned") in page
 
 
+@pytest.mark.slow
 def test_two_million_segments_are_one_small_page(merged: Path, tmp_path: Path) -> None:
     """The page depends on classes, bins and egresses alone; here are as many of each as there can be."""
     summary = json.loads((merged / "summary.json").read_text())

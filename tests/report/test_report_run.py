@@ -73,6 +73,7 @@ def test_the_job_script_makes_it(done: Project) -> None:
     assert "fewer than 3 clips" in path.read_text()
 
 
+@pytest.mark.slow
 def test_the_chain_of_submit_ends_with_it(done: Project) -> None:
     path = done.data / "report.html"
     path.unlink(missing_ok=True)

@@ -60,6 +60,7 @@ def test_two_jobs_share_the_shards_through_a_requeue_and_a_kill(slurm: PrivateSl
     assert f"taking over from job {second}" in logs[first].read_text()
 
 
+@pytest.mark.slow
 def test_a_job_beside_an_array_and_a_list_of_shards(slurm: PrivateSlurm, make_project: MakeProject) -> None:
     project = make_project(12, delay=0.1)
     project.prep(4)

@@ -103,6 +103,7 @@ def test_warning_before_the_time_limit_reaches_python_alone(slurm: PrivateSlurm,
     check_finished(array)
 
 
+@pytest.mark.slow
 def test_preemption(slurm: PrivateSlurm, make_project: MakeProject) -> None:
     array = Array(slurm, make_project(24))
     array.wait_rows(3)
@@ -179,6 +180,7 @@ def test_a_long_ban_delays_the_next_start(slurm: PrivateSlurm, make_project: Mak
     assert array.rows() == []
 
 
+@pytest.mark.slow
 def test_requeues_without_progress_end(slurm: PrivateSlurm, make_project: MakeProject) -> None:
     array = Array(slurm, make_project(6, delay=20, max_requeues=1, grace_seconds=0))
 
@@ -274,6 +276,7 @@ def test_yt_dlp_is_updated_in_the_middle_of_a_run(
     assert by_restart == {(0, before), (1, ytdlp_wheels.NEWER)}
 
 
+@pytest.mark.slow
 def test_a_ban_that_outlasts_all_requeues_is_waited_out(slurm: PrivateSlurm, make_project: MakeProject) -> None:
     project = blocked_for_long(make_project, 2, max_requeues=0)
     array = Array(slurm, project)
