@@ -182,6 +182,7 @@ def test_download_without_a_network_says_why_and_where_to_look(tmp_path: Path) -
     assert (totals["pending"], totals["failed"]) == (1, 0), "an outage says nothing about a segment"
 
 
+@pytest.mark.slow
 def test_download_takes_the_file_that_is_named_or_says_why_not(tmp_path: Path) -> None:
     (tmp_path / "class_labels_indices.csv").write_text('index,mid,display_name\n0,/m/09x0r,"Speech"\n')
     for name, row in (

@@ -169,6 +169,7 @@ def test_an_outage_is_waited_out(project: Project, outage: Outage) -> None:
     assert {pause.kind for pause in pauses} == {"outage"}
 
 
+@pytest.mark.slow
 def test_a_dead_proxy_beside_a_good_one(project: Project) -> None:
     dead = project.settings["egress"][0] | {"name": "dead", "proxy": "http://127.0.0.1:9", "pause_seconds": 900}
     project.settings["egress"].append(dead)

@@ -91,6 +91,7 @@ def optimum() -> float:
     return class_metrics(clips.labels, scores + np.random.default_rng(0).random(scores.shape) * 1e-9).mean_ap
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "share", "flags"),
     [

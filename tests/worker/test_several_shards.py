@@ -107,6 +107,7 @@ def test_a_held_shard_is_left_to_its_holder_and_that_of_a_dead_one_taken(make_pr
     project.check(project.merge(), project.youtube.catalog)
 
 
+@pytest.mark.slow
 def test_a_lost_shard_ends_alone(make_project: MakeProject) -> None:
     project = split(make_project(18, delay=0.5, threads=6, state_seconds=60), 3)
     with Worker(project, "all", prefix=("env", "SLURM_JOB_ID=77")) as worker:

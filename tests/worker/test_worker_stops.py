@@ -29,6 +29,7 @@ def finish_and_check(project: Project) -> None:
     assert leftovers(project.data) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "number",
     [
