@@ -92,6 +92,8 @@ class ShardJobs:
         self.sightings = Sightings(self.data)
         self._env = env
         self.finished: set[int] = set()
+        self.doubted: set[int] = set()
+        """Shards that are run again although their task may end well: it may have been past its last row."""
         self.submissions = 0
         self.restarts = 0
         self.endings: list[Ending] = []
@@ -147,11 +149,12 @@ class ShardJobs:
         if (task.job_id, shard) not in self._ended:
             self._ended.add((task.job_id, shard))
             self.endings.append(Ending(time.time(), shard, f"{task.state} {task.signal or task.exit_code}"))
-        if task.state == "COMPLETED" and task.exit_code == 0:
+        if task.state == "COMPLETED" and task.exit_code == 0 and shard not in self.doubted:
             self.finished.add(shard)
         elif not self.patience:
             with contextlib.suppress(SlurmError, subprocess.TimeoutExpired):  # slurmctld is silent: later
                 self._job[shard] = self._submit(str(shard))
+                self.doubted.discard(shard)
 
     def _hurry(self, task: Task) -> None:
         """Release what SLURM holds after a failed launch, start what waits for a disk that has room again."""

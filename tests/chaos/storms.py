@@ -380,6 +380,7 @@ class Storms:
             file.close()
             return None
         older = b"".join(lines[: int(kept * len(lines))])
+        self._jobs.doubted.add(task.index)
         if older:
             copy = self._jobs.data.root / ".older"
             copy.write_bytes(older)
