@@ -287,11 +287,7 @@ class ManifestWriter:
                 if what := self._what_became_of_the_file():
                     with contextlib.suppress(StorageUnusable, UnsafePath), ManifestWriter(self.path) as successor:
                         successor.append(row)
-                    raise StorageUnusable(
-                        f"{self.path} {what} while this worker wrote to it (an editor, rsync, a restore?). Nothing "
-                        "more is recorded; run the same command again: it finds the clips that were published, and "
-                        "goes by the manifest that is there"
-                    )
+                    raise self._lost(what)
                 if self._damaged:
                     self._repair()
                 self._damaged = True
@@ -305,6 +301,26 @@ class ManifestWriter:
                     self._sync()
             except OSError as error:
                 raise self._unusable(error) from error
+
+    def check(self) -> None:
+        """Look once more, before what was written is called done.
+
+        Raises:
+            StorageUnusable: the file was removed, replaced or shortened since the last row.
+        """
+        with self._lock:
+            try:
+                if what := self._what_became_of_the_file():
+                    raise self._lost(what)
+            except OSError as error:
+                raise self._unusable(error) from error
+
+    def _lost(self, what: str) -> StorageUnusable:
+        return StorageUnusable(
+            f"{self.path} {what} while this worker wrote to it (an editor, rsync, a restore?). Nothing more is "
+            "recorded; run the same command again: it finds the clips that were published, and goes by the "
+            "manifest that is there"
+        )
 
     def _what_became_of_the_file(self) -> str:
         """One look by name: a row in a file that no longer has its name is lost to everybody. "" if it has."""

@@ -329,6 +329,7 @@ class OpenShard:
         """
         self._lease.check()
         self._sink.finish()
+        self._manifest.check()
         counts = Counter(self._progress.counts)
         counts[Status.PENDING] = self._planned - counts.total()
         return counts

@@ -116,6 +116,8 @@ def test_a_manifest_that_is_not_what_it_was_is_noticed(
         change(path)
         kept = len(list(read_rows(path, lambda _: None))) if path.exists() and not path.is_symlink() else 0
         with pytest.raises(StorageUnusable, match=rf"{path}.* {word}.*run the same command again"):
+            manifest.check()
+        with pytest.raises(StorageUnusable, match=rf"{path}.* {word}.*run the same command again"):
             manifest.append(ROW)
     if path.is_symlink():
         assert path.resolve().read_bytes().count(b"\n") == 2, "a link is not followed"
