@@ -297,7 +297,7 @@ class Lease:
         if boot_time() - self._beat_at > self.lease_seconds:
             self._renew_expired()
             return
-        # Opening makes NFS ask the server; whoever takes over removes our file.
+        # Opening makes NFS ask the server; a worker that takes over removes our file.
         try:
             os.close(self._open(self._version, os.O_RDONLY))
         except FileNotFoundError:

@@ -56,7 +56,7 @@ class Version:
 
 
 class Register:
-    """See the module.
+    """A value in a folder that all nodes share, replaced by compare-and-swap.
 
     Args:
         folder: Made by the first swap.

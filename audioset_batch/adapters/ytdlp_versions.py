@@ -46,8 +46,8 @@ class Home:
 
     Attributes:
         folder: Holds `current.json` and a folder for each version.
-        top: The topmost folder that has to be trusted: whoever can write above it can replace this program, too, or is
-            the user. `/` for a folder that a variable names.
+        top: The topmost folder that has to be trusted: a user who can write above it can replace this program, too, or
+            is you. `/` for a folder that a variable names.
     """
 
     folder: Path
@@ -65,7 +65,7 @@ class Home:
 
     @property
     def lease(self) -> Path:
-        """Held by whoever updates."""
+        """Held by the process that updates."""
         return self.folder / "update.lease"
 
     def current(self) -> Path | None:

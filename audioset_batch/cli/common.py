@@ -28,7 +28,7 @@ def shield_ids(argv: Sequence[str]) -> list[str]:
 
 
 def add_config_options(parser: argparse.ArgumentParser, *, runs: bool = False) -> None:
-    """`--config` and `--set`. The job scripts know AUDIOSET_CONFIG; whoever exports it means these commands too.
+    """`--config` and `--set`. The job scripts know AUDIOSET_CONFIG; exporting it sets it for these commands too.
 
     Args:
         runs: The command does what `config.powers` describes, so it takes that only from a trusted config.

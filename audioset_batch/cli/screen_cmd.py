@@ -22,7 +22,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "screen",
         help="ask the thumbnail host which videos are probably gone, and put these last",
         description="Ask i.ytimg.com for the thumbnail of every video that is still to do: 404 means that it is "
-        "probably gone. Workers then take the likely dead last, so that the budget is spent on clips that can be had. "
+        "probably gone. Workers then take these last, so that the budget is spent on clips that can be had. "
         "A hint only: nothing is recorded as an outcome. Resumable; several may run at once on different shards.",
         epilog="Exit status: 0 done; 75 the host refuses more requests or a signal came: run it again. A task of SLURM "
         "requeues itself then.",

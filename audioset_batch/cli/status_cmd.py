@@ -182,7 +182,7 @@ def run_clip(args: argparse.Namespace) -> int:
     every = find_segment(data, ytid)
     if not every:
         data.all_shards()  # without any, that is what to say
-        print(f"{ytid} stands in no shard of {data.root} and no manifest has a row of it", file=sys.stderr)
+        print(f"{ytid} is in no shard of {data.root}, and no manifest has a row for it", file=sys.stderr)
         return 1
     found = [one for one in every if start is None or one.key.start_ms == start]
     if not found:

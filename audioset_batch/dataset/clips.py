@@ -67,7 +67,7 @@ class AudioSetClips:
         sample_rate: Hz; other clips are resampled. None: as they are on the disk.
         mono: Take the mean of the channels.
         seconds: Cut longer clips off, fill shorter ones with zeros; None: as long as they are.
-        transform: Called with each waveform at last; what it returns stands in its place. Must be picklable, so no
+        transform: Called with each waveform at last; what it returns replaces it. Must be picklable, so no
             lambda, where workers are spawned.
         rows: Only these rows of `load_manifest`, in this order: for selections that the other arguments cannot express.
 

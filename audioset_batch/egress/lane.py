@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 
 class Lane:
-    """See the module.
+    """The budget, pauses and probes of one egress, for one task.
 
     Args:
         config: The egress.

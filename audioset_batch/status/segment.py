@@ -47,7 +47,7 @@ class SegmentFacts:
     """One segment.
 
     Attributes:
-        planned: False if it stands in no shard's CSV; what is known then comes from the rows alone.
+        planned: False if it is in no shard's CSV; what is known then comes from the rows alone.
         labels: (MID, display name).
         status, reason: What counts after all rows.
         holder: Who works on its shard just now, "" if nobody does.

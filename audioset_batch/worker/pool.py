@@ -28,7 +28,7 @@ _HANG_SLACK: Final = 10.0
 
 
 _START_PAUSES: Final = (0.1, 1.0, 3.0)
-_MOST_STILLBORN: Final = 3
+_MOST_AT_START: Final = 3
 """So many processes in a row that die as they start are no accident: the node lacks something."""
 
 _PRELOAD: Final = ("audioset_batch.worker.child", "soundfile", "yt_dlp.extractor.youtube")
@@ -57,14 +57,14 @@ class Death:
     Attributes:
         jobs: What it was working on.
         alone: True if there was just one, so that it is the cause.
-        stillborn: True if the process never got as far as its jobs; none of them is the cause.
+        at_start: True if the process never got as far as its jobs; none of them is the cause.
         hung: The job that overran its time, if that is why the process was killed.
         why: For people.
     """
 
     jobs: tuple[Job, ...]
     alone: bool
-    stillborn: bool
+    at_start: bool
     hung: Job | None
     why: str
 
@@ -102,7 +102,7 @@ class Pool:
         share, extra = divmod(threads, processes)
         self._threads = [share + (index < extra) for index in range(processes)]
         self._processes: list[_Process | None] = [None] * processes
-        self._stillborn = 0
+        self._died_at_start = 0
         self._oom_kills = oom_kills()
 
     def __enter__(self) -> Pool:
@@ -198,7 +198,7 @@ class Pool:
                 yield from self._died(worker, hung=None)
                 continue
             if isinstance(attempt, str):
-                worker.ready, self._stillborn = True, 0
+                worker.ready, self._died_at_start = True, 0
             elif isinstance(attempt, Waiting):
                 if (running := worker.running.get(attempt.number)) is not None:
                     running.overdue_at += attempt.seconds
@@ -229,11 +229,11 @@ class Pool:
             why += _memory_words(for_memory) + (f"; going on with {self._size}" if shrunk else "")
         # Who died for the memory that others took was not alone.
         alone = len(jobs) == 1 and not shrunk
-        self._stillborn += not worker.ready and not shrunk
+        self._died_at_start += not worker.ready and not shrunk
         if jobs:
             yield Death(jobs, alone, not worker.ready, hung, why)
-        if self._stillborn >= _MOST_STILLBORN:
-            raise StopEarly(f"{self._stillborn} worker processes died one after the other as they started: {why}")
+        if self._died_at_start >= _MOST_AT_START:
+            raise StopEarly(f"{self._died_at_start} worker processes died one after the other as they started: {why}")
 
     def _killed_for_memory(self) -> bool | None:
         """Whether the kernel has killed for memory once more than is accounted for; None where it does not tell."""

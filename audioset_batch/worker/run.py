@@ -122,7 +122,7 @@ def run_shards(config: Config, data: DataDir, shards: Sequence[ShardId], argumen
                 coordinator = Coordinator(config, shards, open_shard, pool, egress, stop)
                 return RunResult(coordinator.run())
         except StopEarly as error:
-            # Whoever holds a shard does its work: a duplicate never requeues itself. Prep does not.
+            # The worker that holds a shard does its work: a duplicate never requeues itself. Prep does not.
             if isinstance(error, PlanChanging) or not isinstance(error, ShardHeld):
                 idle = coordinator is None or coordinator.idle
                 come_back(config, data, shards, batch, error, stop, idle=idle, arguments=arguments)

@@ -153,7 +153,7 @@ class OpenShard:
             try:
                 yield
             except StorageUnusable:
-                self._lease.check()  # whoever took the shard over has cleared our files: that is no broken disk
+                self._lease.check()  # the worker that took the shard over has cleared our files: that is no broken disk
                 raise
         except (ShardHeld, InputRefused) as error:
             if self.lost is None:
@@ -177,7 +177,7 @@ class OpenShard:
         Raises:
             ShardHeld: another worker has the shard now.
         """
-        self._lease.check()  # the slot may come long after the last look: whoever has the shard now gets it
+        self._lease.check()  # the slot may come long after the last look: another worker may have the shard now
         self.in_flight += 1
         return self.todo.pop()
 
@@ -227,7 +227,7 @@ class OpenShard:
         """The process that worked on it has ended; `hung`: because this one overran its time."""
         if self.lost is not None:
             return
-        if death.stillborn:
+        if death.at_start:
             self.todo.put_back(entry)
         elif hung:
             self._retry_or_hold(entry, grant, Reason.TIMEOUT, death.why)

@@ -227,7 +227,7 @@ def _shown(
     count = 0
     for picture in _with_end(pictures, usual):
         if current is None and picture.frame is not None and picture.time > start + usual + early:
-            # The video begins later than the segment: the first picture stands in from the start.
+            # The video begins later than the segment: the first picture is shown from the start.
             current = Picture(start, picture.frame)
         if current is not None:
             shown_until = min(picture.time, stop)
