@@ -34,14 +34,14 @@ def test_every_command_works(tmp_path: Path, media_cache: Path) -> None:
     assert "(2, " in python[0] or "(1, 480000)" in python[0]
 
 
-def wishes() -> list[str]:
-    table = (ROOT / "docs" / PAGE).read_text().partition("## Other wishes")[2]
+def more_options() -> list[str]:
+    table = (ROOT / "docs" / PAGE).read_text().partition("## More options")[2]
     cells = [line.split("|")[2] for line in table.splitlines() if line.startswith("| ")][1:]
     return [code for cell in cells for code in re.findall("`([^`]+)`", cell)]
 
 
-@pytest.mark.parametrize("code", wishes())
-def test_other_wishes_are_options_of_today(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("code", more_options())
+def test_more_options_are_options_of_today(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     words = [word for word in shlex.split(code) if word != "..."]
     if words[0].startswith("-"):
