@@ -207,16 +207,19 @@ def render(results: Mapping[str, Any]) -> str:
     """The table of docs/performance.md."""
     about = results["machine"]
     apart = sorted({one["apart"] for one in results["recipes"].values() if "apart" in one})
-    side = f"All ran side by side, but for those of {', '.join(apart)}." if apart else "All ran side by side."
+    exception = f", except those of {', '.join(apart)}" if apart else ""
     lines = [
-        f"Written by `{results['command']}`; all figures are in [{RESULTS.relative_to(ROOT)}]"
-        f"(../{RESULTS.relative_to(ROOT)}). Machine: {about['cpu']}, {about['cores']} cores; SLURM "
-        f"{results['slurm']} with slurmdbd on the same machine, {results['minutes']:g} minutes at the real pace of 300 "
-        "videos an hour and address, a fifth of the videos gone, FLAC at 48 kHz. Held and used are from `sacct`: "
-        "elapsed time of all tasks times their CPUs, and `TotalCPU`. "
-        f"{side}",
+        f"`{results['command']}` writes this section; all figures are in [{RESULTS.relative_to(ROOT)}]"
+        f"(../{RESULTS.relative_to(ROOT)}).",
         "",
-        "| addresses | recipe | clips | core-s held per clip | CPU-s used per clip | used of what is held "
+        f"- Machine: {about['cpu']}, {about['cores']} cores; SLURM {results['slurm']} with slurmdbd on the same "
+        "machine.",
+        f"- {results['minutes']:g} minutes at the real rate of 300 videos per hour and address; a fifth of the videos "
+        "is unavailable; FLAC at 48 kHz.",
+        "- *Held* and *used* are from `sacct`: the elapsed time of all tasks times their CPUs, and `TotalCPU`.",
+        f"- All recipes ran at the same time{exception}.",
+        "",
+        "| addresses | recipe | clips | core-s held per clip | CPU-s used per clip | share used "
         "| core-h per 1,000 clips | goal |",
         "|---:|---|---:|---:|---:|---:|---:|---:|",
     ]

@@ -14,9 +14,9 @@ def render(results: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     backends = results["backends"]
     head = (
-        "Written by `make bench-gpu`; all figures are in "
-        "[benchmarks/results/gpu.json](../benchmarks/results/gpu.json). "
-        f"Card: {machine['card'] or 'none'}; {machine['cores']} CPU cores; {versions}."
+        "`make bench-gpu` writes this section; all figures are in "
+        "[benchmarks/results/gpu.json](../benchmarks/results/gpu.json).\n\n"
+        f"- Card: {machine['card'] or 'none'}; {machine['cores']} CPU cores.\n- Versions: {versions}."
     )
     return "\n\n".join([head, _embed(results, backends), _train(backends)])
 
@@ -54,18 +54,18 @@ def _embed(results: Mapping[str, Any], backends: Mapping[str, Any]) -> str:
             rate = f"{single['clips_per_second']:.0f}"
             name = "VGGish in plain PyTorch, clip by clip"
             rows.append([name, rate, "", _share(single["gpu_waits"]), f"{alone['10'] / 10:,.0f}"])
-            name = "the same in batches of 512 (the network alone)"
+            name = "the same in batches of 512 (network alone)"
             rows.append([name, "", "", "", f"{alone['512'] / 10:,.0f}"])
     front = ", ".join(
         f"{found['embed']['front_end_alone_clips_per_second']:.0f} beside {backend}"
         for backend, found in backends.items()
     )
-    head = ["`embed`", "clips a second", "times real time", "the GPU waits", "the network alone, clips a second"]
+    head = ["`embed`", "clips per second", "times real time", "GPU idle", "network alone, clips per second"]
     return (
-        f"### Embeddings\n\n{results['clips']:,} clips of 10 s, stereo FLAC at 48 kHz, files to files.\n\n"
-        f"{_table(head, rows)}\n\nReading, resampling and the front end alone, in {results['machine']['cores']} "
-        f"threads: {front} clips a second. That is what limits `embed` on a fast card, and it grows with the number "
-        "of cores of the job."
+        f"### Embeddings\n\n{results['clips']:,} clips of 10 s, stereo FLAC at 48 kHz, from files to files:\n\n"
+        f"{_table(head, rows)}\n\nClips per second of reading, resampling and the front end alone, in "
+        f"{results['machine']['cores']} threads: {front}. This limits `embed` on a fast card. It grows with the "
+        "number of CPU cores of the job."
     )
 
 
@@ -84,15 +84,15 @@ def _train(backends: Mapping[str, Any]) -> str:
                 ]
             )
     head = [
-        "`train`, examples a second",
+        "`train`, examples per second",
         "training",
-        "the GPU waits",
-        "one batch again and again",
-        "one clip a step",
+        "GPU idle",
+        "one batch repeated",
+        "one clip per step",
         "plain PyTorch",
     ]
     return (
-        f"### Training\n\n{_table(head, rows)}\n\n*One batch again and again* leaves the input pipeline out; the "
-        "difference from *training* is what the input pipeline costs. VGG16 trains block5 and the head. *The GPU "
-        "waits* is what `nvidia-smi` calls the time without a kernel, sampled ten times a second."
+        f"### Training\n\n{_table(head, rows)}\n\n*One batch repeated* leaves the input pipeline out: the difference "
+        "from *training* is the cost of the input pipeline. VGG16 trains block5 and the head. *GPU idle* is the time "
+        "without a kernel according to `nvidia-smi`, sampled ten times a second."
     )

@@ -120,10 +120,12 @@ def render(results: Mapping[str, Any]) -> str:
     about = results["machine"]
     steps = [key for key, value in large.items() if isinstance(value, dict)]
     lines = [
-        f"Written by `{results['command']}`; all figures are in [{RESULTS.relative_to(ROOT)}]"
-        f"(../{RESULTS.relative_to(ROOT)}). Machine: {about['cpu']}, {about['cores']} cores, {about['memory_gb']} GB; "
-        f"load average before: {about['load_before'][0]}. {results['shards']:,} shards of each subset; "
-        f"{large['manifest_mb']:,} MB of manifests.",
+        f"`{results['command']}` writes this section; all figures are in [{RESULTS.relative_to(ROOT)}]"
+        f"(../{RESULTS.relative_to(ROOT)}).",
+        "",
+        f"- Machine: {about['cpu']}, {about['cores']} cores, {about['memory_gb']} GB; load average before: "
+        f"{about['load_before'][0]}.",
+        f"- {results['shards']:,} shards of each subset; {large['manifest_mb']:,} MB of manifests.",
         "",
         "| | " + " | ".join(f"{size['rows']:,} rows: s | CPU s | MB" for size in sizes) + " |",
         f"|---|{'---:|' * 3 * len(sizes)}",
@@ -136,13 +138,14 @@ def render(results: Mapping[str, Any]) -> str:
     added = large["merge"]["seconds"] - no_csv["seconds"]
     lines += [
         "",
-        f"- prep takes {large['prep']['seconds'] / large['csv_reader_seconds']:.1f} times one pass of `csv.reader` "
-        f"over the same files ({large['csv_reader_seconds']:.2f} s).",
-        f"- merge without `manifest.csv` takes {no_csv['seconds'] / reads['seconds']:.1f} times what pyarrow takes to "
-        f"read the same files one by one (in CPU seconds: {no_csv['cpu_seconds'] / reads['cpu_seconds']:.1f} times).",
-        f"- `manifest.csv` adds {added / large['pyarrow writes the CSV']['seconds']:.1f} times what pyarrow's CSV "
-        "writer takes for the same table.",
-        f"- a worker on a shard of {again['rows']:,} finished rows is done after {again['seconds']:.2f} s, "
+        f"- prep takes {large['prep']['seconds'] / large['csv_reader_seconds']:.1f} times as long as one pass of "
+        f"`csv.reader` over the same files ({large['csv_reader_seconds']:.2f} s).",
+        f"- merge without `manifest.csv` takes {no_csv['seconds'] / reads['seconds']:.1f} times as long as pyarrow "
+        "takes to read the same files one by one (in CPU seconds: "
+        f"{no_csv['cpu_seconds'] / reads['cpu_seconds']:.1f} times).",
+        f"- `manifest.csv` adds {added / large['pyarrow writes the CSV']['seconds']:.1f} times the time of pyarrow's "
+        "CSV writer for the same table.",
+        f"- A worker on a shard of {again['rows']:,} finished rows ends after {again['seconds']:.2f} s, with "
         f"{again['cpu_seconds']:.2f} s of CPU and {again['peak_mb']} MB.",
     ]
     return "\n".join(lines)

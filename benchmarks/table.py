@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -11,15 +12,15 @@ from stages import ORDER
 
 _ROWS: Final = (
     ("CPU per clip (user + system), s", "cpu_seconds_per_clip", "{:.3f}"),
-    ("clips a second", "clips_per_second", "{:.2f}"),
+    ("clips per second", "clips_per_second", "{:.2f}"),
     ("media fetched per clip, kB", "kilobytes_per_clip", "{:,.0f}"),
     ("requests per clip", "requests_per_clip", "{:.2f}"),
-    ("of these for media", "media_requests_per_clip", "{:.2f}"),
+    ("requests per clip, media only", "media_requests_per_clip", "{:.2f}"),
     ("peak memory of all processes (PSS), MB", "peak_pss_mb", "{:.0f}"),
     ("CPU of the stand-in per clip, s (on the same cores)", "server_cpu_seconds_per_clip", "{:.3f}"),
-    ("clips delivered, of those asked", "delivered", "{:.0f}"),
-    ("of these right: ten seconds, begun within 0.1 s of where it should", "right", "{:.0f}"),
-    ("of these exact: to the sample, begun within 1 ms", "exact", "{:.0f}"),
+    ("clips delivered, of those requested", "delivered", "{:.0f}"),
+    ("right: ten seconds, start within 0.1 s of the segment", "right", "{:.0f}"),
+    ("exact: to the sample, start within 1 ms", "exact", "{:.0f}"),
 )
 _QUIET: Final = 0.2
 
@@ -27,10 +28,10 @@ Results = Mapping[str, Any]
 
 
 def replace_between_markers(path: Path, text: str, name: str) -> None:
-    """Put `text` between the markers `name` in `path`; a file without them gets them at its end."""
+    """Put `text`, wrapped, between the markers `name` in `path`; a file without them gets them at its end."""
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     old = path.read_text(encoding="utf-8") if path.exists() else "# Performance\n"
-    block = f"{begin}\n{text.strip()}\n{end}"
+    block = f"{begin}\n{_wrapped(text.strip())}\n{end}"
     before, found, rest = old.partition(begin)
     if found:
         after = rest.partition(end)[2]
@@ -38,6 +39,16 @@ def replace_between_markers(path: Path, text: str, name: str) -> None:
     else:
         new = f"{old.rstrip()}\n\n{block}\n"
     path.write_text(new, encoding="utf-8")
+
+
+def _wrapped(text: str) -> str:
+    """Paragraphs and list items with at most 100 characters a line; headings and tables stay as they are."""
+    lines = []
+    for line in text.split("\n"):
+        indent = "  " if line.startswith("- ") else ""
+        fixed = not line or line.startswith(("|", "#"))
+        lines += [line] if fixed else textwrap.wrap(line, 100, subsequent_indent=indent, break_on_hyphens=False)
+    return "\n".join(lines)
 
 
 def render(results: Results) -> str:
@@ -51,15 +62,15 @@ def _about(results: Results) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     others = results["others_busy_cores"]
     return (
-        f"Written by `{results['command']}`; all figures are in [{results['file']}](../{results['file']}). Machine: "
-        f"{machine['cpu']}, {machine['cores']} cores ({machine['cores_used']} used by the programs compared"
-        f"{', and by the stand-in' if machine['cores'] <= machine['cores_used'] else ''}), "
-        f"{machine['memory_gb']} GB, {machine['system']}; {versions}. Programs that have nothing to do with it kept "
-        f"{others['median']:.1f} cores busy meanwhile (median of the runs; at most {others['highest']:.1f})"
-        + ("; CPU figures stand that, wall times and throughputs less.\n" if others["median"] > _QUIET else ".\n")
-        + f"\nFixed mix of {results['clips']} clips: videos of 1, 3 and 10 minutes in equal parts, starts spread as in "
-        "AudioSet, the usual formats of YouTube (Opus in WebM is the best audio), FLAC at 48 kHz, audio only, our "
-        f"verification included; {results['jobs']} clips in flight. "
+        f"`{results['command']}` writes this section; all figures are in [{results['file']}](../{results['file']}).\n\n"
+        f"- Machine: {machine['cpu']}, {machine['cores']} cores ({machine['cores_used']} used by the compared programs"
+        f"{' and the stand-in' if machine['cores'] <= machine['cores_used'] else ''}), "
+        f"{machine['memory_gb']} GB, {machine['system']}.\n- Versions: {versions}.\n"
+        f"- Other programs used {others['median']:.1f} cores (median of the runs; at most {others['highest']:.1f})"
+        + ("; this affects wall times and throughputs more than CPU figures.\n" if others["median"] > _QUIET else ".\n")
+        + f"- Fixed mix of {results['clips']} clips: videos of 1, 3 and 10 minutes in equal parts, starts distributed "
+        "as in AudioSet, the usual formats of YouTube (Opus in WebM is the best audio), FLAC at 48 kHz, audio only, "
+        f"with our verification; {results['jobs']} clips in flight.\n- "
         + ("One run of each." if results["runs"] == 1 else f"Medians of {results['runs']} runs, taken in turn.")
     )
 
@@ -83,7 +94,7 @@ def _per_clip(results: Results) -> str:
         ),
         ("requests for media", f"{mine['media_requests_per_clip']:.2f}", "at most 4, aim 2"),
         (
-            "requests altogether",
+            "requests in total",
             f"{mine['requests_per_clip']:.2f}",
             "one player request and the media; no page, no script",
         ),
@@ -109,10 +120,10 @@ def _per_clip(results: Results) -> str:
 def _latency(rows: Sequence[Mapping[str, Any]]) -> str:
     delay = rows[0]["delay"]
     lines = [
-        f"With {1000 * delay:.0f} ms before every answer the number of clips in flight limits the throughput, not the "
-        "CPU: the ceiling is threads / (requests per clip x latency).",
+        f"With {1000 * delay:.0f} ms before every answer, the number of clips in flight limits the throughput, not the "
+        "CPU. The ceiling is threads / (requests per clip x latency).",
         "",
-        "| | in flight | clips a second, once started | ceiling | of it | cores busy |",
+        "| | in flight | clips per second, after start-up | ceiling | share of it | cores busy |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     lines += [
@@ -142,7 +153,7 @@ def _against(results: Results) -> str:
         return "\n".join(lines)
     lines += [
         "",
-        "How many times as much the others take, and how many times as fast this project is:",
+        "This table shows how many times more CPU and bytes the others use, and how many times faster this project is:",
         "",
         "| videos of | " + " | ".join(f"{name}: CPU | bytes | throughput" for name in others) + " |",
         f"|---|{'---:|' * 3 * len(others)}",
@@ -172,10 +183,10 @@ def _where(results: Results) -> str:
     lines = [
         "## Where the time of one clip goes",
         "",
-        f"The worker's own functions under a clock, one thread; the last rows are the rest of the "
+        f"This table times the worker's own functions in one thread. The last rows are the rest of the "
         f"{total:.0f} ms that a clip of the mix takes in the real command.",
         "",
-        "| stage | CPU, ms | wall, ms | of the CPU |",
+        "| stage | CPU, ms | wall, ms | share of CPU |",
         "|---|---:|---:|---:|",
     ]
     known = 0.0
