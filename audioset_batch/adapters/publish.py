@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from audioset_batch.adapters.sharedfs import Folder
-from audioset_batch.errors import StorageUnusable
+from audioset_batch.errors import StorageUnusable, UsageError
 
 _ADVICE: Final = {
     errno.ENOSPC: "free space or inodes there",
@@ -166,6 +166,21 @@ def replacing(path: Path) -> Iterator[Path]:
         except BaseException:
             remove_quietly(temporary)
             raise
+
+
+def make_user_folder(folder: Path) -> None:
+    """Make a folder that the user has named, and those above it.
+
+    Raises:
+        UsageError: There is a file in its place.
+        StorageUnusable: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(f"{folder}: expected a folder or a name for a new one, a file is there") from error
+    except OSError as error:
+        raise unusable(folder, error) from error
 
 
 def make_folders(folder: Path, root: Path) -> None:

@@ -129,7 +129,7 @@ def _print_failed(data: DataDir, shards: list[ShardId]) -> None:
 def _prepare(args: argparse.Namespace, data: Any, config: Config) -> list[str]:
     """Make what shards are missing; returns the subsets to run."""
     from audioset_batch.errors import UsageError
-    from audioset_batch.plan.fetch import FetchOptions
+    from audioset_batch.fetch import FetchOptions
     from audioset_batch.plan.filters import Filters
     from audioset_batch.plan.prep import PrepRequest, prep
     from audioset_batch.plan.split import choice_of
@@ -171,7 +171,7 @@ def _prepare(args: argparse.Namespace, data: Any, config: Config) -> list[str]:
 def _check_sources(data: DataDir, sources: Mapping[str, str], wanted: Sequence[str], missing: Sequence[str]) -> None:
     """A file that somebody names is what is downloaded, or they are told why not."""
     from audioset_batch.errors import UsageError
-    from audioset_batch.plan.fetch import is_copy
+    from audioset_batch.fetch import is_copy
 
     for subset, source in sources.items():
         if subset not in wanted:

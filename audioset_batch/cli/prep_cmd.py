@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     """Prepare DATADIR."""
     from audioset_batch.config.schema import DEFAULT_BASE_URL
     from audioset_batch.errors import UsageError
-    from audioset_batch.plan.fetch import FetchOptions
+    from audioset_batch.fetch import FetchOptions
     from audioset_batch.plan.prep import ONTOLOGY_URL, PrepRequest, prep
 
     if args.descendants and args.labels is None:

@@ -8,16 +8,17 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from audioset_batch.adapters.publish import atomic_write_text, make_user_folder, replacing
 from audioset_batch.config.schema import DEFAULT_BASE_URL
-from audioset_batch.errors import InputRefused, StorageUnusable, UsageError
+from audioset_batch.errors import InputRefused
+from audioset_batch.fetch import FetchOptions, NotThere, Unreachable, fetched, join_source
 from audioset_batch.layout import DataDir
 from audioset_batch.model import SUBSETS
-from audioset_batch.plan.fetch import FetchOptions, NotThere, fetch, join_source, publish
 from audioset_batch.plan.filters import Filters
 from audioset_batch.plan.labels import load_children, load_class_names, resolve_labels, with_descendants
 from audioset_batch.plan.segments_csv import Problem, SegmentsCsv, describe_problems, read_segments_csv
@@ -84,12 +85,7 @@ def prep(request: PrepRequest) -> PrepReport:
         StorageUnusable: the data directory cannot be written.
     """
     data = DataDir(request.root)
-    try:
-        data.root.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UsageError(f"{data.root} cannot be a data directory: there is a file in its place") from error
-    except OSError as error:
-        raise StorageUnusable(f"cannot make {data.root}: {error.strerror}") from error
+    make_user_folder(data.root)
     notes: list[str] = []
     if ensure_settled(data):
         notes.append("finished the split that an earlier prep was killed in")
@@ -123,7 +119,8 @@ def _classes(data: DataDir, request: PrepRequest, notes: list[str]) -> dict[str,
     if request.refetch or not target.exists():
         source = join_source(request.base, CLASSES_NAME)
         try:
-            part = fetch(source, target, request.fetching)
+            with _fetched(source, target, request) as path:
+                load_class_names(path)
         except NotThere as error:
             if request.labels is not None:
                 raise InputRefused(f"--labels needs the list of classes, but {error}") from error
@@ -131,8 +128,6 @@ def _classes(data: DataDir, request: PrepRequest, notes: list[str]) -> dict[str,
                 return load_class_names(target)
             notes.append(f"{source} is not there: labels are checked for their form only")
             return {}
-        _checked(part, load_class_names)
-        publish(part, target)
     return load_class_names(target)
 
 
@@ -143,9 +138,8 @@ def _mids(data: DataDir, request: PrepRequest, names: dict[str, str]) -> tuple[s
         return resolve_labels(request.labels, names)
     target = data.ontology_json
     if request.refetch or not target.exists():
-        part = fetch(request.ontology, target, request.fetching)
-        _checked(part, load_children)
-        publish(part, target)
+        with _fetched(request.ontology, target, request) as path:
+            load_children(path)
     children = load_children(target)
     every = {**_ontology_names(target), **names}
     return with_descendants(resolve_labels(request.labels, every), children)
@@ -162,21 +156,22 @@ def _ontology_names(path: Path) -> dict[str, str]:
     return {node["id"]: str(node.get("name", "")) for node in json.loads(path.read_text(encoding="utf-8-sig"))}
 
 
-def _checked(part: Path, load: Callable[[Path], object]) -> None:
-    """Refuse a fetched file that cannot be read, and keep it under a name that is not taken for it."""
+@contextlib.contextmanager
+def _fetched(sources: str | tuple[str, ...], target: Path, request: PrepRequest) -> Iterator[Path]:
+    """`fetch.fetched` for the lists; one that cannot be had counts as refused, like one that is not whole."""
+    options = replace(request.fetching, length_required=False, keep_refused=True)
     try:
-        load(part)
-    except InputRefused:
-        part.replace(part.with_suffix(".refused"))
-        raise
+        with fetched(sources, target, options) as file:
+            yield file.path
+    except Unreachable as error:
+        raise InputRefused(str(error)) from error
 
 
 def _subset(data: DataDir, request: PrepRequest, subset: str, names: dict[str, str], notes: list[str]) -> SegmentsCsv:
     """The rows of one subset from the file that is there or is fetched, if they are acceptable."""
     target = data.segments_csv(subset)
     fresh = request.refetch or subset in request.sources or not target.exists()
-    path = _fetch_subset(data, request, subset) if fresh else target
-    try:
+    with _fetched_list(data, request, subset) if fresh else contextlib.nullcontext(target) as path:
         one = read_segments_csv(path, subset, names)
         shortfall = one.shortfall()
         if shortfall and not request.allow_partial:
@@ -189,18 +184,10 @@ def _subset(data: DataDir, request: PrepRequest, subset: str, names: dict[str, s
                 f"{path}: expected a segments CSV, with rows like {_EXAMPLE}; found none: "
                 f"{describe_problems(one.problems, path)}"
             )
-    except InputRefused as error:
-        if not fresh:
-            raise
-        kept = target.with_name(f"{target.name}.refused")
-        path.replace(kept)
-        raise InputRefused(str(error).replace(str(path), str(kept))) from error
+        if fresh:
+            _unpack(path)
     if shortfall:
         notes.append(f"{target}: partial: {shortfall}")
-    if fresh:
-        _unpack(path)
-        publish(path, target)
-        target.with_name(f"{target.name}.refused").unlink(missing_ok=True)
     if one.problems:
         if not request.skip_bad_rows:
             raise InputRefused(
@@ -214,40 +201,35 @@ def _subset(data: DataDir, request: PrepRequest, subset: str, names: dict[str, s
     return one
 
 
-def _fetch_subset(data: DataDir, request: PrepRequest, subset: str) -> Path:
+@contextlib.contextmanager
+def _fetched_list(data: DataDir, request: PrepRequest, subset: str) -> Iterator[Path]:
     target = data.segments_csv(subset)
     if subset in request.sources:
-        return fetch(request.sources[subset], target, request.fetching)
-    sources = [join_source(request.base, f"{subset}.csv{ending}") for ending in ("", ".gz")]
+        with _fetched(request.sources[subset], target, request) as path:
+            yield path
+        return
+    sources = tuple(join_source(request.base, f"{subset}.csv{ending}") for ending in ("", ".gz"))
     try:
-        return fetch(sources[0], target, request.fetching)
-    except NotThere as first:
-        try:
-            return fetch(sources[1], target, request.fetching)
-        except NotThere as second:
-            raise InputRefused(
-                f"{first}, and no .csv.gz either. Check --base-url, or name the subsets you want: --subsets "
-                f"{','.join(one for one in SUBSETS if one != subset)}"
-            ) from second
+        with _fetched(sources, target, request) as path:
+            yield path
+    except NotThere as error:
+        others = ",".join(one for one in SUBSETS if one != subset)
+        raise InputRefused(f"{error}. Check --base-url, or name the subsets you want: --subsets {others}") from error
 
 
 def _unpack(path: Path) -> None:
-    """Replace a gzip file by its content; of a torn one, by what there is (the reader has spoken about it)."""
+    """Replace a gzip file by its content; of a torn one, by what there is (the reader has reported it)."""
     with path.open("rb") as file:
         if file.read(2) != b"\x1f\x8b":
             return
-    plain = path.with_name(f"{path.name}.plain")
-    try:
-        with (
-            gzip.open(path) as packed,
-            plain.open("wb") as file,
-            contextlib.suppress(EOFError, zlib.error, gzip.BadGzipFile),
-        ):
-            while block := packed.read(1 << 20):
-                file.write(block)
-        plain.replace(path)
-    except OSError as error:
-        raise StorageUnusable(f"cannot write {plain}: {error.strerror or error}") from error
+    with (
+        replacing(path) as plain,
+        gzip.open(path) as packed,
+        plain.open("wb") as file,
+        contextlib.suppress(EOFError, zlib.error, gzip.BadGzipFile),
+    ):
+        while block := packed.read(1 << 20):
+            file.write(block)
 
 
 def _write_rejected(path: Path, problems: Sequence[Problem]) -> None:
@@ -255,9 +237,4 @@ def _write_rejected(path: Path, problems: Sequence[Problem]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["line", "problem", "detail", "row"])
     writer.writerows([problem.line, problem.kind, problem.detail, problem.raw] for problem in problems)
-    part = path.with_name(f"{path.name}.part")
-    try:
-        part.write_text(text.getvalue(), encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise StorageUnusable(f"cannot write {path}: {error.strerror}") from error
+    atomic_write_text(path, text.getvalue())

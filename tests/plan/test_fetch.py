@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import gzip
+import json
+import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from flaky_server import Behaviour, FlakyServer
 
-from audioset_batch.errors import InputRefused, StorageUnusable
-from audioset_batch.plan.fetch import FetchOptions, NotThere, fetch, is_copy, join_source
+from audioset_batch.errors import InputRefused, StopEarly, StorageUnusable
+from audioset_batch.fetch import FetchOptions, NotThere, Unreachable, fetched, is_copy, join_source
 
 BODY = bytes(range(256)) * 400
 
@@ -34,32 +41,62 @@ class Pauses:
         self.seconds: list[float] = []
 
     def options(self, retries: int = 2) -> FetchOptions:
-        return FetchOptions(retries=retries, sleep=self.seconds.append, timeout_seconds=5)
+        return FetchOptions(retries=retries, sleep=self.seconds.append, timeout_seconds=5, length_required=False)
+
+
+def fetch(source: str | tuple[str, ...], target: Path, options: FetchOptions) -> Path:
+    with fetched(source, target, options) as file:
+        assert file.path.name == f"{target.name}.part" and not target.exists()
+    return target
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 def test_breaks_are_resumed_where_they_happened(server: FlakyServer, tmp_path: Path) -> None:
     server.behaviour.cut_after = [50_000, 50_000, None]
-    part = fetch(f"{server.base}/a.csv", tmp_path / "a.csv", Pauses().options())
-    assert part.read_bytes() == BODY and part.name == "a.csv.part"
+    assert fetch(f"{server.base}/a.csv", tmp_path / "a.csv", Pauses().options()).read_bytes() == BODY
     assert [r[1:] for r in server.behaviour.requests] == [
         ("", 200),
         ("bytes=50000-", 206),
         ("bytes=100000-", 206),
     ]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.csv.part"]
+    assert names(tmp_path) == ["a.csv"]
 
 
 def test_a_later_run_continues(server: FlakyServer, tmp_path: Path) -> None:
     server.behaviour.cut_after = [50_000]
-    with pytest.raises(InputRefused, match=r"gave up after 1 tries.*continues"):
+    with pytest.raises(Unreachable, match=r"gave up after 1 tries.*50,000 bytes are kept.*continues"):
         fetch(f"{server.base}/a.csv", tmp_path / "a.csv", Pauses().options(retries=0))
-    assert fetch(f"{server.base}/a.csv", tmp_path / "a.csv", Pauses().options()).read_bytes() == BODY
+    assert names(tmp_path) == ["a.csv.part", "a.csv.part.json"]
+    with fetched(f"{server.base}/a.csv", tmp_path / "a.csv", Pauses().options()) as file:
+        assert file.path.read_bytes() == BODY and file.resumed_at == 50_000
     assert server.behaviour.requests[-1][1:] == ("bytes=50000-", 206)
+
+
+def test_a_half_of_another_source_is_not_continued(server: FlakyServer, tmp_path: Path) -> None:
+    """`gzip a.csv` gives a.csv.gz the time of a.csv, which may be all that a server tells versions by."""
+    server.behaviour.cut_after = [50_000]
+    with pytest.raises(Unreachable):
+        fetch(f"{server.base}/a.csv", tmp_path / "a.csv", Pauses().options(retries=0))
+    server.behaviour.files = {"a.csv.gz": BODY[::-1]}
+    sources = (f"{server.base}/a.csv", f"{server.base}/a.csv.gz")
+    with fetched(sources, tmp_path / "a.csv", Pauses().options()) as file:
+        assert file.path.read_bytes() == BODY[::-1] and file.resumed_at == 0
+
+
+def test_a_part_that_is_longer_than_the_file_is_dropped(server: FlakyServer, tmp_path: Path) -> None:
+    (tmp_path / "a.csv.part").write_bytes(bytes(len(BODY) + 5))
+    note = {"source": f"{server.base}/a.csv", "version": server.behaviour.etag}
+    (tmp_path / "a.csv.part.json").write_text(json.dumps(note))
+    assert fetch(f"{server.base}/a.csv", tmp_path / "a.csv", Pauses().options()).read_bytes() == BODY
+    assert [status for *_, status in server.behaviour.requests] == [416, 200]
 
 
 def test_a_file_that_changed_meanwhile_is_fetched_from_the_start(server: FlakyServer, tmp_path: Path) -> None:
     server.behaviour.cut_after = [50_000]
-    with pytest.raises(InputRefused):
+    with pytest.raises(Unreachable):
         fetch(f"{server.base}/a.csv", tmp_path / "a.csv", Pauses().options(retries=0))
     server.behaviour.files["a.csv"], server.behaviour.etag = BODY[::-1], '"two"'
     assert fetch(f"{server.base}/a.csv", tmp_path / "a.csv", Pauses().options()).read_bytes() == BODY[::-1]
@@ -76,8 +113,9 @@ def test_servers_that_cannot_resume(server: FlakyServer, tmp_path: Path, ranges:
 def test_backoff_doubles_and_ends(server: FlakyServer, tmp_path: Path) -> None:
     server.behaviour.statuses = [503, 429, 500, 503]
     pauses = Pauses()
-    with pytest.raises(InputRefused, match=r"gave up after 4 tries in a row without progress: HTTP 503"):
+    with pytest.raises(Unreachable, match=r"gave up after 4 tries in a row .* HTTP 503.*Nothing has arrived"):
         fetch(f"{server.base}/a.csv", tmp_path / "a.csv", pauses.options(retries=3))
+    assert names(tmp_path) == []
     assert pauses.seconds == [1.0, 2.0, 4.0]
 
 
@@ -98,22 +136,93 @@ def test_missing_and_forbidden(server: FlakyServer, tmp_path: Path) -> None:
 def test_nobody_listens(server: FlakyServer, tmp_path: Path) -> None:
     base = server.base
     server.stop()
-    with pytest.raises(InputRefused, match=r"refused.*HTTPS_PROXY"):
+    with pytest.raises(Unreachable, match=r"refused.*HTTPS_PROXY"):
         fetch(f"{base}/a.csv", tmp_path / "a.csv", Pauses().options(retries=1))
 
 
-def test_a_host_that_is_no_name_is_refused_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("host", ["a..b", "127.0.0.1:x", "[::1"])
+def test_a_host_that_is_no_name_is_refused_at_once(tmp_path: Path, host: str) -> None:
     pauses = Pauses()
     with pytest.raises(InputRefused, match="not a URL"):
-        fetch("http://a..b/a.csv", tmp_path / "a.csv", pauses.options())
-    assert not pauses.seconds
+        fetch(f"http://{host}/a.csv", tmp_path / "a.csv", pauses.options())
+    assert not pauses.seconds and names(tmp_path) == []
+
+
+def test_an_answer_without_a_length_is_taken_only_if_its_content_is_checked(
+    server: FlakyServer, tmp_path: Path
+) -> None:
+    server.behaviour.lengths = False
+    with pytest.raises(InputRefused, match="no Content-Length"):
+        fetch(f"{server.base}/a.csv", tmp_path / "a.csv", FetchOptions())
+    assert fetch(f"{server.base}/a.csv", tmp_path / "a.csv", Pauses().options()).read_bytes() == BODY
+
+
+def test_two_processes_do_not_write_into_one_file(server: FlakyServer, tmp_path: Path) -> None:
+    with (tmp_path / "a.csv.part").open("a+b") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(StopEarly, match="another process"):
+            fetch(f"{server.base}/a.csv", tmp_path / "a.csv", Pauses().options())
+    assert not server.behaviour.requests
+
+
+def test_a_file_that_another_process_has_finished_meanwhile_is_left_alone(
+    server: FlakyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It finishes and renames its part between our opening and locking that part."""
+    target, part = tmp_path / "a.csv", tmp_path / "a.csv.part"
+    part.write_bytes(b"finished by another process")
+    lock = fcntl.flock
+
+    def finished_first(*arguments: Any) -> None:
+        if not (tmp_path / "theirs").exists():
+            part.replace(tmp_path / "theirs")
+        lock(*arguments)
+
+    monkeypatch.setattr(fcntl, "flock", finished_first)
+    fetch(f"{server.base}/a.csv", target, Pauses().options())
+    assert (tmp_path / "theirs").read_bytes() == b"finished by another process"
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_what_the_caller_refuses_is_not_taken(server: FlakyServer, tmp_path: Path, keep: bool) -> None:
+    (tmp_path / "a.csv").write_text("old")
+    options = replace(Pauses().options(), keep_refused=keep)
+    with (
+        pytest.raises(InputRefused, match=r"a\.csv\.refused: bad" if keep else r"a\.csv\.part: bad"),
+        fetched(f"{server.base}/a.csv", tmp_path / "a.csv", options) as file,
+    ):
+        raise InputRefused(f"{file.path}: bad")
+    assert (tmp_path / "a.csv").read_text() == "old"
+    assert names(tmp_path) == ["a.csv", "a.csv.refused"][: 1 + keep]
+    with fetched(f"{server.base}/a.csv", tmp_path / "a.csv", options):
+        pass
+    assert names(tmp_path) == ["a.csv"] and (tmp_path / "a.csv").read_bytes() == BODY
+
+
+def test_progress_is_reported(server: FlakyServer, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    options = FetchOptions(progress=lambda *place: seen.append(place))
+    fetch(f"{server.base}/a.csv", tmp_path / "a.csv", options)
+    assert seen[-1] == (len(BODY), len(BODY))
 
 
 def test_a_disk_that_fails_is_not_taken_for_the_network(server: FlakyServer, tmp_path: Path) -> None:
     pauses = Pauses()
     with pytest.raises(StorageUnusable, match="cannot write"):
         fetch(f"{server.base}/a.csv", tmp_path / "gone" / "a.csv", pauses.options())
-    assert not pauses.seconds and len(server.behaviour.requests) == 1
+    assert not pauses.seconds and not server.behaviour.requests
+
+
+def test_a_full_disk_keeps_what_came(server: FlakyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.behaviour.cut_after = [50_000]
+    with pytest.raises(Unreachable):
+        fetch(f"{server.base}/a.csv", tmp_path / "a.csv", Pauses().options(retries=0))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full := Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+        with pytest.raises(StorageUnusable, match=r"cannot write.*No space left on device"):
+            fetch(f"{server.base}/a.csv", tmp_path / "a.csv", Pauses().options())
+    assert full.called and "a.csv" not in names(tmp_path)
+    assert fetch(f"{server.base}/a.csv", tmp_path / "a.csv", Pauses().options()).read_bytes() == BODY
 
 
 def test_a_new_version_never_continues_the_bytes_of_the_old_one(
@@ -121,7 +230,7 @@ def test_a_new_version_never_continues_the_bytes_of_the_old_one(
 ) -> None:
     """A kill between noting the new version and writing its first byte."""
     server.behaviour.cut_after = [50_000]
-    with pytest.raises(InputRefused):
+    with pytest.raises(Unreachable):
         fetch(f"{server.base}/a.csv", tmp_path / "a.csv", Pauses().options(retries=0))
     new = bytes(reversed(BODY))
     server.behaviour.files["a.csv"], server.behaviour.etag = new, '"two"'
@@ -130,7 +239,7 @@ def test_a_new_version_never_continues_the_bytes_of_the_old_one(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("audioset_batch.plan.fetch._open", killed)
+        patched.setattr("audioset_batch.fetch._Part.write", killed)
         with pytest.raises(KeyboardInterrupt):
             fetch(f"{server.base}/a.csv", tmp_path / "a.csv", Pauses().options())
     assert fetch(f"{server.base}/a.csv", tmp_path / "a.csv", Pauses().options()).read_bytes() == new
@@ -138,8 +247,7 @@ def test_a_new_version_never_continues_the_bytes_of_the_old_one(
 
 def test_proxy_variables_hold(server: FlakyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", server.base.removesuffix("/v1/csv"))
-    part = fetch("http://storage.invalid/v1/a.csv", tmp_path / "a.csv", Pauses().options())
-    assert part.read_bytes() == BODY
+    assert fetch("http://storage.invalid/v1/a.csv", tmp_path / "a.csv", Pauses().options()).read_bytes() == BODY
     assert server.behaviour.requests == [("http://storage.invalid/v1/a.csv", "", 200)]
 
 
@@ -148,11 +256,14 @@ def test_paths_and_file_urls(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "a.csv").write_bytes(BODY)
     for base in (str(folder), folder.as_uri()):
-        part = fetch(join_source(base, "a.csv"), tmp_path / "a.csv", FetchOptions())
-        assert part.read_bytes() == BODY
-        part.unlink()
+        copy = fetch(join_source(base, "a.csv"), tmp_path / "a.csv", FetchOptions())
+        assert copy.read_bytes() == BODY
+        copy.unlink()
     with pytest.raises(NotThere, match="no such file"):
         fetch(join_source(str(folder), "b.csv"), tmp_path / "b.csv", FetchOptions())
+    with pytest.raises(InputRefused, match="cannot copy"):
+        fetch(str(folder), tmp_path / "b.csv", FetchOptions())
+    assert not list(tmp_path.glob("b.csv*"))
 
 
 def test_join() -> None:
