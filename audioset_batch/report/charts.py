@@ -1,15 +1,17 @@
-"""Outcomes, reasons, labels by rank, histograms: each function turns a part of the summary into a figure."""
+"""Bars, curves and histograms: most functions turn a part of the summary into a figure."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from audioset_batch.reasons import Reason
-from audioset_batch.report import svg
+from audioset_batch.report import html, svg
 from audioset_batch.report.numbers import label_name
-from audioset_batch.report.words import count, percent, short, some, subset_name
+from audioset_batch.report.words import count, percent, short, subset_name
+from audioset_batch.words import counted
 
 STATUSES: Final = (
     ("ok", "ok"),
@@ -23,28 +25,13 @@ _BELOW_ONE: Final = 0.3
 """Decades between nothing and 1 on logarithmic axes."""
 
 _REASON_WORDS: Final = {
-    Reason.REMOVED: "removed",
-    Reason.ACCOUNT_TERMINATED: "account terminated",
-    Reason.COPYRIGHT: "copyright",
     Reason.GEO_BLOCKED: "blocked in this country",
-    Reason.PRIVATE: "private",
-    Reason.LOGIN_REQUIRED: "login required",
-    Reason.NONEXISTENT: "nonexistent",
-    Reason.NO_AUDIO: "no audio",
-    Reason.NO_VIDEO: "no video",
     Reason.SEGMENT_PAST_END: "segment past the end",
-    Reason.LIVE: "live",
     Reason.FORMAT_UNAVAILABLE: "format not offered",
-    Reason.NETWORK: "network",
     Reason.HTTP_ERROR: "HTTP error",
-    Reason.TIMEOUT: "timeout",
-    Reason.TRUNCATED: "truncated",
-    Reason.MEDIA_FORBIDDEN: "media forbidden",
-    Reason.NO_USABLE_FORMAT: "no usable format",
-    Reason.DECODE_ERROR: "decode error",
     Reason.UNRECOGNIZED: "unrecognized words",
-    Reason.INTERNAL: "internal",
 }
+"""Where the reason itself would not do."""
 
 
 def outcome(summary: Mapping[str, Any]) -> str:
@@ -74,35 +61,100 @@ def outcome(summary: Mapping[str, Any]) -> str:
         parts.append(svg.label(count(counts["ok"]), left + room + 14, y + 15, "name"))
         parts.append(svg.label("clips ok", left + room + 14, y + 31, "axis"))
     height = len(rows) * (tall + gap) - gap + 4
-    numbers = svg.table(
+    numbers = html.table(
         ["subset", "planned", *(status for status, _ in STATUSES)],
         [[name, count(c["planned"]), *(count(c[status]) for status, _ in STATUSES)] for name, c in rows],
     )
     picture = svg.chart(parts, _WIDTH, height, "Share of outcomes of each subset")
     legend = svg.legend_of(*((f"s-{status}", words) for status, words in STATUSES))
-    return svg.figure("Outcome by subset", picture, numbers, legend=legend)
+    return html.figure("Outcome by subset", picture, numbers, legend=legend)
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One horizontal bar: its name on the left, its length, the words behind it, its tip, its class."""
+
+    name: str
+    value: float
+    words: str
+    tip: str
+    class_: str = "s-ok"
+
+
+def horizontal_bars(bars: Sequence[Bar], name: str, top: float | None = None) -> str:
+    """One bar per row; `top` is the value of the longest possible bar, by default that of the longest here."""
+    left, right, tall, gap = 190.0, 150.0, 18.0, 9.0
+    room = _WIDTH - left - right
+    longest = top or max((bar.value for bar in bars), default=0) or 1
+    parts = []
+    for index, bar in enumerate(bars):
+        y = index * (tall + gap)
+        width = max(1.5, room * bar.value / longest)
+        parts.append(svg.label(bar.name, left - 14, y + 14, "name", "end"))
+        parts.append(svg.rect(left, y, width, tall, bar.class_, bar.tip))
+        parts.append(svg.label(bar.words, left + width + 10, y + 14))
+    return svg.chart(parts, _WIDTH, len(bars) * (tall + gap) - gap + 2, name)
+
+
+def curve(
+    title: str,
+    unit: str,
+    points: Sequence[tuple[float, float]],
+    *,
+    top: float | None = None,
+    level: tuple[str, float] | None = None,
+) -> str:
+    """A figure of values over steps from 0; values that are not finite are left out.
+
+    Args:
+        title: Of the figure.
+        unit: What the values are, for the tips.
+        points: (step, value), in the order of the steps.
+        top: The highest value of the axis; by default a round one above all.
+        level: Words and value of a dashed line.
+    """
+    found = [(x, y) for x, y in points if math.isfinite(y)]
+    if not found:
+        return html.figure(title, "<p>Nothing was recorded.</p>")
+    width, height, left, right, bottom = 500.0, 230.0, 46.0, 14.0, 24.0
+    floor, last = height - bottom, max(found[-1][0], 1.0)
+    ticks = svg.nice_ticks(top or max(y for _, y in found), 4, counts=False)
+    up = _linear_scale(ticks[-1], floor)
+
+    def across(step: float) -> float:
+        return left + (width - left - right) * step / last
+
+    parts = [svg.line(left, up(tick), width - right, up(tick)) for tick in ticks[1:]]
+    parts += [svg.label(short(tick), left - 7, up(tick) + 4, anchor="end") for tick in ticks]
+    steps = [step for step in svg.nice_ticks(last, 5) if step <= last]
+    parts += [svg.label(short(step), across(step), floor + 17, anchor="middle") for step in steps]
+    parts.append(svg.line(left, floor, width - right, floor, "base"))
+    if level is not None:
+        parts.append(svg.line(left, up(level[1]), width - right, up(level[1]), "limit"))
+        parts.append(svg.label(level[0], width - right, up(level[1]) - 6, "limit", "end"))
+    path = "L".join(f"{across(x):.1f} {up(y):.1f}" for x, y in found)
+    parts.append(svg.element("path", d=f"M{path}", class_="curve"))
+    for x, y in found:
+        tip = f"step {x:g}: {unit} {y:.4g}"
+        parts.append(svg.element("circle", cx=across(x), cy=up(y), r=3.0, class_="s-ok", data_tip=tip))
+    picture = svg.chart(parts, width, height, f"{title}, by step")
+    return html.figure(title, picture, html.table(["step", unit], [[f"{x:g}", f"{y:.4g}"] for x, y in found]))
 
 
 def reasons(summary: Mapping[str, Any]) -> str:
     """Bars by reason, most frequent first."""
     found = list(summary["reasons"].items())
     if not found:
-        return svg.figure("Reasons", "<p>No segment has a reason against it.</p>")
+        return html.figure("Reasons", "<p>No segment has a reason against it.</p>")
     planned = summary["totals"]["planned"]
-    left, right, tall, gap = 190.0, 150.0, 18.0, 9.0
-    room = _WIDTH - left - right
-    top = max(number for _, number in found)
-    parts = []
-    for index, (reason, number) in enumerate(found):
-        y = index * (tall + gap)
+    bars = []
+    for reason, number in found:
         kind, words = reason_kind(reason)
-        width = max(1.5, room * number / top)
-        tip = f"{words}: {count(number)} segments, {percent(number, planned)} of the plan, {kind}"
-        parts.append(svg.label(words, left - 14, y + 14, "name", "end"))
-        parts.append(svg.rect(left, y, width, tall, f"s-{kind}", tip))
-        parts.append(svg.label(f"{count(number)}  ·  {percent(number, planned)}", left + width + 10, y + 14))
-    picture = svg.chart(parts, _WIDTH, len(found) * (tall + gap) - gap + 2, "Segments by reason")
-    numbers = svg.table(
+        share = percent(number, planned)
+        tip = f"{words}: {count(number)} segments, {share} of the plan, {kind}"
+        bars.append(Bar(words, number, f"{count(number)}  ·  {share}", tip, f"s-{kind}"))
+    picture = horizontal_bars(bars, "Segments by reason")
+    numbers = html.table(
         ["reason", "kind", "segments", *(subset_name(name) for name in summary["subsets"])],
         [
             [reason, reason_kind(reason)[0], count(number)]
@@ -112,7 +164,7 @@ def reasons(summary: Mapping[str, Any]) -> str:
     )
     kinds = {reason_kind(reason)[0] for reason, _ in found}
     legend = svg.legend_of(*((f"s-{status}", words) for status, words in STATUSES if status in kinds))
-    return svg.figure("Why segments are not ok", picture, numbers, legend=legend)
+    return html.figure("Why segments are not ok", picture, numbers, legend=legend)
 
 
 def reason_kind(reason: str) -> tuple[str, str]:
@@ -121,7 +173,7 @@ def reason_kind(reason: str) -> tuple[str, str]:
         known = Reason(reason)
     except ValueError:
         return "pending", reason
-    return "unavailable" if known.permanent else "failed", _REASON_WORDS[known]
+    return "unavailable" if known.permanent else "failed", _REASON_WORDS.get(known, known.replace("_", " "))
 
 
 def ranks(labels: Sequence[Mapping[str, Any]], threshold: int) -> str:
@@ -162,10 +214,10 @@ def ranks(labels: Sequence[Mapping[str, Any]], threshold: int) -> str:
             )
     else:
         parts.append(svg.label("labels, most clips first", left, height - 8))
-        parts.append(svg.label(some(len(planned), "label"), _WIDTH - 8, height - 8, anchor="end"))
+        parts.append(svg.label(counted(len(planned), "label"), _WIDTH - 8, height - 8, anchor="end"))
     picture = svg.chart(parts, _WIDTH, height, f"Clips of {len(planned)} labels, with a line at {threshold}")
     legend = svg.legend_of(("s-ok", "clips ok"), ("planned", "planned"))
-    return svg.figure("Clips per label (logarithmic)", picture, legend=legend)
+    return html.figure("Clips per label (logarithmic)", picture, legend=legend)
 
 
 def _shortened(name: str) -> str:
@@ -201,7 +253,7 @@ def histogram(title: str, unit: str, data: Mapping[str, Any], *, every: int, log
     parts.append(svg.line(left, floor, width - right, floor, "base"))
     picture = svg.chart(parts, width, height, f"{title}: {count(total)} clips")
     heading = f"{title}, {unit}" + (" (logarithmic)" if log else "")
-    return svg.figure(heading, picture, svg.table([unit, "clips", "share"], rows), note)
+    return html.figure(heading, picture, html.table([unit, "clips", "share"], rows), note)
 
 
 def _log_scale(top: float, floor: float) -> Callable[[float], float]:

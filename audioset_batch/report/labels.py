@@ -7,7 +7,8 @@ from typing import Any
 
 from audioset_batch.report.numbers import label_name
 from audioset_batch.report.ontology import Node
-from audioset_batch.report.words import count, percent, some, subset_name, text
+from audioset_batch.report.words import count, percent, subset_name, text
+from audioset_batch.words import counted
 
 Label = Mapping[str, Any]
 
@@ -116,7 +117,7 @@ def _below(mids: Iterable[str], known: Mapping[str, Label], threshold: int) -> s
 
 
 def _below_words(under: int, labels: int) -> str:
-    return f"{some(labels, 'label')}, {under} under the threshold" if under else some(labels, "label")
+    return f"{counted(labels, 'label')}, {under} under the threshold" if under else counted(labels, "label")
 
 
 def _line(name: str, one: Label | None, threshold: int, below: str = "") -> str:

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from audioset_batch.report.words import count, percent, some, subset_name
+from audioset_batch.report.html import Remark
+from audioset_batch.report.words import count, percent, subset_name
+from audioset_batch.words import counted
 
 DEFAULT_THRESHOLD: Final = 50
 """Clips that a label should have at least; AudioSet's balanced and eval sets aim at 59 or more."""
 
 _NAMED: Final = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing to know: `note`, or `warning` where something is to be done or minded; plain text."""
-
-    level: Literal["good", "note", "warning"]
-    head: str
-    body: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +25,14 @@ class Findings:
         planned_labels: Labels that any planned segment has.
         under: MIDs of planned labels with fewer clips than that, fewest first.
         without: Those of them that have no clip at all.
-        texts: In the order of their weight.
+        remarks: In the order of their weight.
     """
 
     threshold: int
     planned_labels: int
     under: tuple[str, ...]
     without: tuple[str, ...]
-    texts: tuple[Finding, ...]
+    remarks: tuple[Remark, ...]
 
     def to_json(self) -> dict[str, Any]:
         """As `report --json` prints it."""
@@ -48,7 +41,7 @@ class Findings:
             "planned_labels": self.planned_labels,
             "labels_under_threshold": list(self.under),
             "labels_without_clips": list(self.without),
-            "findings": [{"level": f.level, "head": f.head, "body": f.body} for f in self.texts],
+            "findings": [{"level": f.level, "head": f.head, "body": f.body} for f in self.remarks],
         }
 
 
@@ -80,28 +73,28 @@ def find(summary: Mapping[str, Any], threshold: int) -> Findings:
     )
 
 
-def _completeness(totals: Mapping[str, int], reasons: Mapping[str, int]) -> list[Finding]:
+def _completeness(totals: Mapping[str, int], reasons: Mapping[str, int]) -> list[Remark]:
     if not totals["planned"]:
-        return [Finding("warning", "Nothing is planned", "The shards hold no segment.")]
+        return [Remark("warning", "Nothing is planned", "The shards hold no segment.")]
     left = totals["failed"] + totals["pending"]
     share = percent(totals["ok"], totals["planned"])
     if not left:
         lost = f"{count(totals['unavailable'])} are gone for good."
-        return [Finding("good", f"The run is complete: {share} of the planned clips are here", lost)]
+        return [Remark("good", f"The run is complete: {share} of the planned clips are here", lost)]
     advice = "Run the workers again: they take up what is left."
     if reasons.get("internal"):
         advice += " `internal` is this program's own trouble: the `detail` column says what happened."
     parts = f"{count(totals['pending'])} were not tried yet, {count(totals['failed'])} failed and may work later."
-    return [Finding("warning", f"{some(left, 'segment')} still to do", f"{parts} {advice}")]
+    return [Remark("warning", f"{counted(left, 'segment')} still to do", f"{parts} {advice}")]
 
 
-def _unknown_words(words: Mapping[str, int]) -> list[Finding]:
+def _unknown_words(words: Mapping[str, int]) -> list[Remark]:
     if not words:
         return []
     said = _list([f"\u201c{one}\u201d ({count(number)})" for one, number in words.items()])
     body = f"{said}. Update yt-dlp and this program; until then `youtube.wordings` can give these words a reason."
-    head = f"{some(sum(words.values()), 'segment')} refused in words that this version does not know"
-    return [Finding("warning", head, body)]
+    head = f"{counted(sum(words.values()), 'segment')} refused in words that this version does not know"
+    return [Remark("warning", head, body)]
 
 
 def _labels(
@@ -109,20 +102,20 @@ def _labels(
     under: Sequence[Mapping[str, Any]],
     without: Sequence[Mapping[str, Any]],
     threshold: int,
-) -> list[Finding]:
+) -> list[Remark]:
     if not planned:
         return []
     if not under:
-        return [Finding("good", f"Every label has {some(threshold, 'clip')} or more", f"{len(planned)} labels.")]
-    head = f"{len(under)} of {some(len(planned), 'label')} have fewer than {some(threshold, 'clip')}"
+        return [Remark("good", f"Every label has {counted(threshold, 'clip')} or more", f"{len(planned)} labels.")]
+    head = f"{len(under)} of {counted(len(planned), 'label')} have fewer than {counted(threshold, 'clip')}"
     fewest = _list([f"{label_name(one)} ({one['ok']})" for one in under])
     body = f"Fewest: {fewest}."
     if without:
-        body += f" {some(len(without), 'label')} without any clip: a classifier cannot learn them."
-    return [Finding("warning", head, body)]
+        body += f" {counted(len(without), 'label')} without any clip: a classifier cannot learn them."
+    return [Remark("warning", head, body)]
 
 
-def _uneven(planned: Sequence[Mapping[str, Any]], totals: Mapping[str, int]) -> list[Finding]:
+def _uneven(planned: Sequence[Mapping[str, Any]], totals: Mapping[str, int]) -> list[Remark]:
     """Labels that lost far more than the others: the loss is not random, and shifts what is learned."""
     tried = totals["planned"] - totals["pending"]
     if not tried:
@@ -138,11 +131,11 @@ def _uneven(planned: Sequence[Mapping[str, Any]], totals: Mapping[str, int]) -> 
         return []
     shares.sort(key=lambda item: item[0])
     names = _list([f"{label_name(label)} ({100 * share:.0f} %)" for share, label in shares])
-    head = f"{some(len(shares), 'label')} lost far more than the rest ({100 * overall:.0f} % overall)"
-    return [Finding("note", head, f"The loss is not random: {names}. Compare with published results with care.")]
+    head = f"{counted(len(shares), 'label')} lost far more than the rest ({100 * overall:.0f} % overall)"
+    return [Remark("note", head, f"The loss is not random: {names}. Compare with published results with care.")]
 
 
-def _missing_in_subsets(planned: Sequence[Mapping[str, Any]], subsets: Sequence[str]) -> list[Finding]:
+def _missing_in_subsets(planned: Sequence[Mapping[str, Any]], subsets: Sequence[str]) -> list[Remark]:
     found = []
     for subset in subsets:
         of_subset = [(label, label["subsets"][subset]) for label in planned]
@@ -153,12 +146,12 @@ def _missing_in_subsets(planned: Sequence[Mapping[str, Any]], subsets: Sequence[
                 if subset == "eval_segments"
                 else ""
             )
-            head = f"{some(len(gone), 'label')} without a clip in {subset_name(subset)}"
-            found.append(Finding("warning", head, f"{_list([label_name(label) for label in gone])}.{consequence}"))
+            head = f"{counted(len(gone), 'label')} without a clip in {subset_name(subset)}"
+            found.append(Remark("warning", head, f"{_list([label_name(label) for label in gone])}.{consequence}"))
     return found
 
 
-def _clips(summary: Mapping[str, Any]) -> list[Finding]:
+def _clips(summary: Mapping[str, Any]) -> list[Remark]:
     found = []
     ok = summary["totals"]["ok"]
     silent, cut, clipped = (
@@ -166,17 +159,17 @@ def _clips(summary: Mapping[str, Any]) -> list[Finding]:
     )  # fmt: skip
     if silent:
         body = "Their labels cannot be heard. Leave them out: the `silent` column says which."
-        found.append(Finding("note", f"{some(silent, 'clip')} silent ({percent(silent, ok)})", body))
+        found.append(Remark("note", f"{counted(silent, 'clip')} silent ({percent(silent, ok)})", body))
     if cut:
         body = "The video ends before the segment does. `duration_seconds` has the true length: pad, or mask."
-        found.append(Finding("note", f"{some(cut, 'clip')} shorter than planned ({percent(cut, ok)})", body))
+        found.append(Remark("note", f"{counted(cut, 'clip')} shorter than planned ({percent(cut, ok)})", body))
     if ok and clipped / ok > 0.01:
         body = "They are probably clipped at their source; `peak_dbfs` says which."
-        found.append(Finding("note", f"{percent(clipped, ok)} of the clips reach full scale", body))
+        found.append(Remark("note", f"{percent(clipped, ok)} of the clips reach full scale", body))
     rates = summary["media"]["sample_rate"]
     if len(rates) > 1:
         body = ", ".join(f"{count(number)} at {rate} Hz" for rate, number in rates.items())
-        found.append(Finding("note", "Clips have different sample rates", f"{body}. Resample while loading."))
+        found.append(Remark("note", "Clips have different sample rates", f"{body}. Resample while loading."))
     return found
 
 

@@ -1,28 +1,24 @@
-"""Puts the page together: template, style and script are files of this package."""
+"""The page of a data set: what each section shows."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import Any
 
 from audioset_batch import __version__
 from audioset_batch.config.reservation import amount
-from audioset_batch.report import charts, svg
+from audioset_batch.report import charts, html
+from audioset_batch.report.html import PageSection, Tile
 from audioset_batch.report.labels import label_table, label_tree
-from audioset_batch.report.numbers import Finding, Findings
+from audioset_batch.report.numbers import Findings
 from audioset_batch.report.ontology import Node
 from audioset_batch.report.settings import settings, versions
 from audioset_batch.report.timeline import timeline
-from audioset_batch.report.words import count, duration, moment, percent, size, some, subset_name, text
+from audioset_batch.report.words import count, duration, moment, percent, subset_name, text
+from audioset_batch.words import counted, size
 
-_HEADS = {"warning": "Important", "note": "Note", "good": "Good"}
-_CODE = re.compile(r"`([^`]*)`")
 _MEDIA = {
     "source_sample_rate": ("sample rate of the source", " Hz"),
     "sample_rate": ("sample rate", " Hz"),
@@ -41,50 +37,61 @@ def page(summary: Mapping[str, Any], findings: Findings, roots: Sequence[Node] |
         roots: The ontology; None where the file is missing.
         place: The data directory; its name is the title.
     """
-    script = _asset("report.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    labels, subsets = summary["labels"], list(summary["subsets"])
-    tree = "" if roots is None else label_tree(roots, labels, findings.threshold)
-    return Template(_asset("report.html")).substitute(
-        # The only script that runs is this one, nothing is loaded from anywhere.
-        policy="default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'unsafe-inline'; "
-        f"script-src 'sha256-{digest}'",
-        style=_asset("report.css"),
-        script=script,
-        title=text(place.name or place),
-        place=text(place),
-        made=text(moment(summary["generated_at"])),
-        program=text(f"audioset-batch {__version__}"),
-        tiles="".join(_tiles(summary, findings)),
-        findings="".join(map(_finding, findings.texts)),
-        outcome=charts.outcome(summary),
-        reasons=charts.reasons(summary),
-        ranks=charts.ranks(labels, findings.threshold),
-        threshold=findings.threshold,
-        label_table=label_table(labels, subsets, findings.threshold),
+    return html.document(
+        "AudioSet report",
+        place.name or str(place),
+        f"Counted {text(moment(summary['generated_at']))} by audioset-batch {text(__version__)} in "
+        f"<code>{text(place)}</code>",
+        html.tiles(_tiles(summary, findings)),
+        [
+            PageSection("before", "Before you train", html.card(html.remarks(findings.remarks))),
+            PageSection("outcome", "Outcome", html.card(charts.outcome(summary)) + html.card(charts.reasons(summary))),
+            PageSection("labels", "Labels", _labels(summary, findings.threshold, roots)),
+            PageSection("time", "Progress", html.card(timeline(summary))),
+            PageSection("clips", "Clips", _clips(summary)),
+            PageSection("cost", "Cost of a clip", html.card(_cost(summary)), link="Cost"),
+            PageSection(
+                "settings",
+                "Versions and settings",
+                html.card(versions(summary)) + html.card(settings(summary)),
+                link="Settings",
+            ),
+        ],
+        _FOOTER,
+        ["labels.js"],
+    )
+
+
+def _labels(summary: Mapping[str, Any], threshold: int, roots: Sequence[Node] | None) -> str:
+    labels = summary["labels"]
+    tree = "" if roots is None else label_tree(roots, labels, threshold)
+    table = Template(html.asset("labels.html")).substitute(
+        threshold=threshold,
+        label_total=len(labels),
+        label_table=label_table(labels, list(summary["subsets"]), threshold),
         label_tree=tree,
         tree_note="" if tree else _NO_TREE,
         tree_button="" if tree else "disabled",
-        label_total=len(labels),
-        timeline=timeline(summary),
-        durations=charts.histogram(
-            "Duration", "s", summary["durations"], every=4, log=True,
-            note=f"{some(summary['durations']['cut_short'], 'clip')} shorter than planned: the video ends early.",
+    )
+    return html.card(charts.ranks(labels, threshold)) + html.card(table)
+
+
+def _clips(summary: Mapping[str, Any]) -> str:
+    durations, levels = summary["durations"], summary["levels"]
+    return html.columns(
+        charts.histogram(
+            "Duration", "s", durations, every=4, log=True,
+            note=f"{counted(durations['cut_short'], 'clip')} shorter than planned: the video ends early.",
         ),
-        rms=charts.histogram(
-            "Level (RMS)", "dBFS", summary["levels"]["rms_dbfs"], every=5,
+        charts.histogram(
+            "Level (RMS)", "dBFS", levels["rms_dbfs"], every=5,
             note="Clips of digital silence have no level: they are not in the bars.",
         ),
-        peak=charts.histogram(
-            "Peak", "dBFS", summary["levels"]["peak_dbfs"], every=5,
-            note=f"{some(summary['levels']['full_scale'], 'clip')} with a peak at full scale.",
+        charts.histogram(
+            "Peak", "dBFS", levels["peak_dbfs"], every=5,
+            note=f"{counted(levels['full_scale'], 'clip')} with a peak at full scale.",
         ),
-        silence=_silence(summary),
-        media=_media(summary),
-        cost=_cost(summary),
-        versions=versions(summary),
-        settings=settings(summary),
-    )  # fmt: skip
+    ) + html.columns(_silence(summary), _media(summary))  # fmt: skip
 
 
 _NO_TREE = (
@@ -93,44 +100,25 @@ _NO_TREE = (
     "https://raw.githubusercontent.com/audioset/ontology/master/ontology.json</code>) and make the report again to see "
     "them as a tree.</p>"
 )
+_FOOTER = (
+    "<b>ok</b>: the files are there and were verified. <b>unavailable</b>: permanent, with its reason. <b>failed</b>: "
+    "a transient trouble, tried again by the next run. <b>pending</b>: not tried yet, or given back because an address "
+    "was blocked. The same numbers are in <code>summary.json</code>, every segment is in <code>manifest.parquet</code>."
+)
 
 
-def _asset(name: str) -> str:
-    return (files("audioset_batch.report") / name).read_text(encoding="utf-8")
-
-
-def _tiles(summary: Mapping[str, Any], findings: Findings) -> list[str]:
+def _tiles(summary: Mapping[str, Any], findings: Findings) -> list[Tile]:
     totals = summary["totals"]
     stored = summary["audio_bytes"] + summary["video_bytes"]
-    tiles = [
-        (
-            "ok",
-            count(totals["ok"]),
-            "clips",
-            f"{percent(totals['ok'], totals['planned'])} of {count(totals['planned'])}",
-        ),
-        ("unavailable", count(totals["unavailable"]), "unavailable", "gone for good"),
-        ("failed", count(totals["failed"]), "failed", "to be tried again"),
-        ("pending", count(totals["pending"]), "pending", "not tried yet"),
-        ("", duration(3600 * summary["hours"], days=False), "of audio", f"{size(stored)} on disk"),
-        ("", count(len(findings.under)), f"of {findings.planned_labels} labels", f"under {findings.threshold} clips"),
-    ]
+    share = f"{percent(totals['ok'], totals['planned'])} of {count(totals['planned'])}"
     return [
-        f'<div class="tile"><span class="swatch k-{kind}" aria-hidden="true"></span>'
-        f"<strong>{text(number)}</strong><span>{text(what)}</span><small>{text(detail)}</small></div>"
-        for kind, number, what, detail in tiles
+        Tile(count(totals["ok"]), "clips", share, "ok"),
+        Tile(count(totals["unavailable"]), "unavailable", "gone for good", "unavailable"),
+        Tile(count(totals["failed"]), "failed", "to be tried again", "failed"),
+        Tile(count(totals["pending"]), "pending", "not tried yet", "pending"),
+        Tile(duration(3600 * summary["hours"], days=False), "of audio", f"{size(stored)} on disk"),
+        Tile(count(len(findings.under)), f"of {findings.planned_labels} labels", f"under {findings.threshold} clips"),
     ]
-
-
-def _finding(finding: Finding) -> str:
-    return (
-        f'<li class="is-{finding.level}"><span class="badge">{_HEADS[finding.level]}</span>'
-        f"<div><strong>{text(finding.head)}</strong><p>{_CODE.sub(_as_code, text(finding.body))}</p></div></li>"
-    )
-
-
-def _as_code(match: re.Match[str]) -> str:
-    return f"<code>{match[1]}</code>"
 
 
 def _silence(summary: Mapping[str, Any]) -> str:
@@ -138,7 +126,7 @@ def _silence(summary: Mapping[str, Any]) -> str:
         [subset_name(name), count(one["ok"]), count(one["silent"]), percent(one["silent"], one["ok"])]
         for name, one in summary["subsets"].items()
     ]
-    return f"<h3>Silence</h3>{svg.table(['subset', 'clips', 'silent', 'share'], rows)}"
+    return f"<h3>Silence</h3>{html.table(['subset', 'clips', 'silent', 'share'], rows)}"
 
 
 def _media(summary: Mapping[str, Any]) -> str:
@@ -148,7 +136,7 @@ def _media(summary: Mapping[str, Any]) -> str:
         for name, (words, unit) in _MEDIA.items()
         if (found := summary["media"].get(name))
     ]
-    return f"<h3>Formats</h3>{svg.table(['', 'share of the clips'], rows, 'data wordy lines')}" if rows else ""
+    return f"<h3>Formats</h3>{html.table(['', 'share of the clips'], rows, 'data wordy lines')}" if rows else ""
 
 
 def _cost(summary: Mapping[str, Any]) -> str:
@@ -158,12 +146,11 @@ def _cost(summary: Mapping[str, Any]) -> str:
     if each["requests"] is None:
         return f"<p>No worker has made a clip yet.</p>{cluster}"
     tiles = [
-        (f"{each['requests']:.3g}", "requests"),
-        (size(each["fetched_bytes"]), "fetched"),
-        (duration(each["elapsed_seconds"]), "of one thread"),
-        (size(each["published_bytes"]), "kept on disk"),
+        Tile(f"{each['requests']:.3g}", "requests"),
+        Tile(size(each["fetched_bytes"]), "fetched"),
+        Tile(duration(each["elapsed_seconds"]), "of one thread"),
+        Tile(size(each["published_bytes"]), "kept on disk"),
     ]
-    shown = "".join(f'<div class="tile"><strong>{text(a)}</strong><span>{text(b)}</span></div>' for a, b in tiles)
     by_status = [
         [
             status, count(one["segments"]), f"{one['requests'] / one['segments']:.3g}",
@@ -180,11 +167,11 @@ def _cost(summary: Mapping[str, Any]) -> str:
             ("elapsed_seconds", "time", duration),
         ) if name in found
     ]  # fmt: skip
-    means = svg.table(["outcome", "segments", "requests", "fetched", "time", "tries"], by_status)
-    clips = svg.table(["", "half below", "90 % below", "99 % below"], spread)
+    means = html.table(["outcome", "segments", "requests", "fetched", "time", "tries"], by_status)
+    clips = html.table(["", "half below", "90 % below", "99 % below"], spread)
     return (
         '<p class="note first">Of each clip that is ok, with what the lost segments cost shared out among them.</p>'
-        f'<div class="tiles four">{shown}</div><div class="pair"><div><h3>Mean by outcome</h3>{means}</div>'
+        f'{html.tiles(tiles, "tiles four")}<div class="pair"><div><h3>Mean by outcome</h3>{means}</div>'
         f"<div><h3>Spread over the clips that are ok</h3>{clips}</div></div>{cluster}"
     )
 
@@ -201,7 +188,7 @@ def _cluster(costs: Mapping[str, Any]) -> str:
     cells = [
         [what, *("" if (value := costs.get(key)) is None else amount(value) for key in keys)] for what, *keys in rows
     ]
-    table = svg.table(["", "core-hours", "GB-hours", "core-hours per 1,000 clips"], cells)
+    table = html.table(["", "core-hours", "GB-hours", "core-hours per 1,000 clips"], cells)
     by = {"sacct": "SLURM\u2019s accounting", "tasks": "the tasks\u2019 own clocks"}.get(costs["source"], "")
     note = f'<p class="note">What was held is by {text(by)}.</p>' if by else ""
     warning = f'<p class="note">{text(costs["warning"])}</p>' if costs["warning"] else ""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from audioset_batch.config import Config
-from audioset_batch.report import svg
+from audioset_batch.report import html
 from audioset_batch.report.words import count, moment, text
 
 
@@ -22,7 +22,7 @@ def versions(summary: Mapping[str, Any]) -> str:
     if not found:
         return "<p>No worker has run yet.</p>"
     rows = [[program, version, ", ".join(words)] for (program, version), words in found.items()]
-    return svg.table(["program", "version", "use"], rows, "data wordy")
+    return html.table(["program", "version", "use"], rows, "data wordy")
 
 
 def settings(summary: Mapping[str, Any]) -> str:
@@ -35,7 +35,7 @@ def settings(summary: Mapping[str, Any]) -> str:
     for index, one in enumerate(found):
         rows = [[key, _shown(value), _shown(default)] for key, value, default in _differing(one["config"], defaults)]
         title = "Config" if len(found) == 1 else "Config used last" if index == 0 else "Earlier config"
-        table = svg.table(["key", "value", "default"], rows, "data wordy") if rows else "<p>All defaults.</p>"
+        table = html.table(["key", "value", "default"], rows, "data wordy") if rows else "<p>All defaults.</p>"
         parts.append(
             f"<h4>{title} <small>{text(moment(one.get('first_used_at', '')))} to {text(moment(one['last_used_at']))}"
             f"</small></h4>{table}<details><summary>All keys</summary>"

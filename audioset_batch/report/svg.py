@@ -61,14 +61,14 @@ def chart(parts: Iterable[str], width: float, height: float, name: str) -> str:
     )  # fmt: skip
 
 
-def nice_ticks(top: float, most: int = 5) -> list[float]:
-    """0 and round steps to at least `top`: `nice_ticks(430) -> [0, 100, 200, 300, 400, 500]`."""
+def nice_ticks(top: float, most: int = 5, *, counts: bool = True) -> list[float]:
+    """0 and round steps to at least `top`: `nice_ticks(430) -> [0, 100, 200, 300, 400, 500]`; whole ones of counts."""
     if top <= 0:
         return [0.0, 1.0]
     raw = top / most
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= raw * 0.999)
-    step = max(step, 1.0) if top >= 1 else step
+    step = max(step, 1.0) if counts and top >= 1 else step
     return [step * n for n in range(math.ceil(top / step - 1e-9) + 1)]
 
 
@@ -83,26 +83,6 @@ def time_step(span: float, most: int = 8) -> int:
         if span / step <= most:
             return step
     return 2592000 * math.ceil(span / 2592000 / most)
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[object]], class_: str = "data") -> str:
-    """A plain table; the first column is text, the others are numbers."""
-    cells = "".join(f'<th scope="col">{text(one)}</th>' for one in head)
-    body = "".join(
-        "<tr>" + f'<th scope="row">{text(row[0])}</th>' + "".join(f"<td>{text(one)}</td>" for one in row[1:]) + "</tr>"
-        for row in rows
-    )
-    return f'<table class="{class_}"><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>'
-
-
-def figure(title: str, picture: str, data: str = "", note: str = "", legend: str = "") -> str:
-    """A chart with its title, legend, remark, and its numbers as a table that unfolds."""
-    numbers = f'<details class="numbers"><summary>Numbers</summary>{data}</details>' if data else ""
-    remark = f'<p class="note">{text(note)}</p>' if note else ""
-    return (
-        f'<figure><figcaption>{text(title)}</figcaption>{legend}<div class="scroll">{picture}</div>'
-        f"{remark}{numbers}</figure>"
-    )
 
 
 def legend_of(*entries: tuple[str, str]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from audioset_batch.report import svg
+from audioset_batch.report import html, svg
 from audioset_batch.report.charts import STATUSES
 from audioset_batch.report.words import clock, count, duration, parse_time, percent, short, text
 
@@ -44,7 +44,7 @@ def timeline(summary: Mapping[str, Any]) -> str:
     begin = parse_time(data["start"])
     bins = len(data["counts"]["ok"])
     if begin is None or not bins:
-        return svg.figure("Segments per hour", "<p>No worker has finished a segment yet.</p>")
+        return html.figure("Segments per hour", "<p>No worker has finished a segment yet.</p>")
     width = data["bin_seconds"]
     axis = _Axis(begin, begin + bins * width)
     pauses = {name: _shades(summary["pauses"].get(name, ()), axis) for name in {**data["egress"], **summary["pauses"]}}
@@ -65,7 +65,7 @@ def timeline(summary: Mapping[str, Any]) -> str:
     note = f"Times are UTC. One bar is {duration(width)}."
     if left_out:
         note += f" {left_out} egresses with fewer segments are not drawn."
-    return svg.figure("Segments finished per hour", picture, _numbers(data, summary["pauses"], begin), note, legend)
+    return html.figure("Segments finished per hour", picture, _numbers(data, summary["pauses"], begin), note, legend)
 
 
 def _ticks(axis: _Axis, height: float) -> list[str]:
@@ -172,7 +172,7 @@ def _numbers(data: Mapping[str, Any], pauses: Mapping[str, Any], begin: float) -
         for index, column in enumerate(zip(*(data["counts"][name] for name in names), strict=True))
         if any(column)
     ]
-    found = svg.table(["from (UTC)", *names], rows)
+    found = html.table(["from (UTC)", *names], rows)
     listed = [
         [
             name,
@@ -185,5 +185,5 @@ def _numbers(data: Mapping[str, Any], pauses: Mapping[str, Any], begin: float) -
         for pause in own[-200:]
     ]
     if listed:
-        found += svg.table(["egress", "paused", "open again", "why", "detail"], listed, "data wordy")
+        found += html.table(["egress", "paused", "open again", "why", "detail"], listed, "data wordy")
     return found

@@ -5,12 +5,6 @@ from __future__ import annotations
 import datetime
 import html
 
-SUBSET_NAMES = {
-    "eval_segments": "eval",
-    "balanced_train_segments": "balanced train",
-    "unbalanced_train_segments": "unbalanced train",
-}
-
 
 def text(value: object) -> str:
     """Escaped for element content and for quoted attributes."""
@@ -19,18 +13,13 @@ def text(value: object) -> str:
 
 def subset_name(subset: str) -> str:
     """`balanced_train_segments -> balanced train`; other lists keep their name."""
-    return SUBSET_NAMES.get(subset, subset)
+    own = subset.removesuffix("_segments")
+    return subset if own == subset else own.replace("_", " ")
 
 
 def count(value: float) -> str:
     """`1234567 -> 1,234,567`."""
     return f"{value:,.0f}"
-
-
-def some(number: int, noun: str) -> str:
-    """`1 clip`, `2 clips`, `3 classes`."""
-    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
-    return f"{number:,} {noun}{ending}"
 
 
 def short(value: float) -> str:
@@ -51,14 +40,6 @@ def percent(part: float, whole: float) -> str:
     if 99.9 < share < 100:
         return "> 99.9 %"
     return f"{share:.1f} %" if share not in (0, 100) else f"{share:.0f} %"
-
-
-def size(number: float) -> str:
-    """Bytes in decimal units."""
-    for unit, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if number >= unit:
-            return f"{number / unit:.3g} {name}" if number < 1e3 * unit else f"{number / unit:,.0f} {name}"
-    return f"{number:.0f} bytes"
 
 
 def duration(seconds: float, *, days: bool = True) -> str:

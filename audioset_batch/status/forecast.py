@@ -12,7 +12,7 @@ from audioset_batch.config.reservation import cost_line, excess
 from audioset_batch.layout import DataDir
 from audioset_batch.status.collect import Overview
 from audioset_batch.status.expectation import Expectation, expect
-from audioset_batch.words import duration
+from audioset_batch.words import duration, size
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +98,9 @@ def render(plan: Forecast) -> str:
         "",
         f"expected clips  {plan.clips:>10,.0f}   {100 * each.available:.0f}% of what is left",
         f"requests        {plan.requests:>10,.0f}   {each.requests:.1f} a segment",
-        f"to fetch        {_size(plan.fetched_bytes):>10}   {each.fetched_bytes / 1e3:,.0f} kB a segment",
-        f"on the disk     {_size(plan.disk_bytes):>10}   {each.clip_bytes / 1e6:.2f} MB a clip; "
-        f"{_size(plan.free_bytes)} free{free}",
+        f"to fetch        {size(plan.fetched_bytes):>10}   {each.fetched_bytes / 1e3:,.0f} kB a segment",
+        f"on the disk     {size(plan.disk_bytes):>10}   {each.clip_bytes / 1e6:.2f} MB a clip; "
+        f"{size(plan.free_bytes)} free{free}",
         f"({source})",
         *([f"on a cluster    {plan.cost}"] if plan.cost else []),
         *([f"warning: {plan.too_much}"] if plan.too_much else []),
@@ -118,10 +118,3 @@ def _time(plan: Forecast) -> str:
     text = f"{plan.total:,} segments behind {ways} at {plan.budget:,.0f} an hour{together}: {duration(plan.seconds)}"
     more = f"with 10 proxies: {duration(plan.seconds_times_ten)}" if plan.addresses == 1 else ""
     return f"{text}; {more}" if more else text
-
-
-def _size(amount: float) -> str:
-    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
-        if amount >= size:
-            return f"{amount / size:,.1f} {unit}"
-    return f"{amount / 1e3:,.0f} kB"

@@ -138,7 +138,7 @@ def test_a_label_that_eval_lost_altogether(summary: dict[str, Any]) -> None:
     damaged = json.loads(json.dumps(summary))
     damaged["labels"][3]["subsets"]["eval_segments"]["ok"] = 0
     name = damaged["labels"][3]["name"]
-    (finding,) = (f for f in find(damaged, 0).texts if f.head == "1 label without a clip in eval")
+    (finding,) = (f for f in find(damaged, 0).remarks if f.head == "1 label without a clip in eval")
     assert finding.body.startswith(f"{name}.")
     assert "average precision" in finding.body
 
@@ -148,9 +148,9 @@ def test_labels_that_lost_more_than_chance(summary: dict[str, Any]) -> None:
     for label in even["labels"]:
         label.update(planned=100, ok=60, unavailable=40, failed=0, pending=0)
     even["totals"].update(planned=4000, ok=2400, unavailable=1600, failed=0, pending=0)
-    assert not [f for f in find(even, 0).texts if "lost far more" in f.head]
+    assert not [f for f in find(even, 0).remarks if "lost far more" in f.head]
     even["labels"][5].update(ok=20, unavailable=80)
-    (finding,) = (f for f in find(even, 0).texts if "lost far more" in f.head)
+    (finding,) = (f for f in find(even, 0).remarks if "lost far more" in f.head)
     assert f"{even['labels'][5]['name']} (20 %)" in finding.body
 
 
