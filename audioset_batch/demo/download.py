@@ -8,25 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from audioset_batch.demo.lists import MadeUpSegment, write_lists
-from audioset_batch.demo.stage import (
-    SHARDS,
-    download,
-    empty_folder,
-    environment,
-    media_cache,
-    run_command,
-    slurm_answers,
-    write_config,
-)
+from audioset_batch.demo.lists import MadeUpSegment
+from audioset_batch.demo.stage import download_clips, empty_folder, slurm_answers
 from audioset_batch.demo.videos import made_up_videos
-from audioset_batch.merge import MergeResult, merge
+from audioset_batch.merge import MergeResult
 from audioset_batch.report import write_report
-from audioset_batch.standin import Fault, Standin, Trouble, Video
+from audioset_batch.standin import Fault, Trouble
 
 SEGMENTS: Final = 48
 _FEW_CLIPS: Final = 5
-_GOOD_VIDEO: Final = "good_video0"
 _SUBSETS: Final = {"eval_segments": SEGMENTS // 2, "balanced_train_segments": SEGMENTS // 2}
 _CLASSES: Final = (
     ("/m/09x0r", "Speech"),
@@ -72,31 +62,20 @@ def run_demo(folder: Path, config_file: Path, say: Callable[[str], None], *, slu
     """
     empty_folder(folder)
     started = time.monotonic()
-    source, data = folder / "source", folder / "data"
     subsets = _segments()
-    write_lists(source, _CLASSES, subsets)
     needs = {row.ytid: float(row.end) for rows in subsets.values() for row in rows}
-    catalog = made_up_videos(needs)
     through_slurm = slurm_answers() if slurm is None else slurm
-    with media_cache() as cache, Standin(catalog, cache, log_path=folder / "standin.jsonl") as youtube:
-        youtube.put_video(Video(_GOOD_VIDEO))
-        # On a slow machine encoding takes longer than a client waits.
-        youtube.prepare()
-        youtube.board.add(Fault(Trouble.SERVER_ERROR, probability=0.05))
-        config = write_config(folder, config_file, youtube.access(), _GOOD_VIDEO, {})
-        env = environment(youtube.access())
-        say(f"1. prep: {len(needs)} segments of {len(_SUBSETS)} subsets into {SHARDS} shards each")
-        run_command(
-            ["prep", str(data), "--base-url", str(source), "--subsets", ",".join(_SUBSETS), "--split", str(SHARDS)], env
-        )
-        if through_slurm:
-            say(f"2. sbatch --array=1-{SHARDS} audiosetdl-job-array.s")
-        else:
-            say(f"2. {SHARDS} workers in parallel on this machine (no sbatch answers here)")
-        download(folder, config, data, env, through_slurm=through_slurm)
-    say("3. merge and report")
-    merged = merge(data)
-    report = write_report(data, threshold=_FEW_CLIPS)[0]
+    merged = download_clips(
+        folder,
+        config_file,
+        made_up_videos(needs),
+        _CLASSES,
+        subsets,
+        slurm=through_slurm,
+        faults=[Fault(Trouble.SERVER_ERROR, probability=0.05)],
+        say=say,
+    )
+    report = write_report(folder / "data", threshold=_FEW_CLIPS)[0]
     return DemoResult(folder, merged, report, through_slurm, time.monotonic() - started)
 
 

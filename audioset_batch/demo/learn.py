@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,20 +17,11 @@ from typing import Any, Final
 import numpy as np
 
 from audioset_batch.demo.learn_report import LearnedClip, Material, write_report
-from audioset_batch.demo.lists import MadeUpSegment, write_lists
-from audioset_batch.demo.stage import (
-    SHARDS,
-    download,
-    empty_folder,
-    environment,
-    media_cache,
-    run_command,
-    slurm_answers,
-    write_config,
-)
+from audioset_batch.demo.lists import MadeUpSegment
+from audioset_batch.demo.stage import download_clips, empty_folder, run_command, slurm_answers, without_proxies
 from audioset_batch.layout import DataDir
-from audioset_batch.merge import MergeResult, merge
-from audioset_batch.standin import Catalog, Standin, Video
+from audioset_batch.merge import MergeResult
+from audioset_batch.standin import Catalog
 from audioset_batch.standin.sounds import sound_name
 
 CLASSES: Final = {
@@ -52,7 +42,6 @@ _SEED: Final = 0
 _CLIP_SECONDS: Final = 4
 _VIDEO_SECONDS: Final = 14.0
 _UNAVAILABLE: Final = 0.05
-_GOOD_VIDEO: Final = "good_video0"
 _TRAINING: Final = (
     *("--model=FrameLevelLogisticModel", f"--num_classes={len(CLASSES)}", "--holdout=0.15", "--num_gpu=0"),
     *("--batch_size=64", "--base_learning_rate=0.05", "--num_epochs=1000", "--max_steps=150"),
@@ -114,8 +103,9 @@ def run_learning_demo(
     data = DataDir(folder / "data")
     total = sum(clips.values())
     clock.begin("download", f"{total} made-up clips of {_CLIP_SECONDS} s, {len(CLASSES)} kinds of sounds")
-    merged = _clips(folder, config_file, data.root, subsets, slurm=slurm)
-    env = _learning_environment()
+    merged = _clips(folder, config_file, subsets, slurm)
+    # Everything is on the CPU, so that all machines do the same; no step needs the network.
+    env = without_proxies() | {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
     embeddings, run = data.root / "embeddings", folder / "model"
     clock.begin("embed", f"VGGish with RANDOM weights (seed {_SEED}): the network is untrained")
     run_command(["embed", str(data.root), "--random-weights", str(_SEED)], env)
@@ -157,13 +147,6 @@ def chance_level(labels: list[tuple[str, ...]], names: list[str]) -> float:
     return float(np.mean([share for share in shares if share > 0]))
 
 
-def _learning_environment() -> dict[str, str]:
-    """Of the steps after the download, which need no network."""
-    inherited = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
-    # Everything is on the CPU, so that all machines do the same.
-    return inherited | {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
-
-
 def _segments(clips: Mapping[str, int]) -> dict[str, list[tuple[MadeUpSegment, str]]]:
     """Rows with the sound of each: classes in turn, every third clip has a second one."""
     rng = np.random.default_rng(_SEED)
@@ -185,30 +168,25 @@ def _segments(clips: Mapping[str, int]) -> dict[str, list[tuple[MadeUpSegment, s
 
 
 def _clips(
-    folder: Path,
-    config_file: Path,
-    data: Path,
-    subsets: Mapping[str, list[tuple[MadeUpSegment, str]]],
-    *,
-    slurm: bool | None,
+    folder: Path, config_file: Path, subsets: Mapping[str, list[tuple[MadeUpSegment, str]]], slurm: bool | None
 ) -> MergeResult:
-    """Prep, download and merge."""
-    source = folder / "source"
-    write_lists(source, list(CLASSES.values()), {subset: [row for row, _ in rows] for subset, rows in subsets.items()})
+    """Download and merge."""
     sounds = {row.ytid: sound for rows in subsets.values() for row, sound in rows}
     catalog = Catalog.from_ids(
         list(sounds), seed=_SEED, unavailable_share=_UNAVAILABLE, seconds=(_VIDEO_SECONDS,), itags=(251,)
     )
     for ytid, sound in sounds.items():
         catalog.put(dataclasses.replace(catalog.get(ytid), sound=sound, channels=1, bit_rate=64_000))
-    with media_cache() as cache, Standin(catalog, cache, log_path=folder / "standin.jsonl") as youtube:
-        youtube.put_video(Video(_GOOD_VIDEO))
-        config = write_config(folder, config_file, youtube.access(), _GOOD_VIDEO, {"video": {"mode": "none"}})
-        env = environment(youtube.access())
-        names = ",".join(subsets)
-        run_command(["prep", str(data), "--base-url", str(source), "--subsets", names, "--split", str(SHARDS)], env)
-        download(folder, config, data, env, through_slurm=slurm_answers() if slurm is None else slurm)
-    return merge(data)
+    return download_clips(
+        folder,
+        config_file,
+        catalog,
+        list(CLASSES.values()),
+        {subset: [row for row, _ in rows] for subset, rows in subsets.items()},
+        slurm=slurm_answers() if slurm is None else slurm,
+        changes={"video": {"mode": "none"}},
+        say=lambda line: None,
+    )
 
 
 def _labels_of(rows: list[tuple[MadeUpSegment, str]], predictions: Path) -> list[LearnedClip]:

@@ -1,4 +1,4 @@
-"""What the demos share: their folder, config, environment, and the commands that they run."""
+"""What the demos share: their folder, the download of made-up clips, and the commands that they run."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
+from audioset_batch.demo.lists import MadeUpSegment, write_lists
 from audioset_batch.errors import InputRefused, UsageError
-from audioset_batch.standin import Access
+from audioset_batch.merge import MergeResult, merge
+from audioset_batch.standin import Catalog, Fault, Standin, Video
 
 SHARDS: Final = 4
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
 _MARK: Final = ".audioset-batch-demo"
+_PROBED: Final = "good_video0"
 
 
 def empty_folder(folder: Path) -> None:
@@ -36,34 +39,78 @@ def empty_folder(folder: Path) -> None:
     (folder / _MARK).touch()
 
 
-def write_config(folder: Path, base: Path, access: Access, probe: str, changes: Mapping[str, Any]) -> Path:
-    """`base` with the stand-in as its only way out, and with `changes`, as `folder/demo.yaml`.
+def download_clips(
+    folder: Path,
+    base: Path,
+    catalog: Catalog,
+    classes: Sequence[tuple[str, str]],
+    subsets: Mapping[str, Sequence[MadeUpSegment]],
+    *,
+    slurm: bool,
+    faults: Sequence[Fault] = (),
+    changes: Mapping[str, Any] | None = None,
+    say: Callable[[str], None],
+) -> MergeResult:
+    """Prep, four shards and merge, in `folder/data`, on a stand-in with these videos.
+
+    Args:
+        folder: Of the demo.
+        base: The config; the stand-in becomes its only way out.
+        catalog: The videos.
+        classes: (MID, name) by index.
+        subsets: Rows by name of the subset.
+        slurm: Run the shards as an array job, not in parallel on this machine.
+        faults: What goes wrong on the way.
+        changes: Sections of the config that are replaced.
+        say: Called with one line per step.
 
     Raises:
-        UsageError: `base` cannot be read.
+        UsageError: `base` cannot be read, or there is no checkout, and so no script of the array.
+        InputRefused: a step failed; its output is shown.
     """
+    source, data = folder / "source", folder / "data"
+    write_lists(source, classes, subsets)
+    with (
+        tempfile.TemporaryDirectory(prefix="audioset-batch-demo-") as cache,
+        Standin(catalog, Path(cache), log_path=folder / "standin.jsonl") as youtube,
+    ):
+        youtube.put_video(Video(_PROBED))
+        # On a slow machine encoding takes longer than a client waits.
+        youtube.prepare()
+        for fault in faults:
+            youtube.add_fault(fault)
+        access = youtube.access()
+        config = _write_config(folder, base, access.proxy, changes or {})
+        env = without_proxies() | {"SSL_CERT_FILE": str(access.ca_file), "NO_PROXY": "127.0.0.1"}
+        total = sum(map(len, subsets.values()))
+        say(f"1. prep: {total} segments of {len(subsets)} subsets into {SHARDS} shards each")
+        names = ",".join(subsets)
+        run_command(["prep", str(data), "--base-url", str(source), "--subsets", names, "--split", str(SHARDS)], env)
+        if slurm:
+            say(f"2. sbatch --array=1-{SHARDS} audiosetdl-job-array.s")
+            _array(folder, config, data, env)
+        else:
+            say(f"2. {SHARDS} workers in parallel on this machine (no sbatch answers here)")
+            _local(config, data, env)
+    say("3. merge and report")
+    return merge(data)
+
+
+def _write_config(folder: Path, base: Path, proxy: str, changes: Mapping[str, Any]) -> Path:
     try:
         values = yaml.safe_load(base.read_text()) or {}
     except (OSError, yaml.YAMLError) as error:
         raise UsageError(f"demo config {base}: {error}") from error
-    values["egress"] = [{**egress, "proxy": access.proxy} for egress in values.get("egress") or [{"name": "standin"}]]
-    values["probe"] = {"ytids": [probe]}
+    values["egress"] = [{**egress, "proxy": proxy} for egress in values.get("egress") or [{"name": "standin"}]]
+    values["probe"] = {"ytids": [_PROBED]}
     path = folder / "demo.yaml"
     path.write_text(yaml.safe_dump(values | dict(changes), sort_keys=False))
     return path
 
 
-def environment(access: Access) -> dict[str, str]:
-    """Of commands that must reach nothing but the stand-in."""
-    inherited = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
-    return inherited | {"SSL_CERT_FILE": str(access.ca_file), "NO_PROXY": "127.0.0.1"}
-
-
-@contextlib.contextmanager
-def media_cache() -> Iterator[Path]:
-    """A folder for made-up media, removed at the end."""
-    with tempfile.TemporaryDirectory(prefix="audioset-batch-demo-") as name:
-        yield Path(name)
+def without_proxies() -> dict[str, str]:
+    """This environment without the ways to the network."""
+    return {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
 
 
 def run_command(argv: Sequence[str], env: Mapping[str, str]) -> str:
@@ -80,19 +127,6 @@ def run_command(argv: Sequence[str], env: Mapping[str, str]) -> str:
             f"`audioset-batch {argv[0]}` ended with status {done.returncode}:\n{done.stdout}{done.stderr}"
         )
     return done.stdout
-
-
-def download(folder: Path, config: Path, data: Path, env: Mapping[str, str], *, through_slurm: bool) -> None:
-    """All shards: as an array job, or in parallel on this machine.
-
-    Raises:
-        InputRefused: a worker failed in another way than that some segments did.
-        UsageError: no checkout, and so no script of the array.
-    """
-    if through_slurm:
-        _array(folder, config, data, env)
-    else:
-        _local(config, data, env)
 
 
 def slurm_answers() -> bool:
