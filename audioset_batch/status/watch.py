@@ -1,4 +1,4 @@
-"""The overview again and again on a full screen, quietly: redrawn only when it is read anew or the window changes."""
+"""The overview again and again: on a full screen, or line by line where there is none."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import threading
 import time
 import tty
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Final
 
 from rich.console import Console
@@ -26,6 +27,9 @@ from audioset_batch.status.text import fitting, render
 
 _TICK: Final = 0.25
 
+Show = Callable[[Overview | None, str], None]
+"""Shows the last overview (None: none yet) and why there is no newer one ("" if nothing is wrong)."""
+
 
 def watch(look: Callable[[], Overview], seconds: float, *, most_shards: int) -> None:
     """Show what `look` gives every `seconds` until q or Ctrl-C.
@@ -34,123 +38,98 @@ def watch(look: Callable[[], Overview], seconds: float, *, most_shards: int) -> 
     fails later on is told and tried again: filesystems and networks have their moments.
 
     Args:
-        seconds: Between two looks.
+        look: Called in a thread of its own, so that keys are heard while a filesystem or SLURM takes its time.
+        seconds: Between the starts of two looks.
         most_shards: List no more than that.
 
     Raises:
         AudiosetBatchError: the first look failed.
     """
     console = Console(highlight=False)
-    with contextlib.suppress(KeyboardInterrupt):
-        if console.is_terminal:
-            _on_screen(console, look, seconds, most_shards)
-        else:
-            _line_by_line(look, seconds, most_shards)
-
-
-def _line_by_line(look: Callable[[], Overview], seconds: float, most_shards: int) -> None:
-    text = render(look(), most_shards=most_shards)
-    with _ctrl_c() as interrupted:
-        while not interrupted():
-            sys.stdout.write(f"{text}\n\n")
-            sys.stdout.flush()
-            end = time.monotonic() + seconds
-            while not interrupted() and (left := end - time.monotonic()) > 0:
-                time.sleep(min(_TICK, left))
-            try:
-                text = render(look(), most_shards=most_shards)
-            except AudiosetBatchError as error:
-                text = f"{error}; trying again"
-
-
-def _on_screen(console: Console, look: Callable[[], Overview], seconds: float, most_shards: int) -> None:
-    looker = _Looker(look)
+    answers: queue.SimpleQueue[Overview | Exception] = queue.SimpleQueue()
     overview: Overview | None = None
-    trouble = ""
-    drawn: tuple[Overview | None, str, object] | None = None
-    due = time.monotonic()
-    with (
-        _ctrl_c() as interrupted,
-        _keys() as pressed,
-        Live(Text(""), console=console, screen=True, auto_refresh=False) as live,
-    ):
-        while not interrupted():
-            if time.monotonic() >= due and looker.idle:
-                due = time.monotonic() + seconds
-                looker.begin()
-            answer = looker.answer()
-            if isinstance(answer, Overview):
-                overview, trouble = answer, ""
-            elif answer is not None:
-                if overview is None:
+    trouble, count = "", 0
+    drawn: object = None
+    with _signals() as stopped, _view(console, seconds, most_shards) as show, _keys() as pressed:
+        threading.Thread(target=_look_repeatedly, args=(look, seconds, answers), daemon=True).start()
+        while not stopped():
+            with contextlib.suppress(queue.Empty):
+                answer = answers.get_nowait()
+                count += 1
+                if isinstance(answer, Overview):
+                    overview, trouble = answer, ""
+                elif overview is None or not isinstance(answer, AudiosetBatchError):
                     raise answer
-                trouble = " ".join(str(answer).split())
-            if drawn != (overview, trouble, console.size):
-                drawn = (overview, trouble, console.size)
-                live.update(_screen(console, overview, trouble, seconds, most_shards), refresh=True)
+                else:
+                    trouble = " ".join(str(answer).split())
+            if drawn != (count, console.size):  # else it would flicker
+                drawn = (count, console.size)
+                show(overview, trouble)
             if pressed(_TICK):
-                return
+                break
 
 
-def _screen(console: Console, overview: Overview | None, trouble: str, seconds: float, most_shards: int) -> Text:
-    footer = f"\nevery {seconds:g} s; q ends"
-    if overview is None:
-        return Text(f"looking ...\n{footer}", style="dim")
-    lines = max(1, console.height - 2 - bool(trouble))
-    text = coloured(fitting(overview, most_shards=most_shards, lines=lines))
-    text.no_wrap, text.overflow = True, "ellipsis"
-    if trouble:
-        text.append(f"\nnot renewed: {trouble}", style="yellow")
-    return text.append(f"\n{footer}", style="dim")
-
-
-class _Looker:
-    """Looks in a thread of its own, so that keys are heard while a filesystem or SLURM takes its time."""
-
-    def __init__(self, look: Callable[[], Overview]) -> None:
-        self._look = look
-        self._answers: queue.SimpleQueue[Overview | Exception] = queue.SimpleQueue()
-        self.idle = True
-
-    def begin(self) -> None:
-        self.idle = False
-        threading.Thread(target=self._run, daemon=True).start()  # leaving does not wait for it
-
-    def answer(self) -> Overview | Exception | None:
-        """What has come since, if anything; an error of this program's own is thrown right here."""
+def _look_repeatedly(
+    look: Callable[[], Overview], seconds: float, answers: queue.SimpleQueue[Overview | Exception]
+) -> None:
+    while True:
+        due = time.monotonic() + seconds
         try:
-            answer = self._answers.get_nowait()
-        except queue.Empty:
-            return None
-        self.idle = True
-        if isinstance(answer, Exception) and not isinstance(answer, AudiosetBatchError):
-            raise answer
-        return answer
+            answers.put(look())
+        except Exception as error:  # noqa: BLE001 - raised again, or told, in the thread that shows it
+            answers.put(error)
+        time.sleep(max(0.0, due - time.monotonic()))
 
-    def _run(self) -> None:
-        try:
-            self._answers.put(self._look())
-        except Exception as error:  # noqa: BLE001 - raised again in the thread that shows it
-            self._answers.put(error)
+
+def _view(console: Console, seconds: float, most_shards: int) -> AbstractContextManager[Show]:
+    if console.is_terminal and not console.is_dumb_terminal:
+        return _screen(console, seconds, most_shards)
+    return contextlib.nullcontext(lambda overview, trouble: _print(overview, trouble, most_shards))
+
+
+def _print(overview: Overview | None, trouble: str, most_shards: int) -> None:
+    if overview is not None:
+        text = f"{trouble}; trying again" if trouble else render(overview, most_shards=most_shards)
+        sys.stdout.write(f"{text}\n\n")
+        sys.stdout.flush()
 
 
 @contextlib.contextmanager
-def _ctrl_c() -> Iterator[Callable[[], bool]]:
-    """A question "was Ctrl-C pressed?".
+def _screen(console: Console, seconds: float, most_shards: int) -> Iterator[Show]:
+    with Live(Text(""), console=console, screen=True, auto_refresh=False) as live:
+        yield lambda overview, trouble: live.update(
+            _fitted(console, overview, trouble, most_shards).append(f"\n\nevery {seconds:g} s; q ends", style="dim"),
+            refresh=True,
+        )
+
+
+def _fitted(console: Console, overview: Overview | None, trouble: str, most_shards: int) -> Text:
+    if overview is None:
+        return Text("looking ...", style="dim")
+    lines = max(1, console.height - 2 - bool(trouble))
+    text = coloured(fitting(overview, most_shards=most_shards, lines=lines))
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text.append(f"\nnot renewed: {trouble}", style="yellow") if trouble else text
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[Callable[[], bool]]:
+    """A question "has Ctrl-C or TERM come?"; TERM ends the process when the terminal is as it was.
 
     An exception in the middle of drawing might not give the screen back, and one in a callback of Python's is lost.
     """
-    pressed = False
-
-    def note(*_: object) -> None:
-        nonlocal pressed
-        pressed = True
-
-    before = signal.signal(signal.SIGINT, note)
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
-        yield lambda: pressed
+        yield lambda: bool(came)
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if signal.SIGTERM in came:
+            signal.raise_signal(signal.SIGTERM)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -61,7 +62,7 @@ def data(tmp_path: Path) -> DataDir:
 class Terminal:
     """A program on a terminal of so many lines and columns."""
 
-    def __init__(self, *argv: str, lines: int = 24, columns: int = 80) -> None:
+    def __init__(self, *argv: str, lines: int = 24, columns: int = 80, term: str = "xterm") -> None:
         self.leader, follower = pty.openpty()
         self.resize(lines, columns)
         plain = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
@@ -71,7 +72,7 @@ class Terminal:
             stdout=follower,
             stderr=follower,
             start_new_session=True,
-            env={**plain, "TERM": "xterm", "PATH": ""},
+            env={**plain, "TERM": term, "PATH": ""},
         )
         os.close(follower)
 
@@ -116,11 +117,22 @@ def test_q_gives_the_screen_back(watching: Terminal) -> None:
     assert watching.end() == 0
 
 
-def test_ctrl_c_gives_the_screen_back(watching: Terminal) -> None:
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, -signal.SIGTERM)])
+def test_a_signal_gives_the_screen_back(watching: Terminal, number: signal.Signals, status: int) -> None:
     watching.read_until(b"more; --shards")
-    watching.process.send_signal(2)
+    watching.process.send_signal(number)
     watching.read_until(LEAVE)
-    assert watching.end() == 0
+    assert watching.process.wait(10) == status
+    assert termios.tcgetattr(watching.leader)[3] & termios.ICANON, "keys come by line again"
+    watching.end()
+
+
+def test_a_dumb_terminal_gets_lines(data: DataDir) -> None:
+    terminal = Terminal("-m", "audioset_batch", "status", str(data.root), "--watch", "--every", "0.5", term="dumb")
+    shown = terminal.read_until(b"180 left")
+    assert b"\x1b" not in shown + terminal.read_until(b"180 left")
+    terminal.type(b"q")
+    assert terminal.end() == 0
 
 
 def test_a_window_that_changes_its_size(watching: Terminal) -> None:
