@@ -169,30 +169,22 @@ def _quiet_plan(args: argparse.Namespace, config: Config, data: DataDir) -> Plan
 
 
 def _local(args: argparse.Namespace, config: Config, data: DataDir) -> int:
+    import shlex
+
     from audioset_batch.cluster.chain import make_chain
+    from audioset_batch.cluster.local import STOPPED_EARLY, arguments, run_chain
     from audioset_batch.cluster.work import wanted_subsets, work_left
 
     plan = _quiet_plan(args, config, data)
     chain = make_chain(plan, config, max(plan.tasks, default=0) + 1)
     if args.dry_run:
-        import shlex
-
         for step in chain:
-            line = shlex.join(["audioset-batch", *step.argv])
-            print("\n".join(f"{line} --task {task}" for task in step.tasks) or line)
+            print(shlex.join(["audioset-batch", *arguments(step)]))
         return 0
-
-    from audioset_batch.cluster.local import STOPPED_EARLY, LocalChain
-
-    local = LocalChain(data, print)
-    merged = 0
-    early = False
-    for step in chain:
-        statuses = local.run(step)
-        if step.role == "prep" and statuses[0] != 0:
-            return statuses[0]
-        early = early or (step.role == "array" and STOPPED_EARLY in statuses.values())
-        merged = statuses[0] if step.role == "merge" else merged
+    statuses = run_chain(chain, data, print)
+    if "merge" not in statuses:
+        return statuses["prep"]
     left = work_left(data, wanted_subsets(data, config))
     print(f"segments left: {left.segments:,}; tables and summary are in {data.root}")
-    return STOPPED_EARLY if early and merged == 1 else merged
+    early = statuses.get("array") == STOPPED_EARLY and statuses["merge"] == 1
+    return STOPPED_EARLY if early else statuses["merge"]

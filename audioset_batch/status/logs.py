@@ -15,8 +15,8 @@ from audioset_batch.status.collect import Overview, ShardLine
 
 _TAIL_BYTES: Final = 256 * 1024
 _LONGEST_LINE: Final = 4000
-_LOCAL: Final = "local_"
-"""`submit --cluster local` names its logs so, with the shard's number behind it."""
+_LOCAL: Final = "local"
+"""What `submit --cluster local` has in the names of its logs instead of a job's id."""
 _ENDINGS: Final = ("log", "out", "err")
 
 
@@ -69,7 +69,7 @@ def find_logs(data: DataDir, overview: Overview, folders: Iterable[Path], *, mos
     troubled: dict[str, list[ShardLine]] = {}
     for line in overview.shards:
         if line.activity in ("stopped", "lost") or (line.counts["failed"] and line.activity != "running"):
-            troubled.setdefault(line.job_id or f"{_LOCAL}{line.shard.number}", []).append(line)
+            troubled.setdefault(line.job_id or _LOCAL, []).append(line)
     by_time = sorted(troubled.items(), key=lambda item: max(line.active_at or 0.0 for line in item[1]))
     chosen = by_time[max(0, len(by_time) - most_tasks) :]
     places = [data.logs, *folders]

@@ -29,9 +29,9 @@ def test_whole_chain_then_nothing_left(project: Project) -> None:
     again = project.run(*argv)
     assert "0 segments left in 0 of 2 array tasks" in again.stdout
     assert len(project.youtube.journal.events()) == asked
-    assert {path.name for path in (project.data / "logs").glob("audiosetdl-*")} == {
-        "audiosetdl-local_1.log", "audiosetdl-local_2.log"
-    }  # fmt: skip
+    assert sorted(path.name for path in (project.data / "logs").iterdir()) == [
+        f"{name}-local.log" for name in ("audioset-merge", "audioset-prep", "audioset-report", "audiosetdl")
+    ]
 
 
 @pytest.mark.slow
@@ -51,7 +51,7 @@ def test_stopped_chain_ends_its_workers_and_refuses_a_second_meanwhile(project: 
         _, said = first.communicate(timeout=60)
     assert first.returncode == 75, said
     assert "stopped by signal SIGINT" in said
-    assert "stopped by signal SIGTERM" in (project.data / "logs" / "audiosetdl-local_1.log").read_text()
+    assert "stopped by signal SIGTERM" in (project.data / "logs" / "audiosetdl-local.log").read_text()
     assert not (project.data / "manifest.parquet").exists()
 
     project.youtube.board.set_delay(0)
@@ -61,6 +61,9 @@ def test_stopped_chain_ends_its_workers_and_refuses_a_second_meanwhile(project: 
 
 def test_commands_are_shown_and_not_run(project: Project) -> None:
     done = project.run("submit", "--cluster", "local", "--config", str(project.config), "--split", "2", "--dry-run")
-    commands = [line.split()[:2] for line in done.stdout.splitlines()]
-    assert commands == [["audioset-batch", what] for what in ("prep", "worker", "worker", "merge", "report")]
+    commands = [line.split() for line in done.stdout.splitlines()]
+    assert [command[:2] for command in commands] == [
+        ["audioset-batch", what] for what in ("prep", "worker", "merge", "report")
+    ]
+    assert commands[1][-2:] == ["--task", "1-2"], "one worker does all shards"
     assert not project.data.exists()

@@ -134,8 +134,8 @@ def test_why_segments_failed(data: DataDir, capsys: Captured) -> None:
     reasons = {"timeout": 2, "private": 3, "network": 1}
     stopped(data, 2, 1, counts={"ok": 3, "unavailable": 3, "failed": 3}, reasons=reasons)
     data.logs.mkdir()
-    (data.logs / "audiosetdl-local_2.log").write_bytes(b"\xff" * 300_000 + b"\nthe end\n")
-    os.utime(data.logs / "audiosetdl-local_2.log")
+    (data.logs / "audiosetdl-local.log").write_bytes(b"\xff" * 300_000 + b"\nthe end\n")
+    os.utime(data.logs / "audiosetdl-local.log")
     assert main(["logs", str(data.root), "--lines", "1"]) == 0
     out = capsys.readouterr().out
     assert "without SLURM, host node07\n   eval_segments.02 open; 3 failed: timeout 2, network 1" in out
