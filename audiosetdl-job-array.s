@@ -31,12 +31,9 @@
 #   SHARD_OFFSET      added to the array index, for arrays beyond the cluster's MaxArraySize; default: 0
 
 set -euo pipefail
+job=audiosetdl-job-array job_needs=array
+job_example="sbatch --array=1-10 audiosetdl-job-array.s (or one job for all shards: sbatch jobs/download.s)"
 
-if [ -z "${SLURM_ARRAY_TASK_ID:-}" ]; then
-    echo "audiosetdl-job-array: this is an array job; submit it so: sbatch --array=1-10 audiosetdl-job-array.s" \
-        "(or one job for all shards: sbatch jobs/download.s)" >&2
-    exit 2
-fi
 options=()
 while [ $# -gt 0 ]; do
     case $1 in
@@ -46,30 +43,22 @@ while [ $# -gt 0 ]; do
     esac
     shift || true
 done
-if [ "${SLURM_EXPORT_ENV:-}" = NONE ] && [ "${#options[@]}" = 0 ]; then
-    echo "audiosetdl-job-array: no exported variable reaches this job (--export=NONE or SBATCH_EXPORT). Where you rely on" \
-        "AUDIOSET_CONFIG or DATADIR, give them as arguments: sbatch --array=1-10%1 audiosetdl-job-array.s --config FILE --data-dir DIR" >&2
-fi
-if ! [[ ${SHARD_OFFSET:=0} =~ ^[0-9]+$ ]]; then
-    echo "audiosetdl-job-array: SHARD_OFFSET is no whole number: $SHARD_OFFSET" >&2
-    exit 2
-fi
-if [ -z "${SRCDIR:-}" ]; then # the folder of $0 is SLURM's spool
-    SRCDIR=${SLURM_SUBMIT_DIR:-$PWD}
-    if [ ! -r "$SRCDIR/jobs/environment.sh" ] && script=$(scontrol show job "${SLURM_JOB_ID:-}" 2>/dev/null | sed -n 's/^ *Command=//p'); then
-        SRCDIR=$(dirname "${script%%.s *}")
-    fi
+set -- ${options[@]+"${options[@]}"}
+
+# SLURM runs a copy of this file. The checkout is SRCDIR, else the folder from which you submit, else that of the file.
+if [ -z "${SRCDIR:-}" ] && [ ! -r "${SRCDIR:=${SLURM_SUBMIT_DIR:-$PWD}}/jobs/environment.sh" ]; then
+    found=$(scontrol show job "${SLURM_JOB_ID:-}" 2>/dev/null | sed -n "s|^ *Command=\(.*\)/$job\.s.*|\1|p") && SRCDIR=${found:-$SRCDIR}
 fi
 if [ ! -r "$SRCDIR/jobs/environment.sh" ]; then
-    echo "audiosetdl-job-array: $SRCDIR is not the checkout; submit from there, or name the script by its whole path" >&2
+    echo "$job: $SRCDIR is not the checkout; submit from there, or name the script by its whole path" >&2
     exit 2
 fi
 # shellcheck source=jobs/environment.sh
 . "$SRCDIR/jobs/environment.sh"
 
+note_lost_variables "$@"
 # exec, so that Python is the batch process: it gets the warning (USR1) itself, and alone. Under srun a shell would have to
 # stay and pass signals on, and USR1 would reach the helpers. The price: where a partition has a GraceTime, preemption is
 # first heard of at its end, by TERM, with KillWait (30 s by default) left: longer than worker.grace_seconds.
-trap '' USR1 # until Python listens for it: by default it would end the job for good
 exec audioset-batch worker --config "${AUDIOSET_CONFIG:-$SRCDIR/configs/default.yaml}" ${DATADIR:+--data-dir "$DATADIR"} \
-    --task $((SLURM_ARRAY_TASK_ID + 10#$SHARD_OFFSET)) ${options[@]+"${options[@]}"}
+    --task $((SLURM_ARRAY_TASK_ID + 10#$SHARD_OFFSET)) "$@"

@@ -32,29 +32,24 @@
 #   SRCDIR            the checkout                            default: the folder from which you submit, else the script's
 
 set -euo pipefail
+job=download
 
 if [ -n "${SLURM_ARRAY_TASK_ID:-}" ]; then
-    echo "download: one job does all shards; submit it without --array, or as an array: sbatch --array=1-10 audiosetdl-job-array.s" >&2
+    echo "$job: one job does all shards; submit it without --array, or as an array: sbatch --array=1-10 audiosetdl-job-array.s" >&2
     exit 2
 fi
-if [ "${SLURM_EXPORT_ENV:-}" = NONE ] && [ $# = 0 ]; then
-    echo "download: no exported variable reaches this job (--export=NONE or SBATCH_EXPORT). Where you rely on" \
-        "AUDIOSET_CONFIG or DATADIR, give them as arguments: sbatch jobs/download.s --config FILE --data-dir DIR" >&2
-fi
-if [ -z "${SRCDIR:-}" ]; then # the folder of $0 is SLURM's spool
-    SRCDIR=${SLURM_SUBMIT_DIR:-$PWD}
-    if [ ! -r "$SRCDIR/jobs/environment.sh" ] && script=$(scontrol show job "${SLURM_JOB_ID:-}" 2>/dev/null | sed -n 's/^ *Command=//p'); then
-        SRCDIR=$(dirname "${script%%.s *}")/..
-    fi
+# SLURM runs a copy of this file. The checkout is SRCDIR, else the folder from which you submit, else that of the file.
+if [ -z "${SRCDIR:-}" ] && [ ! -r "${SRCDIR:=${SLURM_SUBMIT_DIR:-$PWD}}/jobs/environment.sh" ]; then
+    found=$(scontrol show job "${SLURM_JOB_ID:-}" 2>/dev/null | sed -n "s|^ *Command=\(.*\)/jobs/$job\.s.*|\1|p") && SRCDIR=${found:-$SRCDIR}
 fi
 if [ ! -r "$SRCDIR/jobs/environment.sh" ]; then
-    echo "download: $SRCDIR is not the checkout; submit from there, or name the script by its whole path" >&2
+    echo "$job: $SRCDIR is not the checkout; submit from there, or name the script by its whole path" >&2
     exit 2
 fi
 # shellcheck source=jobs/environment.sh
 . "$SRCDIR/jobs/environment.sh"
 
+note_lost_variables "$@"
 # exec, so that Python is the batch process and gets the warning (USR1) itself, and alone.
-trap '' USR1 # until Python listens for it: by default it would end the job for good
 exec audioset-batch worker --config "${AUDIOSET_CONFIG:-$SRCDIR/configs/default.yaml}" ${DATADIR:+--data-dir "$DATADIR"} \
     --task all "$@"

@@ -28,28 +28,22 @@
 #   KERAS_BACKEND     jax, torch or tensorflow                default: the first that is installed
 
 set -euo pipefail
-
-if [ -z "${SLURM_ARRAY_TASK_ID:-}" ]; then
-    echo "embed: this is an array job; submit it so: sbatch --array=1-10 jobs/embed.s" >&2
-    exit 2
-fi
-if [ "${SLURM_ARRAY_TASK_MIN:-1}" != 1 ]; then
-    echo "embed: the array must start at 1, not at $SLURM_ARRAY_TASK_MIN" >&2
-    exit 2
-fi
-if [ -z "${SRCDIR:-}" ]; then # the folder of $0 is SLURM's spool
-    SRCDIR=${SLURM_SUBMIT_DIR:-$PWD}
-    if [ ! -r "$SRCDIR/jobs/environment.sh" ] && script=$(scontrol show job "${SLURM_JOB_ID:-}" 2>/dev/null | sed -n 's/^ *Command=//p'); then
-        SRCDIR=$(dirname "${script%%.s *}")/..
-    fi
+job=embed job_needs=array job_example="sbatch --array=1-10 jobs/embed.s"
+# SLURM runs a copy of this file. The checkout is SRCDIR, else the folder from which you submit, else that of the file.
+if [ -z "${SRCDIR:-}" ] && [ ! -r "${SRCDIR:=${SLURM_SUBMIT_DIR:-$PWD}}/jobs/environment.sh" ]; then
+    found=$(scontrol show job "${SLURM_JOB_ID:-}" 2>/dev/null | sed -n "s|^ *Command=\(.*\)/jobs/$job\.s.*|\1|p") && SRCDIR=${found:-$SRCDIR}
 fi
 if [ ! -r "$SRCDIR/jobs/environment.sh" ]; then
-    echo "embed: $SRCDIR is not the checkout; submit from there, or name the script by its whole path" >&2
+    echo "$job: $SRCDIR is not the checkout; submit from there, or name the script by its whole path" >&2
     exit 2
 fi
 # shellcheck source=jobs/environment.sh
 . "$SRCDIR/jobs/environment.sh"
 
+if [ "${SLURM_ARRAY_TASK_MIN:-1}" != 1 ]; then
+    echo "embed: the array must start at 1, not at $SLURM_ARRAY_TASK_MIN" >&2
+    exit 2
+fi
 # exec, so that Python is the batch process and gets the warning (USR1) itself.
 exec audioset-batch embed ${DATADIR:+"$DATADIR"} --config "${AUDIOSET_CONFIG:-$SRCDIR/configs/default.yaml}" \
     --shard "$SLURM_ARRAY_TASK_ID/${SLURM_ARRAY_TASK_MAX:-$SLURM_ARRAY_TASK_ID}" "$@"

@@ -24,23 +24,13 @@
 #   SRCDIR            the checkout; default: the folder from which you submit, else that of the script
 
 set -euo pipefail
-
-if [ -z "${DATADIR:-}" ] && [[ ${1:--} != -* ]]; then
-    DATADIR=$1
-    shift
-fi
-if [ -z "${DATADIR:-}" ]; then
-    echo "report: DATADIR is not set; submit it so: sbatch jobs/report.s /scratch/audioset" >&2
-    exit 2
-fi
-if [ -z "${SRCDIR:-}" ]; then # the folder of $0 is SLURM's spool
-    SRCDIR=${SLURM_SUBMIT_DIR:-$PWD}
-    if [ ! -r "$SRCDIR/jobs/environment.sh" ] && script=$(scontrol show job "${SLURM_JOB_ID:-}" 2>/dev/null | sed -n 's/^ *Command=//p'); then
-        SRCDIR=$(dirname "${script%%.s *}")/..
-    fi
+job=report job_needs=DATADIR job_example="sbatch jobs/report.s /scratch/audioset"
+# SLURM runs a copy of this file. The checkout is SRCDIR, else the folder from which you submit, else that of the file.
+if [ -z "${SRCDIR:-}" ] && [ ! -r "${SRCDIR:=${SLURM_SUBMIT_DIR:-$PWD}}/jobs/environment.sh" ]; then
+    found=$(scontrol show job "${SLURM_JOB_ID:-}" 2>/dev/null | sed -n "s|^ *Command=\(.*\)/jobs/$job\.s.*|\1|p") && SRCDIR=${found:-$SRCDIR}
 fi
 if [ ! -r "$SRCDIR/jobs/environment.sh" ]; then
-    echo "report: $SRCDIR is not the checkout; submit from there, or name the script by its whole path" >&2
+    echo "$job: $SRCDIR is not the checkout; submit from there, or name the script by its whole path" >&2
     exit 2
 fi
 # shellcheck source=jobs/environment.sh

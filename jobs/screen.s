@@ -26,29 +26,18 @@
 #   SHARD_OFFSET      added to the array index, for arrays beyond the cluster's MaxArraySize; default: 0
 
 set -euo pipefail
-
-if [ -z "${SLURM_ARRAY_TASK_ID:-}" ]; then
-    echo "screen: this is an array job; submit it so: sbatch --array=1-10%2 jobs/screen.s" >&2
-    exit 2
-fi
-if ! [[ ${SHARD_OFFSET:=0} =~ ^[0-9]+$ ]]; then
-    echo "screen: SHARD_OFFSET is no whole number: $SHARD_OFFSET" >&2
-    exit 2
-fi
-if [ -z "${SRCDIR:-}" ]; then # the folder of $0 is SLURM's spool
-    SRCDIR=${SLURM_SUBMIT_DIR:-$PWD}
-    if [ ! -r "$SRCDIR/jobs/environment.sh" ] && script=$(scontrol show job "${SLURM_JOB_ID:-}" 2>/dev/null | sed -n 's/^ *Command=//p'); then
-        SRCDIR=$(dirname "${script%%.s *}")/..
-    fi
+job=screen job_needs=array job_example="sbatch --array=1-10%2 jobs/screen.s"
+# SLURM runs a copy of this file. The checkout is SRCDIR, else the folder from which you submit, else that of the file.
+if [ -z "${SRCDIR:-}" ] && [ ! -r "${SRCDIR:=${SLURM_SUBMIT_DIR:-$PWD}}/jobs/environment.sh" ]; then
+    found=$(scontrol show job "${SLURM_JOB_ID:-}" 2>/dev/null | sed -n "s|^ *Command=\(.*\)/jobs/$job\.s.*|\1|p") && SRCDIR=${found:-$SRCDIR}
 fi
 if [ ! -r "$SRCDIR/jobs/environment.sh" ]; then
-    echo "screen: $SRCDIR is not the checkout; submit from there, or name the script by its whole path" >&2
+    echo "$job: $SRCDIR is not the checkout; submit from there, or name the script by its whole path" >&2
     exit 2
 fi
 # shellcheck source=jobs/environment.sh
 . "$SRCDIR/jobs/environment.sh"
 
 # exec, so that Python is the batch process and gets the warning (USR1) itself.
-trap '' USR1 # until Python listens for it: by default it would end the job for good
 exec audioset-batch screen ${DATADIR:+"$DATADIR"} --config "${AUDIOSET_CONFIG:-$SRCDIR/configs/default.yaml}" \
     --task $((SLURM_ARRAY_TASK_ID + 10#$SHARD_OFFSET)) "$@"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,8 @@ JOBS = Path(__file__).parents[2] / "jobs"
 def source(tmp_path: Path) -> Path:
     (tmp_path / "src/jobs").mkdir(parents=True)
     (tmp_path / "src/.venv/bin").mkdir(parents=True)
-    (tmp_path / "src/jobs/environment.sh").write_text('PATH="$SRCDIR/.venv/bin:$PATH"\n')
+    shutil.copy(JOBS / "environment.sh", tmp_path / "src/jobs")
+    (tmp_path / "src/.venv/bin/python").symlink_to(sys.executable)
     program = tmp_path / "src/.venv/bin/audioset-batch"
     program.write_text('#!/bin/sh\nprintf "%s|" "$@"\n')
     program.chmod(0o755)

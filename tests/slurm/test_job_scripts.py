@@ -237,3 +237,10 @@ def test_merge_without_data_directory_is_named(slurm: PrivateSlurm, checkout: Pa
 @pytest.mark.parametrize("script", ["setup.sh", ".ci/run"])
 def test_scripts_may_be_executed(script: str) -> None:
     assert (CHECKOUT / script).stat().st_mode & stat.S_IXUSR
+
+
+def test_all_scripts_look_for_their_checkout_in_the_same_way() -> None:
+    scripts = [*sorted((CHECKOUT / "jobs").glob("*.s")), CHECKOUT / "audiosetdl-job-array.s"]
+    blocks = {path.name: path.read_text().partition("# SLURM runs a copy")[2].partition("\n\n")[0] for path in scripts}
+    assert len(set(blocks.values())) == 2, blocks
+    assert blocks.pop("audiosetdl-job-array.s") == next(iter(blocks.values())).replace("/jobs/$job", "/$job")
