@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
 from typing import Any
 
 from audioset_batch.adapters.ytdlp_versions import age_days
 from audioset_batch.egress import EgressStatus
+from audioset_batch.record.settings import iso_time
 from audioset_batch.status.collect import Overview, ShardLine, SubsetLine
 
 
@@ -14,7 +14,7 @@ def to_json(overview: Overview) -> dict[str, Any]:
     """Everything, every shard included; times in UTC, ISO 8601, durations in seconds."""
     return {
         "data_dir": overview.data_dir,
-        "at": _iso(overview.at),
+        "at": iso_time(overview.at),
         "totals": _subset(overview.total),
         "subsets": {line.name: _subset(line) for line in overview.subsets},
         "segments_per_hour": overview.pace,
@@ -81,8 +81,4 @@ def _shard(line: ShardLine) -> dict[str, Any]:
 
 
 def _moment(time: float | None) -> str | None:
-    return None if time is None else _iso(time)
-
-
-def _iso(moment: float) -> str:
-    return datetime.datetime.fromtimestamp(moment, datetime.UTC).isoformat(timespec="seconds")
+    return None if time is None else iso_time(time)
