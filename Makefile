@@ -4,7 +4,6 @@ BIN := .venv/bin
 SHELL_FILES := $(wildcard *.sh *.s jobs/*.sh jobs/*.s scripts/*.sh) .ci/run
 # SLURM's tests stay together in one worker (loadgroup): two clusters on a small machine slow each other down.
 PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
-CHAOS := $(wildcard tests/chaos/run.py)
 
 .PHONY: help setup demo demo-slurm demo-learn test test-slow test-all test-in-fresh test-fresh test-slurm test-newer-slurm lint test-tools bench bench-cost bench-gpu chaos reference constraints
 .NOTPARALLEL: # two runs of pytest at once slow each other down
@@ -19,7 +18,7 @@ demo: setup ## run everything on made-up videos, through SLURM where it answers:
 	$(BIN)/audioset-batch demo
 
 demo-slurm: setup test-tools ## the same through a private SLURM, which is started for it and ended
-	PYTHONPATH=tests $(BIN)/python -m slurm_cluster $(BIN)/audioset-batch demo
+	$(BIN)/python -m tests.support.slurm_cluster $(BIN)/audioset-batch demo
 
 demo-learn: ## clips to embeddings to a classifier and its report, on made-up videos
 	@./setup.sh --with learn
@@ -31,7 +30,7 @@ test: lint test-tools ## all checks and tests that take less than ten minutes to
 test-slow: test-tools # only what takes longer
 	@./setup.sh --pinned --with test,learn
 	$(PYTEST) -m slow
-	$(if $(CHAOS),$(BIN)/python $(CHAOS) --short)
+	$(BIN)/python -m tests.chaos.run --short
 
 test-all: $(if $(FRESH),test-in-fresh,test) test-slow ## also what takes longer; FRESH=1, as in CI: demo and test in a fresh machine
 
@@ -67,7 +66,7 @@ bench: ## compare with other downloaders
 
 bench-cost: test-tools ## core-hours per 1,000 clips, by a SLURM's accounting: twelve minutes, most of them waiting
 	@./setup.sh --pinned --with test
-	$(BIN)/python benchmarks/cost.py
+	PYTHONPATH=. $(BIN)/python benchmarks/cost.py
 
 bench-gpu: ## embeddings and training on a GPU: under five minutes
 	@./setup.sh --with learn
@@ -76,7 +75,7 @@ bench-gpu: ## embeddings and training on a GPU: under five minutes
 
 chaos: test-tools ## kill, preempt, block and fill while three nodes download; then check that nothing is lost
 	@./setup.sh --pinned --with test
-	$(BIN)/python tests/chaos/run.py
+	$(BIN)/python -m tests.chaos.run
 
 reference: setup ## write what is made from the code: configs/default.yaml, docs/{configuration,commands,manifest}.md
 	$(BIN)/python -m audioset_batch.config.document yaml > configs/default.yaml

@@ -1,12 +1,12 @@
 """What clips cost on a cluster, by the accounting of a real SLURM at the real pace: `make bench-cost`.
 
-    python benchmarks/cost.py [--minutes 10] [--only NAME,NAME] [--render]
+    PYTHONPATH=. python benchmarks/cost.py [--minutes 10] [--only NAME,NAME] [--render]
 
-Job arrays on a private SLURM with slurmdbd (tests/slurm_cluster), through the job script that users submit, against the
-loopback stand-in: 300 videos an hour and address, a fifth of them gone. All recipes run side by side, each with
-addresses and a data directory of its own; after so many minutes they are cancelled, and `sacct` tells what they held
-and used. Writes benchmarks/results/cost.json and the table in docs/performance.md. Needs slurm-wlm, munge, slurmdbd and
-mariadb-server.
+Job arrays on a private SLURM with slurmdbd (tests/support/slurm_cluster), through the job script that users submit,
+against the loopback stand-in: 300 videos an hour and address, a fifth of them gone. All recipes run side by side, each
+with addresses and a data directory of its own; after so many minutes they are cancelled, and `sacct` tells what they
+held and used. Writes benchmarks/results/cost.json and the table in docs/performance.md. Needs slurm-wlm, munge,
+slurmdbd and mariadb-server.
 """
 
 from __future__ import annotations
@@ -28,17 +28,14 @@ import machine
 import yaml
 from table import replace_between_markers
 
+from audioset_batch.standin import Catalog, Standin, Video, default_cache
+from tests.support.loopback import make_rows
+from tests.support.loopback.dataset import write_lists
+from tests.support.loopback.project import GOOD_VIDEO, NINE_LOSSES
+from tests.support.slurm_cluster import PrivateSlurm
+from tests.support.slurm_cluster.others import forget_other_clusters
+
 ROOT: Final = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
-
-from loopback import make_rows  # noqa: E402
-from loopback.dataset import write_lists  # noqa: E402
-from loopback.project import GOOD_VIDEO, NINE_LOSSES  # noqa: E402
-from slurm_cluster import PrivateSlurm  # noqa: E402
-from slurm_cluster.others import forget_other_clusters  # noqa: E402
-
-from audioset_batch.standin import Catalog, Standin, Video, default_cache  # noqa: E402
-
 RESULTS: Final = ROOT / "benchmarks" / "results" / "cost.json"
 PAGE: Final = ROOT / "docs" / "performance.md"
 _SUBSET: Final = "eval_segments"

@@ -17,12 +17,12 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(CHECKOUT / "tests" / "report"))
 
-from browser import browse, find_browser  # noqa: E402
 from PIL import Image  # noqa: E402  (comes with matplotlib: ./setup.sh --with learn)
-from reportdata import CLASSES, plan, read_released, write_dataset, write_ontology  # noqa: E402
 
 from audioset_batch.merge import merge  # noqa: E402
 from audioset_batch.report import write_report  # noqa: E402
+from tests.support.browser import browse, find_browser  # noqa: E402
+from tests.support.report_data import CLASSES, plan, read_released, write_dataset, write_ontology  # noqa: E402
 
 SUBSETS = ("balanced_train_segments", "eval_segments")
 

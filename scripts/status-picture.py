@@ -21,9 +21,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(CHECKOUT / "tests"), str(CHECKOUT / "tests" / "worker")]
 
-from loopback import Project, make_rows  # noqa: E402
 from rich.console import Console  # noqa: E402
-from running import Worker  # noqa: E402
 
 from audioset_batch.layout import DataDir  # noqa: E402
 from audioset_batch.standin import Catalog, Outcome, Standin  # noqa: E402
@@ -32,6 +30,8 @@ from audioset_batch.status.collect import Overview, collect  # noqa: E402
 from audioset_batch.status.colour import coloured  # noqa: E402
 from audioset_batch.status.settings import egress_config  # noqa: E402
 from audioset_batch.status.text import fitting  # noqa: E402
+from tests.support.loopback import Project, make_rows  # noqa: E402
+from tests.support.running import Worker  # noqa: E402
 
 LINES, COLUMNS = 30, 88
 GONE = (Outcome.REMOVED, Outcome.PRIVATE, Outcome.NONEXISTENT, Outcome.ACCOUNT_TERMINATED, Outcome.COPYRIGHT_CLAIM)

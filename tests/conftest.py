@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from slurm_cluster import PrivateSlurm, missing_programs
-from slurm_cluster.others import forget_other_clusters
+
+from tests.support.slurm_cluster import PrivateSlurm, missing_programs
+from tests.support.slurm_cluster.others import forget_other_clusters
 
 forget_other_clusters()
 

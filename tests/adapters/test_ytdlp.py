@@ -6,7 +6,6 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
-from loopback import EXPECTED_REASON
 
 from audioset_batch.adapters.fsclock import boot_time
 from audioset_batch.adapters.streams import ClientOptions
@@ -14,6 +13,7 @@ from audioset_batch.adapters.ytdlp import YtDlpClient, parse_args
 from audioset_batch.errors import EgressBlocked, SegmentTransient, SegmentUnavailable, TooLate, UsageError
 from audioset_batch.reasons import Reason
 from audioset_batch.standin import Block, Catalog, Fault, Outcome, Standin, Trouble, Video, Where
+from tests.support.loopback import EXPECTED_REASON
 
 ALL = {outcome: f"outcome__{index:02d}" for index, outcome in enumerate(Outcome)}
 DEADLINE = 30

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loopback import Project
-from slurm_cluster import PrivateSlurm, SlurmError, Task
-from slurm_cluster.processes import ProcessId
-
 from audioset_batch.layout import DataDir
 from audioset_batch.record.manifest import decode_row
+from tests.support import CHECKOUT
+from tests.support.loopback import Project
+from tests.support.slurm_cluster import PrivateSlurm, SlurmError, Task
+from tests.support.slurm_cluster.processes import ProcessId
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 HURRY_SECONDS = 8.0
 
 

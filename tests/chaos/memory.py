@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from slurm_cluster.processes import ProcessId
+from tests.support.slurm_cluster.processes import ProcessId
 
 _GROUPS = Path("/sys/fs/cgroup/memory")
 _LIMIT = 6 << 20

@@ -1,6 +1,6 @@
 """Kill, preempt, block and fill while three nodes download, go on until all is finished, check that nothing is lost.
 
-    python tests/chaos/run.py [--short | --soak MINUTES] [--seed N] [--keep]
+    python -m tests.chaos.run [--short | --soak MINUTES] [--seed N] [--keep]
 
 Exit status 0 if everything that must hold did.
 """
@@ -22,14 +22,21 @@ from itertools import chain
 from pathlib import Path
 from types import FrameType
 
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import pandas as pd
-from chaos.cluster_run import ShardJobs
-from chaos.neighbour import Victim
-from chaos.storms import SmallDisk, Storms
-from chaos.verdicts import (
+
+from audioset_batch.egress import read_pauses
+from audioset_batch.egress.losses import TRANSPORT
+from audioset_batch.layout import DataDir
+from audioset_batch.reasons import TRANSIENT_REASONS, Reason
+from audioset_batch.standin import Catalog, Standin
+from tests.chaos.cluster_run import ShardJobs
+from tests.chaos.neighbour import Victim
+from tests.chaos.storms import SmallDisk, Storms
+from tests.support.loopback import Project, make_rows
+from tests.support.loopback.project import NINE_LOSSES
+from tests.support.slurm_cluster import PrivateSlurm, missing_programs
+from tests.support.slurm_cluster.others import forget_other_clusters
+from tests.support.verdicts import (
     all_rows,
     check_budget,
     check_came_back,
@@ -45,16 +52,6 @@ from chaos.verdicts import (
     reasons,
     tracebacks,
 )
-from loopback import Project, make_rows
-from loopback.project import NINE_LOSSES
-from slurm_cluster import PrivateSlurm, missing_programs
-from slurm_cluster.others import forget_other_clusters
-
-from audioset_batch.egress import read_pauses
-from audioset_batch.egress.losses import TRANSPORT
-from audioset_batch.layout import DataDir
-from audioset_batch.reasons import TRANSIENT_REASONS, Reason
-from audioset_batch.standin import Catalog, Standin
 
 
 @dataclass(frozen=True)
@@ -146,7 +143,8 @@ def begin_in_own_mounts() -> None:
     unshare = ["unshare", "--mount", "--propagation=private"]
     try:
         if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode == 0:
-            os.execvpe("unshare", [*unshare, sys.executable, *sys.argv], os.environ | {OWN_MOUNTS: "1"})
+            again = [sys.executable, "-m", "tests.chaos.run", *sys.argv[1:]]
+            os.execvpe("unshare", [*unshare, *again], os.environ | {OWN_MOUNTS: "1"})
     except FileNotFoundError:
         return
 

@@ -11,13 +11,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from chaos.cluster_run import ShardJobs, decode_rows
-from chaos.memory import MemoryLimit, kill_as_the_kernel
-from chaos.neighbour import Neighbour, Victim
-from slurm_cluster import PrivateSlurm, SlurmError, Task
-
 from audioset_batch.layout import ShardId
 from audioset_batch.standin import Block, Fault, Outage, Standin, Trouble, Where
+from tests.chaos.cluster_run import ShardJobs, decode_rows
+from tests.chaos.memory import MemoryLimit, kill_as_the_kernel
+from tests.chaos.neighbour import Neighbour, Victim
+from tests.support.slurm_cluster import PrivateSlurm, SlurmError, Task
 
 FLAKY = (
     Fault(Trouble.RESET, probability=0.1),

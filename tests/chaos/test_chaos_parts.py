@@ -12,8 +12,17 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from chaos.cluster_run import Sightings
-from chaos.verdicts import (
+
+from audioset_batch.layout import DataDir, ShardId
+from audioset_batch.standin import Catalog, Outcome, Video
+from tests.chaos.cluster_run import Sightings
+from tests.support import CHECKOUT
+from tests.support.loopback import make_rows
+from tests.support.loopback.project import GOOD_VIDEO
+from tests.support.running import until
+from tests.support.slurm_cluster import missing_programs
+from tests.support.slurm_cluster.processes import with_environment
+from tests.support.verdicts import (
     check_budget,
     check_came_back,
     check_drifts,
@@ -27,16 +36,6 @@ from chaos.verdicts import (
     settled_at,
     tracebacks,
 )
-from loopback import make_rows
-from loopback.project import GOOD_VIDEO
-from slurm_cluster import missing_programs
-from slurm_cluster.processes import with_environment
-from worker.running import until
-
-from audioset_batch.layout import DataDir, ShardId
-from audioset_batch.standin import Catalog, Outcome, Video
-
-RUN = Path(__file__).with_name("run.py")
 
 
 def resolves(*times: float, ytid: str = "aaaaaaaaaaa", egress: str = "one") -> list[dict[str, object]]:
@@ -169,7 +168,8 @@ def test_ended_by_a_signal_it_leaves_nothing_running_and_nothing_mounted(tmp_pat
     mark = f"chaos-{secrets.token_hex(8)}"
     env = os.environ | {"CHAOS_TEST": mark, "TMPDIR": str(tmp_path)}
     with (tmp_path / "run.log").open("wb") as log:
-        run = subprocess.Popen([sys.executable, RUN, "--short"], env=env, stdout=log, stderr=log)
+        command = [sys.executable, "-m", "tests.chaos.run", "--short"]
+        run = subprocess.Popen(command, env=env, cwd=CHECKOUT, stdout=log, stderr=log)
     try:
         until(lambda: b"recorded" in (tmp_path / "run.log").read_bytes() or run.poll() is not None, "a fault", 120)
         assert run.poll() is None, (tmp_path / "run.log").read_text()

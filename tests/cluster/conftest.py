@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from loopback import Project, make_rows
-from slurm_cluster import PrivateSlurm
 
 from audioset_batch.standin import Catalog, Standin
+from tests.support.loopback import Project, make_rows
+from tests.support.slurm_cluster import PrivateSlurm
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loopback import Project
-from slurm_cluster import PrivateSlurm
 
 from audioset_batch.cluster.checks import scheduler, software, storage
 from audioset_batch.config import Config
 from audioset_batch.layout import DataDir
 from audioset_batch.standin.faults import Block
+from tests.support.loopback import Project
+from tests.support.slurm_cluster import PrivateSlurm
 
 
 def check(project: Project, *more: str, status: int = 0) -> dict[str, Any]:

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from slurm_cluster import PrivateSlurm
+
+from tests.support.slurm_cluster import PrivateSlurm
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 
 import pytest
-from loopback import Project
+
+from tests.support.loopback import Project
 
 ARGV = (sys.executable, "-m", "audioset_batch", "submit", "--cluster", "local")
 

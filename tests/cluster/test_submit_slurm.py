@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from loopback import Project
-from slurm_cluster import PrivateSlurm
+
+from tests.support.loopback import Project
+from tests.support.slurm_cluster import PrivateSlurm
 
 
 def submit(project: Project, *more: str, status: int = 0) -> dict[str, list[int]]:

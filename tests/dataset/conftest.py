@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from datasetdata import make_data_dir
 
 from audioset_batch.merge import merge
+from tests.support.dataset_data import make_data_dir
 
 
 @pytest.fixture(params=["files", "tars", "open tars"])

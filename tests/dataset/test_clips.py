@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasetdata import CLASSES, tone
 
 from audioset_batch import AudioSetClips, LabelledClip, load_manifest
 from audioset_batch.errors import InputRefused, UsageError
+from tests.support.dataset_data import CLASSES, tone
 
 
 def test_clips_come_back_sample_for_sample(anyhow: Path) -> None:

@@ -6,12 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from slurm_cluster import PrivateSlurm
 
 from audioset_batch.demo.videos import made_up_videos
 from audioset_batch.standin import Outcome, Video
-
-TESTS = Path(__file__).parents[1]
+from tests.support import CHECKOUT
+from tests.support.slurm_cluster import PrivateSlurm
 
 
 def unusual(videos: list[Video]) -> dict[str, list[str]]:
@@ -52,11 +51,11 @@ def test_the_whole_job_through_slurm(slurm: PrivateSlurm, tmp_path: Path) -> Non
 @pytest.mark.slurm
 @pytest.mark.usefixtures("slurm")  # skips, or fails under CI, where there is none
 def test_a_command_with_a_slurm_of_its_own() -> None:
-    command = [sys.executable, "-m", "slurm_cluster", "sh", "-c", "sinfo --noheader -o '%P %D'; exit 3"]
-    done = subprocess.run(command, cwd=TESTS, capture_output=True, text=True, check=False, timeout=120)
+    command = [sys.executable, "-m", "tests.support.slurm_cluster", "sh", "-c", "sinfo --noheader -o '%P %D'; exit 3"]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 3, done.stderr
     assert "main* 1" in done.stdout.splitlines()
     wrong = subprocess.run(
-        [*command[:3], "no-such-program"], cwd=TESTS, capture_output=True, text=True, check=False, timeout=120
+        [*command[:3], "no-such-program"], cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=120
     )
     assert (wrong.returncode, "Traceback" in wrong.stderr) == (2, False)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from loopback import Project, make_rows
 from nbclient import NotebookClient
 
 from audioset_batch.standin import Catalog, Standin
+from tests.support.loopback import Project, make_rows
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebook.ipynb"
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from slurm_cluster import PrivateSlurm
-from tutorials import ROOT, blocks, dog_rows, place
+
+from tests.support.slurm_cluster import PrivateSlurm
+from tests.support.tutorials import ROOT, blocks, dog_rows, place
 
 PAGE = "tutorial-cluster.md"
 

@@ -5,10 +5,10 @@ import shlex
 from pathlib import Path
 
 import pytest
-from tutorials import ROOT, blocks, dog_rows, place
 
 from audioset_batch.cli import build_parser
 from audioset_batch.config import load_config
+from tests.support.tutorials import ROOT, blocks, dog_rows, place
 
 PAGE = "tutorial-one-machine.md"
 

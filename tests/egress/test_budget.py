@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from egress_helpers import FORK, egress, most_in_a_window, probe
 
 from audioset_batch.adapters.fsclock import boot_time
 from audioset_batch.egress import EgressPool, Grant, Wait, read_egress_status
 from audioset_batch.errors import Interrupted, StorageUnusable
+from tests.support.egress import FORK, egress, most_in_a_window, probe
 
 
 def spend(folder: Path, log: Path, seconds: float, config: Any, delay: float = 0.0) -> None:

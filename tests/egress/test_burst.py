@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from egress_helpers import egress, most_in_a_window, probe
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +24,7 @@ from audioset_batch.egress.shared import SharedEgress
 from audioset_batch.egress.slots import Grid
 from audioset_batch.egress.tickets import Ticket
 from audioset_batch.errors import EgressExhausted
+from tests.support.egress import egress, most_in_a_window, probe
 
 START = time.time() - 1e5
 """Files get the time of today, and nothing in a shared folder may be of the future."""

@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from egress_helpers import egress, probe
-from test_pauses import take, wait_for
 
 from audioset_batch.adapters.lease import Holder
 from audioset_batch.egress import EgressPool, Grant, Verdict, Wait, read_egress_status, read_pauses
 from audioset_batch.egress.losses import MOST_CUT, MOST_LOST
 from audioset_batch.errors import EgressExhausted
+from tests.support.egress import egress, probe, take, wait_for
 
 ONE = egress(pause_seconds=0.3, pause_max_seconds=2.4)
 

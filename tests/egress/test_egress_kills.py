@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
-from egress_helpers import FORK, egress, probe
 
 from audioset_batch.adapters import register
 from audioset_batch.egress import EgressPool, Grant, Wait
 from audioset_batch.errors import StorageUnusable
+from tests.support.egress import FORK, egress, probe
 
 CONFIG = egress(videos_per_hour=200, window_seconds=2.0, pause_seconds=0.05, pause_factor=1.0)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from egress_helpers import GOOD, egress, probe
 
 from audioset_batch.egress import EgressPool, Grant, Wait, read_egress_status, read_pauses
 from audioset_batch.errors import InputRefused, UnsafePath
+from tests.support.egress import GOOD, egress, probe
 
 SHELL = "$(touch /tmp/pwned)"
 

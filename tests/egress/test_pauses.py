@@ -2,39 +2,16 @@
 
 import itertools
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from egress_helpers import FORK, GOOD, egress, most_in_a_window, probe
 
 from audioset_batch.adapters.lease import Holder
 from audioset_batch.egress import EgressPool, Grant, Verdict, Wait, read_egress_status, read_pauses
 from audioset_batch.egress import lane as lanes
 from audioset_batch.errors import EgressExhausted, StorageUnusable
-
-
-def wait_for(what: Callable[[], Any], seconds: float = 10.0) -> Any:
-    """The first true value of `what()`."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        value = what()
-        if value:
-            return value
-        time.sleep(0.02)
-    raise AssertionError("did not happen in time")
-
-
-def take(pool: EgressPool) -> Grant:
-    """A grant for a segment."""
-
-    def get() -> Grant | None:
-        answer = pool.try_acquire()
-        return answer if isinstance(answer, Grant) else None
-
-    grant: Grant = wait_for(get)
-    return grant
+from tests.support.egress import FORK, GOOD, egress, most_in_a_window, probe, take, wait_for
 
 
 def test_a_task_that_comes_into_a_pause_says_so_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -5,12 +5,12 @@ import random
 from pathlib import Path
 
 import pytest
-from egress_helpers import most_in_a_window
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audioset_batch.egress import slots
 from audioset_batch.egress.slots import Grid, Reservation
+from tests.support.egress import most_in_a_window
 
 GRIDS = st.builds(
     Grid,

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from featuredata import by_id, clips, write_archive, write_tree
 
 from audioset_batch.errors import InputRefused, UsageError
 from audioset_batch.features import convert as convert_module
@@ -21,6 +20,7 @@ from audioset_batch.features.packed import iter_packed
 from audioset_batch.features.packed_writers import ParquetWriter
 from audioset_batch.features.reading import iter_records, read_split
 from audioset_batch.features.tfrecord import DamagedRecord
+from tests.support.feature_data import by_id, clips, write_archive, write_tree
 
 FIELDS = ("embeddings", "lengths", "labels", "video_ids", "start", "end")
 

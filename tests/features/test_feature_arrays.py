@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from featuredata import clips
 
 from audioset_batch.features.arrays import FeatureSet, dequantize, dequantize_centered, quantize
+from tests.support.feature_data import clips
 
 
 def test_dequantization_has_the_known_values() -> None:

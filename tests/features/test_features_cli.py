@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from featuredata import clips, write_archive, write_tree
 
 import audioset_batch.cli as cli
 from audioset_batch.errors import InputRefused
@@ -20,6 +19,7 @@ from audioset_batch.features.csvs import SegmentId, read_label_table, read_segme
 from audioset_batch.features.packed_writers import ParquetWriter
 from audioset_batch.features.sequence import Record, serialize_record
 from audioset_batch.features.tfrecord import RecordWriter
+from tests.support.feature_data import clips, write_archive, write_tree
 
 
 @pytest.fixture

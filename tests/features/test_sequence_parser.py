@@ -6,7 +6,6 @@ import struct
 
 import numpy as np
 import pytest
-from featuredata import clips
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +15,7 @@ from audioset_batch.features.fastpath import BatchParser, Payload
 from audioset_batch.features.sequence import Record, parse_record, serialize_record
 from audioset_batch.features.tfrecord import Damage, raise_damage
 from audioset_batch.features.wire import MalformedMessage, bytes_field, varint
+from tests.support.feature_data import clips
 
 IDS = st.text("abcXYZ019_-", min_size=1, max_size=14)
 TIMES = st.floats(0, 1e6, width=32)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loopback import Project, make_rows
-from worker.running import Worker, descendants_of
 
 from audioset_batch.standin import Catalog, Fault, Standin, Trouble, Video, Where
+from tests.support.loopback import Project, make_rows
+from tests.support.running import Worker, descendants_of
 
 HEALTHY = 50
 TIMEOUT = 12

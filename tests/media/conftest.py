@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mediadata import encode_audio_file
 
 from audioset_batch.standin.synth import SourceSpec, synthesise
+from tests.support.media_data import encode_audio_file
 
 FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "frag_duration": "5000000"}
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from mediadata import MemorySource, encode_vp9
 
 from audioset_batch.adapters.media.audio import cut_audio
 from audioset_batch.adapters.media.source import StreamHint
@@ -18,6 +17,7 @@ from audioset_batch.config.schema import Video
 from audioset_batch.errors import SegmentTransient, SegmentUnavailable
 from audioset_batch.reasons import Reason
 from audioset_batch.standin.measure import locate_audio, read_frame_number
+from tests.support.media_data import MemorySource, encode_vp9
 
 FRAME = 1 / 25
 HINT = StreamHint(has_audio=False, has_video=True)

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import av
 import pytest
-from mediadata import encode_audio_file
 
 from audioset_batch.adapters.media.audio import cut_audio
 from audioset_batch.adapters.media.source import FileSource, KeptSource, StreamHint
 from audioset_batch.adapters.media.video import cut_video
 from audioset_batch.config.schema import Video
+from tests.support.media_data import encode_audio_file
 
 PREROLL = {251: 0.08, 140: 1024 / 44100, 18: 1024 / 44100}
 

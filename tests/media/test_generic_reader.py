@@ -8,7 +8,6 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from mediadata import MemorySource, decode_all, encode_audio_file, steps16
 
 from audioset_batch.adapters.media import opening
 from audioset_batch.adapters.media.audio import AudioClip, cut_audio
@@ -19,6 +18,7 @@ from audioset_batch.errors import SegmentTransient
 from audioset_batch.reasons import Reason
 from audioset_batch.standin.measure import locate_audio, read_frame_number
 from audioset_batch.standin.timecode import picture
+from tests.support.media_data import MemorySource, decode_all, encode_audio_file, steps16
 
 STARTS = (0, 20, 24, 1_000, 9_999, 14_321)
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import av
 import pytest
-from mediadata import encode_audio_file
 
 from audioset_batch.adapters.media.audio import cut_audio
 from audioset_batch.adapters.media.hls import SegmentedSource, parse_playlist
@@ -19,6 +18,7 @@ from audioset_batch.config.schema import Video
 from audioset_batch.errors import EgressBlocked, SegmentTransient, SegmentUnavailable
 from audioset_batch.reasons import Reason
 from audioset_batch.standin.measure import locate_audio, read_frame_number
+from tests.support.media_data import encode_audio_file
 
 BASE = "https://manifest.googlevideo.com/file/"
 SECONDS = 65.3

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mediadata import MemorySource
 
 from audioset_batch.adapters.media.audio import cut_audio
 from audioset_batch.adapters.media.source import FileSource, RangeReader, StreamHint
@@ -19,6 +18,7 @@ from audioset_batch.adapters.media.video import cut_video
 from audioset_batch.config.schema import Video
 from audioset_batch.errors import EgressBlocked, SegmentError, SegmentTransient
 from audioset_batch.reasons import Reason
+from tests.support.media_data import MemorySource
 
 CAP = 2_000_000
 ITAGS = (251, 140, 18)

@@ -13,7 +13,6 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from mediadata import MemorySource
 
 from audioset_batch.adapters.media.audio import AudioClip, cut_audio
 from audioset_batch.adapters.media.convert import convert_audio
@@ -24,6 +23,7 @@ from audioset_batch.config.schema import Audio
 from audioset_batch.errors import SegmentTransient
 from audioset_batch.reasons import Reason
 from audioset_batch.standin.measure import locate_audio
+from tests.support.media_data import MemorySource
 
 
 def sine(seconds: float = 2.0, rate: int = 48000, channels: int = 2, peak: float = 0.5) -> AudioClip:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from loopback import Project, Row
 
 from audioset_batch.standin import Catalog, Outcome, Standin, Video
+from tests.support.loopback import Project, Row
 
 SUBSET = "eval_segments"
 CLIP, GONE = Row("clip_______", 10_000, 14_000, ("/m/0a0",)), Row("gone_______", 0, 4_000, ("/m/0a0",))

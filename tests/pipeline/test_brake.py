@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from loopback import Project, make_rows
-from loopback.project import GOOD_VIDEO
 
 from audioset_batch.egress import read_pauses
 from audioset_batch.standin import Catalog, Fault, Outage, Outcome, Standin, Trouble, Where
+from tests.support.loopback import Project, make_rows
+from tests.support.loopback.project import GOOD_VIDEO
 
 DRIFTS = {
     "media_forbidden": Fault(Trouble.FORBIDDEN),

@@ -6,11 +6,11 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from loopback import Project, make_rows
 
 from audioset_batch.egress import read_pauses
 from audioset_batch.standin import Block, Catalog, Outcome, Standin, Video
 from audioset_batch.standin.outcomes import BLOCK_SAYINGS, SAYINGS
+from tests.support.loopback import Project, make_rows
 
 WINDOW = 10.0
 """A quarter of its slack, an eighth of a second, is what a request has from a busy client to the busy server."""

@@ -6,9 +6,9 @@ import urllib.parse
 from pathlib import Path
 
 import pytest
-from loopback import Project, make_rows
 
 from audioset_batch.standin import Catalog, Fault, Standin, Trouble, Where
+from tests.support.loopback import Project, make_rows
 
 COOKIE = "f00dcafe-never-to-be-seen"
 PASSWORD = "p/w#T1RE'?@:%"

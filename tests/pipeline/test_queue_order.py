@@ -6,8 +6,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from loopback import Project
-from loopback.dataset import Row
 
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import ManifestRow, Segment
@@ -18,6 +16,8 @@ from audioset_batch.record.hints import HintWriter
 from audioset_batch.record.manifest import ManifestWriter
 from audioset_batch.standin import Catalog, Outcome, Standin
 from audioset_batch.worker.todo import Ordering
+from tests.support.loopback import Project
+from tests.support.loopback.dataset import Row
 
 SUBSET = "eval_segments"
 COMMON, RARE, ALONE = "/m/0a0", "/m/0b1", "/m/0c2"

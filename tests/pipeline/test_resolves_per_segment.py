@@ -4,10 +4,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from loopback import Project, make_rows
-from loopback.dataset import EXPECTED_REASON
 
 from audioset_batch.standin import Catalog, Fault, Outcome, Standin, Trouble, Video, Where
+from tests.support.loopback import Project, make_rows
+from tests.support.loopback.dataset import EXPECTED_REASON
 
 DEAD, FLAKY, KIDS = 35, 5, 3
 UNSETTLED = (Outcome.NOT_AVAILABLE, Outcome.NO_FORMATS)

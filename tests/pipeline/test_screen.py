@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from loopback import Project, make_rows
-from loopback.project import CHECKOUT
-from slurm_cluster import PrivateSlurm
 
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.record.hints import HintWriter, read_hints
 from audioset_batch.standin import Catalog, Fault, Outcome, Standin, Trouble, Video, Where
+from tests.support import CHECKOUT
+from tests.support.loopback import Project, make_rows
+from tests.support.slurm_cluster import PrivateSlurm
 
 SHARD = ShardId("eval_segments", 1)
 

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from loopback import Project, make_rows
-from loopback.project import CHECKOUT, NINE_LOSSES
-from slurm_cluster import PrivateSlurm
 
 from audioset_batch.standin import Catalog, Standin
+from tests.support import CHECKOUT
+from tests.support.loopback import Project, make_rows
+from tests.support.loopback.project import NINE_LOSSES
+from tests.support.slurm_cluster import PrivateSlurm
 
 
 def catalog_of(rows: list, seed: int = 3) -> Catalog:  # type: ignore[type-arg]

@@ -14,10 +14,10 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from flaky_server import Behaviour, FlakyServer
 
 from audioset_batch.errors import InputRefused, StopEarly, StorageUnusable
 from audioset_batch.fetch import FetchOptions, NotThere, Unreachable, fetched, is_copy, join_source
+from tests.support.flaky_server import Behaviour, FlakyServer
 
 BODY = bytes(range(256)) * 400
 

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from flaky_server import Behaviour, FlakyServer
 
 from audioset_batch.adapters.lease import Holder, Lease
 from audioset_batch.cli import main
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.plan.segments_csv import read_shard
+from tests.support.flaky_server import Behaviour, FlakyServer
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = (

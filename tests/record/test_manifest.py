@@ -31,6 +31,7 @@ from audioset_batch.record.manifest import (
     replay,
     row_key,
 )
+from tests.support import CHECKOUT
 
 SUBSET = "eval_segments"
 
@@ -186,14 +187,14 @@ def test_threads_do_not_mix_their_lines(tmp_path: Path) -> None:
 
 def test_kill_while_appending_loses_no_row_that_was_acknowledged(tmp_path: Path) -> None:
     code = (
-        "import sys,pathlib; sys.path[:0]=[sys.argv[2]]\n"
-        "from test_manifest import row; from audioset_batch.record.manifest import ManifestWriter\n"
+        "import sys,pathlib\n"
+        "from tests.record.test_manifest import row; from audioset_batch.record.manifest import ManifestWriter\n"
         "w=ManifestWriter(pathlib.Path(sys.argv[1]))\n"
         "for n in range(10**6):\n    w.append(row(n, detail='x'*5000)); print(n, flush=True)\n"
     )
     path = tmp_path / "a.jsonl"
-    command = [sys.executable, "-c", code, str(path), str(Path(__file__).parent)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    command, env = [sys.executable, "-c", code, str(path)], os.environ | {"PYTHONPATH": str(CHECKOUT)}
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         seen = [int(process.stdout.readline()) for _ in range(200)]
         process.kill()

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import Page, browse, find_browser
-from reportdata import CLASSES, plan, write_dataset, write_ontology
 
 from audioset_batch.merge import merge
+from tests.support.browser import Page, browse, find_browser
+from tests.support.report_data import CLASSES, plan, write_dataset, write_ontology
 
 
 @pytest.fixture(scope="session")

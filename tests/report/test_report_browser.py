@@ -3,11 +3,10 @@
 from pathlib import Path
 
 import pytest
-from browser import Page
-from reportdata import CLASSES
-from test_report_page import HOSTILE, hostile_dataset
 
 from audioset_batch.report import load_summary, write_report
+from tests.support.browser import Page
+from tests.support.report_data import CLASSES, HOSTILE, hostile_dataset
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -172,9 +171,8 @@ def test_hostile_markup_does_nothing(chromium: Page, tmp_path: Path) -> None:
 
 
 def test_without_ontology_or_rows(chromium: Page, tmp_path: Path) -> None:
-    from reportdata import plan, write_dataset
-
     from audioset_batch.merge import merge
+    from tests.support.report_data import plan, write_dataset
 
     data = write_dataset(tmp_path / "data", {"eval_segments": plan(4, 1, list(CLASSES))}, done=0)
     merge(data.root)

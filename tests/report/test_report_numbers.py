@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from reportdata import BEGIN, CLASSES, PAUSES, plan, write_dataset
 
 from audioset_batch.merge import merge
 from audioset_batch.merge.distributions import Histogram
 from audioset_batch.report import find, load_summary
+from tests.support.report_data import BEGIN, CLASSES, PAUSES, plan, write_dataset
 
 
 @pytest.fixture(scope="module")

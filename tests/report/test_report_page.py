@@ -6,15 +6,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from reportdata import CLASSES, plan, write_dataset, write_ontology
 
 from audioset_batch.errors import InputRefused
-from audioset_batch.layout import DataDir
 from audioset_batch.merge import merge
 from audioset_batch.report import write_report
 from audioset_batch.report.ontology import load_tree
-
-HOSTILE = "</script></style><script>alert(1)</script><img src=x onerror=alert(2)>\"'`$title &amp; ]]>"
+from tests.support.report_data import CLASSES, HOSTILE, hostile_dataset, plan, write_dataset
 
 
 class Elements(HTMLParser):
@@ -39,33 +36,6 @@ class Elements(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.words.append(data)
-
-
-def hostile_dataset(root: Path) -> DataDir:
-    """Markup wherever something comes from outside."""
-    mid = "/m/000"
-    names = {**CLASSES, mid: HOSTILE}
-    data = write_dataset(root, {"eval_segments": plan(60, 3, list(CLASSES)[:8])}, names=names, detail=HOSTILE)
-    write_ontology(root, names)
-    (manifest,) = data.manifests.iterdir()
-    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
-    for row in rows:
-        row["ytdlp_version"] = HOSTILE
-        row["egress"] = f"campus{HOSTILE}"
-        if row["status"] == "ok":
-            row["format_id"] = HOSTILE
-        else:
-            row["reason"] = HOSTILE
-    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (pauses,) = (data.egress / "campus").glob("pauses.jsonl")
-    pauses.write_text(pauses.read_text().replace("HTTP Error 429", json.dumps(HOSTILE)[1:-1]))
-    (settings,) = data.settings.iterdir()
-    values = json.loads(settings.read_text())
-    values["config"][HOSTILE] = HOSTILE
-    values["versions"][HOSTILE] = HOSTILE
-    settings.write_text(json.dumps(values))
-    merge(root)
-    return data
 
 
 def test_markup_from_outside_stays_text(tmp_path: Path) -> None:

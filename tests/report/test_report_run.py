@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from loopback import Project, make_rows
 
 from audioset_batch.standin import Catalog, Outcome, Standin
+from tests.support.loopback import Project, make_rows
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

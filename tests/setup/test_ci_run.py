@@ -4,7 +4,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tools import CHECKOUT, link_tools, run, write_tool
+
+from tests.support import CHECKOUT
+from tests.support.tools import link_tools, run, write_tool
 
 TOOLS = ("bash", "cat", "dirname", "grep", "id", "mktemp", "rm", "sed", "tail", "tee")  # apt-get is not among them
 SAID = """

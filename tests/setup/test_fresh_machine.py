@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
-from tools import CHECKOUT, link_tools, run, write_tool
+
+from tests.support import CHECKOUT
+from tests.support.tools import link_tools, run, write_tool
 
 SCRIPT = CHECKOUT / "scripts/fresh-machine.sh"
 TOOLS = ("bash", "cat", "dirname", "id")  # git is none of a minimal machine

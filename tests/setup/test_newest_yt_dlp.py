@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tools import CHECKOUT, link_tools, run, write_tool
+
+from tests.support import CHECKOUT
+from tests.support.tools import link_tools, run, write_tool
 
 TOOLS = ("bash", "cat", "dirname", "mktemp", "printf", "rm", "sort", "tail")
 PYTHON = r"""

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from slurm_cluster.others import names_a_cluster
 
-TESTS = Path(__file__).resolve().parents[1]
+from tests.support import CHECKOUT
+from tests.support.slurm_cluster.others import names_a_cluster
+
 DECOY = "/decoy/" in os.environ["PATH"]
 CLIENTS = ("sbatch", "squeue", "scontrol", "sinfo", "sacct", "scancel", "srun", "salloc")
 
@@ -41,7 +42,7 @@ class Decoy:
             client.chmod(0o755)
         self.env = os.environ | {
             "PATH": f"{programs}:{os.environ['PATH']}",
-            "PYTHONPATH": str(TESTS),
+            "PYTHONPATH": str(CHECKOUT),
             "SLURM_CONF": str(conf),
             "SBATCH_PARTITION": "theirs",
             "SLURM_JOB_ID": "4711",
@@ -59,7 +60,7 @@ class Decoy:
 
     def run(self, *command: str) -> str:
         done = subprocess.run(
-            command, env=self.env, cwd=TESTS, capture_output=True, text=True, check=False, timeout=100
+            command, env=self.env, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=100
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -83,8 +84,8 @@ def test_tests_reach_no_cluster_of_the_environment(decoy: Decoy) -> None:
 def test_nor_do_chaos_and_the_demo(decoy: Decoy) -> None:
     code = (
         "import json, os, sys; sys.argv = ['run']\n"
-        "import chaos.run, slurm_cluster.__main__ as demo\n"
-        "chaos.run.missing_programs = lambda: ['x']; assert chaos.run.main() == 1\n"
+        "from tests.chaos import run\nfrom tests.support.slurm_cluster import __main__ as demo\n"
+        "run.missing_programs = lambda: ['x']; assert run.main() == 1\n"
         "first = dict(os.environ)\n"
         "os.environ['SLURM_CONF'] = 'theirs'\n"
         "class Fails:\n    def __init__(self): raise FileNotFoundError\n"

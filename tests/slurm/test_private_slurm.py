@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from slurm_cluster import PrivateSlurm, SlurmError
-from slurm_cluster.processes import ProcessId, free_ports, with_environment
 
-TESTS = Path(__file__).resolve().parent.parent
+from tests.support import CHECKOUT
+from tests.support.slurm_cluster import PrivateSlurm, SlurmError
+from tests.support.slurm_cluster.processes import ProcessId, free_ports, with_environment
 
 
 def lines_of(path: Path, count: int, timeout: float = 10) -> list[str]:
@@ -152,11 +152,11 @@ def test_nothing_stays_after_the_end(make_slurm: Callable[..., PrivateSlurm]) ->
 @pytest.mark.usefixtures("slurm")
 def test_nothing_stays_when_the_maker_is_killed() -> None:
     program = (
-        "import time\nfrom slurm_cluster import PrivateSlurm\ncluster = PrivateSlurm()\ncluster.start()\n"
+        "import time\nfrom tests.support.slurm_cluster import PrivateSlurm\ncluster = PrivateSlurm()\ncluster.start()\n"
         "cluster.wait_state(cluster.sbatch(wrap='sleep 60'), 'RUNNING')\nprint(cluster.folder, flush=True)\n"
         "time.sleep(60)\n"
     )
-    environment = os.environ | {"PYTHONPATH": str(TESTS)}
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT)}
     with subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True) as maker:
         assert maker.stdout is not None
         folder = maker.stdout.readline().strip()

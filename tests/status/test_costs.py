@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-from loopback import Project, make_rows
 
 from audioset_batch.cli import main
 from audioset_batch.layout import DataDir
 from audioset_batch.record.settings import egress_config
 from audioset_batch.record.usage import read_usage
 from audioset_batch.standin import Catalog, Standin
+from tests.support.loopback import Project, make_rows
 
 ROWS = 12
 

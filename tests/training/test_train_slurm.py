@@ -9,11 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
-from slurm_cluster import PrivateSlurm
 
 from audioset_batch.features.batch import batch_of_features
 from audioset_batch.features.packed_writers import ParquetWriter
 from audioset_batch.features.synthetic import SyntheticFeatures
+from tests.support.slurm_cluster import PrivateSlurm
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

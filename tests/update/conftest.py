@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-import ytdlp_wheels
 
 from audioset_batch.adapters import ytdlp_versions
+from tests.support import ytdlp_wheels
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,6 @@ import time
 from pathlib import Path
 
 import pytest
-import ytdlp_wheels
-from ytdlp_wheels import BROKEN, NEWER, add_version
 
 from audioset_batch.adapters import ytdlp_versions
 from audioset_batch.adapters.lease import Holder, Lease
@@ -18,6 +16,8 @@ from audioset_batch.config import Config
 from audioset_batch.config.schema import Egress, Youtube
 from audioset_batch.errors import InputRefused, StopEarly, UsageError
 from audioset_batch.update import packages, run, undo, update, update_if_due
+from tests.support import ytdlp_wheels
+from tests.support.ytdlp_wheels import BROKEN, NEWER, add_version
 
 
 def command(*argv: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from ytdlp_wheels import add_version
 
 from audioset_batch.adapters import ytdlp_versions
 from audioset_batch.adapters.ytdlp_versions import Home
+from tests.support.ytdlp_wheels import add_version
 
 SAY = """
 import sys

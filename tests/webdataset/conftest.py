@@ -1,17 +1,14 @@
 """A made-up data set behind the stand-in, recorded in small tars."""
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from loopback import Project, make_rows
 
 from audioset_batch.standin import Catalog, Outcome, Standin
-
-sys.path.append(str(Path(__file__).parents[1] / "worker"))  # for `running`
+from tests.support.loopback import Project, make_rows
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import soundfile
-from loopback import Project
-from tarchecks import all_rows, check_row, ok_rows, samples_in, tars_of
 
 from audioset_batch.record.clipbytes import read_clip, row_stem
+from tests.support.loopback import Project
+from tests.support.tar_checks import all_rows, check_row, ok_rows, samples_in, tars_of
 
 MOVED = ("audio_path", "video_path", "tar", "offset")
 

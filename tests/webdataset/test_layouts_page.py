@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from loopback import Project
+
+from tests.support.loopback import Project
 
 PAGE = Path(__file__).parents[2] / "docs" / "layouts.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)

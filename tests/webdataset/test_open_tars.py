@@ -11,8 +11,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-import tar_writer
-from tarchecks import all_rows, check_row, samples_in, tars_of
 
 from audioset_batch.adapters.lease import Holder
 from audioset_batch.errors import InputRefused, StorageUnusable
@@ -24,6 +22,8 @@ from audioset_batch.plan.split import split
 from audioset_batch.record.clipbytes import open_tar, read_clip
 from audioset_batch.record.manifest import latest_rows, read_rows, replay
 from audioset_batch.record.tars import OpenTar, encode_sample, next_number, open_tars, resume, settle_left_open
+from tests.support import tar_writer
+from tests.support.tar_checks import all_rows, check_row, samples_in, tars_of
 
 SCRIPT = Path(tar_writer.__file__)
 

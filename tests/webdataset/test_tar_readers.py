@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 import pytest
 import soundfile
-from loopback import Project
-from tarchecks import all_rows, ok_rows, tars_of
 
 from audioset_batch.record.clipbytes import read_clip, row_stem
+from tests.support.loopback import Project
+from tests.support.tar_checks import all_rows, ok_rows, tars_of
 
 
 def by_stem(project: Project) -> dict[str, dict[str, Any]]:

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from loopback import Project
-from running import Worker, children_of, stat_fields, until
-from tarchecks import all_rows, check_row, check_tars, ok_rows, samples_in, tars_of
-from test_worker_storage import mount
 
 from audioset_batch.layout import DataDir
 from audioset_batch.record.clipbytes import read_clip, row_stem
 from audioset_batch.vggish.inputs import ShardOf, audio_source, clips_of_manifest
+from tests.support.filesystems import mount
+from tests.support.loopback import Project
+from tests.support.running import Worker, children_of, stat_fields, until
+from tests.support.tar_checks import all_rows, check_row, check_tars, ok_rows, samples_in, tars_of
 
 MakeProject = Callable[..., Project]
 STOPPED = 75

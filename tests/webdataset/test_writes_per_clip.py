@@ -8,10 +8,6 @@ from tempfile import mkdtemp
 
 import numpy as np
 import pytest
-from loopback import Project
-from running import Worker
-from tar_writer import SHARD, segment
-from tarchecks import all_rows, check_tars, ok_rows
 
 from audioset_batch.adapters.media.audio import AudioClip
 from audioset_batch.adapters.media.write import write_audio
@@ -20,6 +16,10 @@ from audioset_batch.layout import DataDir
 from audioset_batch.model import Clip
 from audioset_batch.worker.sink import FilesSink
 from audioset_batch.worker.tar_sink import TarSink
+from tests.support.loopback import Project
+from tests.support.running import Worker
+from tests.support.tar_checks import all_rows, check_tars, ok_rows
+from tests.support.tar_writer import SHARD, segment
 
 MakeProject = Callable[..., Project]
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loopback import Project, make_rows
 
 from audioset_batch.standin import Catalog, Outcome, Standin
+from tests.support.loopback import Project, make_rows
 
 SETTINGS: dict[str, Any] = {
     "processes": 2,

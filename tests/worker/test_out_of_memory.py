@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from chaos.verdicts import leftovers
-from loopback import Project
-from running import Worker
+
+from tests.support.loopback import Project
+from tests.support.running import Worker
+from tests.support.verdicts import leftovers
 
 MakeProject = Callable[..., Project]
 LIMIT = 800 << 20

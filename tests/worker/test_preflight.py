@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from loopback import make_rows, write_lists
 
 from audioset_batch.cli import main
 from audioset_batch.plan.prep import PrepRequest, prep
+from tests.support.loopback import make_rows, write_lists
 
 COMMANDS = {
     "worker": ["--task", "1", "--data-dir"],

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 
-from loopback import Project
-from running import Worker
-
 from audioset_batch.errors import StopEarly
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.record.manifest import read_rows
+from tests.support.loopback import Project
+from tests.support.running import Worker
 
 SHARD = ShardId("eval_segments", 1)
 

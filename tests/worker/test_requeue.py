@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from loopback import Project
-from loopback.project import CHECKOUT
 
 from audioset_batch.adapters import slurm
 from audioset_batch.adapters.slurm import BatchJob, JobIdentity, RequeueFailed, requeue
@@ -19,6 +17,8 @@ from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.standin import Block
 from audioset_batch.worker import comeback
 from audioset_batch.worker.stop import StopRequest
+from tests.support import CHECKOUT
+from tests.support.loopback import Project
 
 SILENT = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)"
 

@@ -10,9 +10,6 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from chaos.verdicts import check_not_asked_again, leftovers, settled_at
-from loopback import Project
-from running import Worker, until
 
 from audioset_batch.adapters.lease import Holder, Lease, is_held
 from audioset_batch.config import Config
@@ -24,6 +21,9 @@ from audioset_batch.standin import Fault, Trouble
 from audioset_batch.worker.coordinator import Coordinator
 from audioset_batch.worker.stop import StopRequest
 from audioset_batch.worker.todo import Todo
+from tests.support.loopback import Project
+from tests.support.running import Worker, until
+from tests.support.verdicts import check_not_asked_again, leftovers, settled_at
 
 MakeProject = Callable[..., Project]
 STOPPED = 75

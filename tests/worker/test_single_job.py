@@ -4,14 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from chaos.verdicts import check_not_asked_again, leftovers, settled_at
-from loopback import Project
-from loopback.project import CHECKOUT
-from running import until
-from slurm_cluster import PrivateSlurm
 
 from audioset_batch.layout import DataDir
 from audioset_batch.record.manifest import read_rows
+from tests.support import CHECKOUT
+from tests.support.loopback import Project
+from tests.support.running import until
+from tests.support.slurm_cluster import PrivateSlurm
+from tests.support.verdicts import check_not_asked_again, leftovers, settled_at
 
 MakeProject = Callable[..., Project]
 

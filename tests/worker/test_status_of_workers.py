@@ -7,16 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from loopback import Project
-from loopback.project import CHECKOUT
-from running import Worker, until
-from slurm_cluster import PrivateSlurm
 
 from audioset_batch.layout import DataDir
 from audioset_batch.model import ManifestRow
 from audioset_batch.plan.segments_csv import read_shard
 from audioset_batch.reasons import Reason, Status
 from audioset_batch.record.manifest import ManifestWriter, read_rows, warn_of_problem
+from tests.support import CHECKOUT
+from tests.support.loopback import Project
+from tests.support.running import Worker, until
+from tests.support.slurm_cluster import PrivateSlurm
 
 MakeProject = Callable[..., Project]
 

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from chaos.verdicts import check_not_asked_again, leftovers, settled_at
-from loopback import Project
-from running import Worker, children_of, stat_fields, until
 
 from audioset_batch.layout import DataDir
 from audioset_batch.record.usage import read_usage
 from audioset_batch.standin import Fault, Outcome, Trouble
+from tests.support.loopback import Project
+from tests.support.running import Worker, children_of, stat_fields, until
+from tests.support.verdicts import check_not_asked_again, leftovers, settled_at
 
 MakeProject = Callable[..., Project]
 

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import ytdlp_wheels
-from chaos.verdicts import check_not_asked_again, leftovers, settled_at
-from loopback import Project
-from loopback.project import CHECKOUT, GOOD_VIDEO
-from running import until
-from slurm_cluster import PrivateSlurm, Task
 
 from audioset_batch.layout import DataDir
 from audioset_batch.record.manifest import read_rows
 from audioset_batch.standin import Block
+from tests.support import CHECKOUT, ytdlp_wheels
+from tests.support.loopback import Project
+from tests.support.loopback.project import GOOD_VIDEO
+from tests.support.running import until
+from tests.support.slurm_cluster import PrivateSlurm, Task
+from tests.support.verdicts import check_not_asked_again, leftovers, settled_at
 
 MakeProject = Callable[..., Project]
 STOPPED = 75

@@ -8,20 +8,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from chaos.verdicts import leftovers
-from loopback import Project
-from running import Worker
 
 from audioset_batch.layout import DataDir, ShardId
+from tests.support.filesystems import mount
+from tests.support.loopback import Project
+from tests.support.running import Worker
+from tests.support.verdicts import leftovers
 
 MakeProject = Callable[..., Project]
 STOPPED = 75
-
-
-def mount(folder: Path, *options: str) -> None:
-    done = subprocess.run(["mount", *options, folder], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        pytest.skip(f"NOT TESTED: no right to mount a filesystem here ({done.stderr.strip()})")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""`PYTHONPATH=tests python -m slurm_cluster [COMMAND ...]`: run a command, by default a shell, with a private SLURM.
+"""`python -m tests.support.slurm_cluster [COMMAND ...]`: run a command, by default a shell, with a private SLURM.
 
 sbatch, squeue and the others answer in it; when it ends, so does the cluster with all its jobs.
 """
@@ -9,8 +9,8 @@ import os
 import subprocess
 import sys
 
-from slurm_cluster.cluster import PrivateSlurm, SlurmError
-from slurm_cluster.others import forget_other_clusters
+from tests.support.slurm_cluster.cluster import PrivateSlurm, SlurmError
+from tests.support.slurm_cluster.others import forget_other_clusters
 
 
 def main(command: list[str]) -> int:

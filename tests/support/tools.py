@@ -5,8 +5,6 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-
 
 def link_tools(folder: Path, names: Iterable[str]) -> Path:
     """Make `folder` with links to the programs, and return it."""

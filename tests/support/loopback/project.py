@@ -17,9 +17,8 @@ import yaml
 from audioset_batch.cli import main
 from audioset_batch.standin import Catalog, Outcome, Standin, Video
 from audioset_batch.standin.measure import locate_audio
-from loopback.dataset import EXPECTED_FAILURE, EXPECTED_REASON, Row, write_lists
+from tests.support.loopback.dataset import EXPECTED_FAILURE, EXPECTED_REASON, Row, write_lists
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 GOOD_VIDEO = "a_good_vide"
 NINE_LOSSES = (
     Outcome.REMOVED,

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from loopback import EXPECTED_REASON, Project, Row
-from loopback.project import GOOD_VIDEO
 
 from audioset_batch.layout import DataDir
 from audioset_batch.record.manifest import read_rows
 from audioset_batch.standin import Catalog, Outcome
+from tests.support.loopback import EXPECTED_REASON, Project, Row
+from tests.support.loopback.project import GOOD_VIDEO
 
 _BAN = re.compile(r"(?i)not a bot|rate.?limit|\b429\b|try again later|known to be good")
 

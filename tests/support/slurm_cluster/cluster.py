@@ -17,18 +17,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from slurm_cluster import teardown
-from slurm_cluster.accounting import start_accounting
-from slurm_cluster.config import Accounting, Ports, slurm_conf
-from slurm_cluster.others import names_a_cluster
-from slurm_cluster.processes import (
+from tests.support import CHECKOUT
+from tests.support.slurm_cluster import teardown
+from tests.support.slurm_cluster.accounting import start_accounting
+from tests.support.slurm_cluster.config import Accounting, Ports, slurm_conf
+from tests.support.slurm_cluster.others import names_a_cluster
+from tests.support.slurm_cluster.processes import (
     ProcessId,
     free_ports,
     wait_until_gone,
     with_environment,
     writing_to,
 )
-from slurm_cluster.queue import FORMAT, Task, parse
+from tests.support.slurm_cluster.queue import FORMAT, Task, parse
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel", "sinfo")
 ACCOUNTING_PROGRAMS = ("slurmdbd", "mariadbd", "mariadb-install-db", "sacct")
@@ -127,8 +128,9 @@ class PrivateSlurm:
         # the sockets of job steps have room for 90 characters of path: pytest's tmp_path is too long
         self.folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))
         self.folder.chmod(0o755)
-        guard = [sys.executable, teardown.__file__, str(self.folder), str(os.getpid())]
-        self._guard = subprocess.Popen(guard, stdin=subprocess.DEVNULL, start_new_session=True, env=self._plain_env())
+        guard = [sys.executable, "-m", f"{__package__}.guard", str(self.folder), str(os.getpid())]
+        env = self._plain_env() | {"PYTHONPATH": str(CHECKOUT)}
+        self._guard = subprocess.Popen(guard, stdin=subprocess.DEVNULL, start_new_session=True, env=env)
         host = socket.gethostname().partition(".")[0]
         controller, dbd, database, *ports = free_ports(3 + len(self.nodes))
         accounting = Accounting(dbd, database) if self._accounting else None

@@ -1,6 +1,4 @@
-"""End a private cluster, given nothing but its folder; run as a script, do so when the process that made it is gone.
-
-    python teardown.py FOLDER PID     # the guard: waits for the end of PID, then tears FOLDER's cluster down
+"""End a private cluster, given nothing but its folder.
 
 The order matters: without the drain slurmstepd hangs for as long as its controller does not answer.
 """
@@ -8,15 +6,11 @@ The order matters: without the drain slurmstepd hangs for as long as its control
 import os
 import shutil
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
-if __name__ == "__main__":  # run by path: the package's parent is not on sys.path
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from slurm_cluster.processes import ProcessId, end, with_environment
+from tests.support.slurm_cluster.processes import ProcessId, end, with_environment
 
 DRAIN_SECONDS = 12.0
 STOP_ORDER = ("slurmd-", "slurmctld", "slurmdbd", "mariadbd", "munged")
@@ -87,16 +81,3 @@ def drain(folder: Path, *, patience: float = DRAIN_SECONDS) -> bool:
             return True
         time.sleep(0.1)
     return False
-
-
-def guard(folder: Path, parent: int) -> None:
-    """Return when the cluster is gone; tear it down when its maker is gone first, for instance by KILL."""
-    while folder.exists():
-        if os.getppid() != parent:
-            tear_down(folder)
-            return
-        time.sleep(0.3)
-
-
-if __name__ == "__main__":
-    guard(Path(sys.argv[1]), int(sys.argv[2]))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from audioset_batch.layout import DataDir, ShardId
+from audioset_batch.merge import merge
 from audioset_batch.model import COLUMNS
 
 Planned = tuple[str, float, float, tuple[str, ...]]
@@ -176,3 +177,34 @@ def _write_surroundings(data: DataDir) -> None:
 def write_ontology(root: Path, names: Mapping[str, str]) -> None:
     """Put the ontology of `names` into a data directory."""
     DataDir(root).ontology_json.write_text(json.dumps(ontology(names)))
+
+
+HOSTILE = "</script></style><script>alert(1)</script><img src=x onerror=alert(2)>\"'`$title &amp; ]]>"
+"""What comes from outside may be this."""
+
+
+def hostile_dataset(root: Path) -> DataDir:
+    """Markup wherever something comes from outside."""
+    mid = "/m/000"
+    names = {**CLASSES, mid: HOSTILE}
+    data = write_dataset(root, {"eval_segments": plan(60, 3, list(CLASSES)[:8])}, names=names, detail=HOSTILE)
+    write_ontology(root, names)
+    (manifest,) = data.manifests.iterdir()
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    for row in rows:
+        row["ytdlp_version"] = HOSTILE
+        row["egress"] = f"campus{HOSTILE}"
+        if row["status"] == "ok":
+            row["format_id"] = HOSTILE
+        else:
+            row["reason"] = HOSTILE
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (pauses,) = (data.egress / "campus").glob("pauses.jsonl")
+    pauses.write_text(pauses.read_text().replace("HTTP Error 429", json.dumps(HOSTILE)[1:-1]))
+    (settings,) = data.settings.iterdir()
+    values = json.loads(settings.read_text())
+    values["config"][HOSTILE] = HOSTILE
+    values["versions"][HOSTILE] = HOSTILE
+    settings.write_text(json.dumps(values))
+    merge(root)
+    return data

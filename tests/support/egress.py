@@ -1,10 +1,12 @@
 """Pieces for the tests of egresses."""
 
 import multiprocessing
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from audioset_batch.config.schema import Egress, Probe
+from audioset_batch.egress import EgressPool, Grant
 
 FORK = multiprocessing.get_context("fork")
 GOOD = ("aaaaaaaaaaa", "bbbbbbbbbbb")
@@ -31,8 +33,30 @@ def most_in_a_window(times: Sequence[float], window: float) -> int:
     """The most of `times` that lie in any half-open window."""
     ordered = sorted(times)
     most = first = 0
-    for last, time in enumerate(ordered):
-        while ordered[first] <= time - window:
+    for last, moment in enumerate(ordered):
+        while ordered[first] <= moment - window:
             first += 1
         most = max(most, last - first + 1)
     return most
+
+
+def wait_for(what: Callable[[], Any], seconds: float = 10.0) -> Any:
+    """The first true value of `what()`."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = what()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError("did not happen in time")
+
+
+def take(pool: EgressPool) -> Grant:
+    """A grant for a segment."""
+
+    def get() -> Grant | None:
+        answer = pool.try_acquire()
+        return answer if isinstance(answer, Grant) else None
+
+    grant: Grant = wait_for(get)
+    return grant

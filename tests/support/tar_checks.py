@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import soundfile
-from loopback import Project
-from loopback.project import check_clip
 
 from audioset_batch.layout import DataDir
 from audioset_batch.record.clipbytes import read_clip, row_stem
 from audioset_batch.record.manifest import read_rows
 from audioset_batch.standin import Outcome
+from tests.support.loopback import Project
+from tests.support.loopback.project import check_clip
 
 
 def all_rows(data: Path) -> list[dict[str, Any]]:

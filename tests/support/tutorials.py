@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from loopback import make_rows, write_lists
-from loopback.dataset import CLASSES, Row
-
 from audioset_batch.standin import Catalog, Outcome, Standin, Video
+from tests.support.loopback import make_rows, write_lists
+from tests.support.loopback.dataset import CLASSES, Row
 
 ROOT = Path(__file__).parents[2]
 PROBES = ("jNQXAC9IVRw", "dQw4w9WgXcQ")

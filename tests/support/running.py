@@ -10,10 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from loopback import Project
-
 from audioset_batch.layout import DataDir
 from audioset_batch.record.manifest import read_rows
+from tests.support.loopback import Project
 
 
 def until(true: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from slurm_cluster.config import Accounting, slurmdbd_conf
+from tests.support.slurm_cluster.config import Accounting, slurmdbd_conf
 
 
 def start_accounting(
