@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
 """Makes docs/images/report-*.png: the report of a made-up run, as Chromium shows it.
 
-    .venv/bin/python scripts/report-picture.py [LISTS]
+    .venv/bin/python -m tests.support.pictures.report [LISTS]
 
 LISTS is a folder with the released eval_segments.csv, balanced_train_segments.csv, class_labels_indices.csv and
 ontology.json; the labels are real then, the outcomes made up all the same. Without it the labels are made up, too.
@@ -14,15 +13,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(CHECKOUT / "tests" / "report"))
+from PIL import Image  # (comes with matplotlib: ./setup.sh --with learn)
 
-from PIL import Image  # noqa: E402  (comes with matplotlib: ./setup.sh --with learn)
-
-from audioset_batch.merge import merge  # noqa: E402
-from audioset_batch.report import write_report  # noqa: E402
-from tests.support.browser import browse, find_browser  # noqa: E402
-from tests.support.report_data import CLASSES, plan, read_released, write_dataset, write_ontology  # noqa: E402
+from audioset_batch.merge import merge
+from audioset_batch.report import write_report
+from tests.support import CHECKOUT
+from tests.support.browser import browse, find_browser
+from tests.support.report_data import CLASSES, plan, read_released, write_dataset, write_ontology
 
 SUBSETS = ("balanced_train_segments", "eval_segments")
 
@@ -46,7 +43,7 @@ def main() -> None:
     """Write the pictures."""
     program = find_browser()
     if program is None:
-        sys.exit("report-picture: no chromium here: apt-get install chromium")
+        sys.exit("no chromium here: apt-get install chromium")
     target = CHECKOUT / "docs" / "images"
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, browse(program) as page:

@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
 """Makes docs/images/status.svg: `status --watch` of a real run against the stand-in, a minute and a half long.
 
-    .venv/bin/python scripts/status-picture.py
+    .venv/bin/python -m tests.support.pictures.status
 
 One task is done, two work, one was stopped; one of the two egresses is turned away by a bot check. The name of this
 machine and of the folder are replaced.
@@ -18,20 +17,18 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(CHECKOUT / "tests"), str(CHECKOUT / "tests" / "worker")]
+from rich.console import Console
 
-from rich.console import Console  # noqa: E402
-
-from audioset_batch.layout import DataDir  # noqa: E402
-from audioset_batch.standin import Catalog, Outcome, Standin  # noqa: E402
-from audioset_batch.standin.faults import Block  # noqa: E402
-from audioset_batch.status.collect import Overview, collect  # noqa: E402
-from audioset_batch.status.colour import coloured  # noqa: E402
-from audioset_batch.status.settings import egress_config  # noqa: E402
-from audioset_batch.status.text import fitting  # noqa: E402
-from tests.support.loopback import Project, make_rows  # noqa: E402
-from tests.support.running import Worker  # noqa: E402
+from audioset_batch.layout import DataDir
+from audioset_batch.standin import Catalog, Outcome, Standin
+from audioset_batch.standin.faults import Block
+from audioset_batch.status.collect import Overview, collect
+from audioset_batch.status.colour import coloured
+from audioset_batch.status.settings import egress_config
+from audioset_batch.status.text import fitting
+from tests.support import CHECKOUT
+from tests.support.loopback import Project, make_rows
+from tests.support.running import Worker
 
 LINES, COLUMNS = 30, 88
 GONE = (Outcome.REMOVED, Outcome.PRIVATE, Outcome.NONEXISTENT, Outcome.ACCOUNT_TERMINATED, Outcome.COPYRIGHT_CLAIM)
@@ -44,7 +41,7 @@ def wait_for(true: Callable[[], bool], what: str) -> None:
     until = time.monotonic() + 60
     while not true():
         if time.monotonic() > until:
-            sys.exit(f"status-picture: waited a minute for {what}")
+            sys.exit(f"waited a minute for {what}")
         time.sleep(0.1)
 
 
