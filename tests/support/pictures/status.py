@@ -20,11 +20,11 @@ from pathlib import Path
 from rich.console import Console
 
 from audioset_batch.layout import DataDir
+from audioset_batch.record.settings import egress_config
 from audioset_batch.standin import Catalog, Outcome, Standin
 from audioset_batch.standin.faults import Block
 from audioset_batch.status.collect import Overview, collect
 from audioset_batch.status.colour import coloured
-from audioset_batch.status.settings import egress_config
 from audioset_batch.status.text import fitting
 from tests.support import CHECKOUT
 from tests.support.loopback import Project, make_rows
