@@ -3,17 +3,20 @@
 import datetime
 import json
 import socket
+import sysconfig
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from audioset_batch.cli import main
 from audioset_batch.cluster.checks import scheduler, software, storage
 from audioset_batch.config import Config
 from audioset_batch.layout import DataDir
 from audioset_batch.standin.faults import Block
 from tests.support.loopback import Project
 from tests.support.slurm_cluster import PrivateSlurm
+from tests.support.tools import write_tool
 
 
 def check(project: Project, *more: str, status: int = 0) -> dict[str, Any]:
@@ -74,6 +77,29 @@ def test_blocked_egress_is_told_and_paused_for_the_workers_too(project: Project)
     again = check(project)
     assert again["probe loopback"]["level"] == "warning"
     assert "paused until" in again["probe loopback"]["text"]
+
+
+def test_a_runtime_that_yt_dlp_does_not_take_is_a_warning(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tools, get_path = project.folder / "tools", sysconfig.get_path
+    write_tool(tools / "node", "echo v18.19.1")
+    monkeypatch.setenv("PATH", f"{tools}:/usr/local/bin:/usr/bin:/bin")
+    monkeypatch.setenv("SSL_CERT_FILE", str(project.youtube.access().ca_file))
+
+    def seen() -> dict[str, str]:
+        assert main(["check", "--config", str(project.config), "--json"]) == 0
+        (found,) = [one for one in json.loads(capsys.readouterr().out)["checks"] if one["topic"] == "JavaScript"]
+        assert main(["--version"]) == 0
+        assert f"\n{found['text']}" in capsys.readouterr().out.replace("JavaScript: ", "")
+        return found
+
+    found = seen()
+    assert (found["level"], found["text"][:5]) == ("ok", "deno "), "of the test extra"
+    # yt-dlp looks for deno there, too: where the test extra is not installed, nothing is there.
+    monkeypatch.setattr(sysconfig, "get_path", lambda name, *more: str(tools) if name == "scripts" else get_path(name))
+    found = seen()
+    assert found["level"] == "warning" and "node 18.19.1" in found["text"] and "older than" in found["text"]
 
 
 def test_script_and_default_config_ask_for_the_same() -> None:
