@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import subprocess
@@ -11,13 +10,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from audioset_batch.demo.learn import CLASSES, chance_level, run_learning_demo
-from audioset_batch.demo.learn_report import LearnedClip, Material, write_report
+from audioset_batch.demo.learn_report import write_report
 from audioset_batch.standin.sounds import KINDS
+from tests.support.report_data import learning_material
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -46,34 +45,8 @@ def well_formed(page: str) -> References:
     return references
 
 
-def material(folder: Path, **changes: Any) -> Material:
-    (folder / "evaluation").mkdir()
-    with (folder / "evaluation" / "evaluation_classes.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("index", "mid", "display_name", "positives", "ap", "auc", "d_prime"))
-        writer.writerow((0, "/m/1", "Tick & <tock>", 2, "0.5", "0.75", "0.9"))
-        writer.writerow((1, "/m/2", "Hum", 0, "", "", ""))
-    (folder / "train_log.csv").write_text("step,loss\n5,2.0\n10,1.0\n")
-    (folder / "validation_log.csv").write_text("step,map\n10,0.4\n")
-    counts = {"planned": 5, "ok": 4, "unavailable": 1, "failed": 0}
-    values: dict[str, Any] = {
-        "evaluation": {"map": 0.5, "auc": 0.75, "d_prime": None, "classes": 2, "clips": 4},
-        "evaluation_dir": folder / "evaluation",
-        "train_dir": folder,
-        "embedding": {
-            "weights": "random weights, seed 0", "device": "jax cpu", "embedded": 4, "damaged": 0, "too_short": 0
-        },
-        "summary": {"subsets": {"eval_segments": counts}},
-        "chance": 0.25,
-        "clips": [LearnedClip("-abcdefghij", ("Hum",), (("Hum", 0.9), ("Tick & <tock>", 0.1)))],
-        "seconds": {"download": 3.0},
-        "training": ["--model=LogisticModel"],
-    }  # fmt: skip
-    return Material(**values | changes)
-
-
 def test_the_page_stands_alone_and_says_what_random_weights_mean(tmp_path: Path) -> None:
-    write_report(tmp_path / "page.html", material(tmp_path))
+    write_report(tmp_path / "page.html", learning_material(tmp_path))
     page = (tmp_path / "page.html").read_text()
     references = well_formed(page)
     assert references.found and all(value.startswith("#") for value in references.found)

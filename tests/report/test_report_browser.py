@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from audioset_batch.demo.learn_report import write_report as write_learning_page
 from audioset_batch.report import load_summary, write_report
 from tests.support.browser import Page
-from tests.support.report_data import CLASSES, HOSTILE, hostile_dataset
+from tests.support.report_data import CLASSES, HOSTILE, hostile_dataset, learning_material
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -194,3 +195,22 @@ def test_line_of_the_threshold_moves_along(page: Page) -> None:
     )
     assert box[0] < line < box[1]
     assert page.js("document.querySelector('#limit text').textContent") == "threshold 10"
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 380)])
+def test_the_learning_page_has_the_same_form(chromium: Page, tmp_path: Path, scheme: str, width: int) -> None:
+    write_learning_page(path := tmp_path / "learn.html", learning_material(tmp_path))
+    chromium.problems.clear()
+    chromium.requests.clear()
+    chromium.open(path, width=width, scheme=scheme)
+    assert chromium.problems == []
+    assert chromium.requests == [path.as_uri()]
+    assert chromium.js("document.documentElement.scrollWidth") <= width
+    card = luminance(chromium, ".card", "backgroundColor")
+    assert (card < 0.2) is (scheme == "dark")
+    for selector, prop in (("h2", "color"), (".note", "color"), (".chart text.axis", "fill")):
+        ink = luminance(chromium, selector, prop)
+        assert (max(ink, card) + 0.05) / (min(ink, card) + 0.05) >= 4.5, selector
+    chromium.js("document.querySelectorAll('svg.chart')[1].focus()")
+    chromium.key("ArrowRight")
+    assert chromium.js("document.getElementById('tip').textContent") == "step 5: loss 2"

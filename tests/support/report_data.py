@@ -6,10 +6,14 @@ import json
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.merge import merge
 from audioset_batch.model import COLUMNS
+
+if TYPE_CHECKING:
+    from audioset_batch.demo.learn_report import Material
 
 Planned = tuple[str, float, float, tuple[str, ...]]
 BEGIN = datetime.datetime(2026, 3, 2, 17, 5, tzinfo=datetime.UTC).timestamp()
@@ -208,3 +212,31 @@ def hostile_dataset(root: Path) -> DataDir:
     settings.write_text(json.dumps(values))
     merge(root)
     return data
+
+
+def learning_material(folder: Path) -> "Material":
+    """What the page of the learning demo is made of, for two classes and one clip."""
+    from audioset_batch.demo.learn_report import LearnedClip, Material
+
+    (folder / "evaluation").mkdir()
+    with (folder / "evaluation" / "evaluation_classes.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("index", "mid", "display_name", "positives", "ap", "auc", "d_prime"))
+        writer.writerow((0, "/m/1", "Tick & <tock>", 2, "0.5", "0.75", "0.9"))
+        writer.writerow((1, "/m/2", "Hum", 0, "", "", ""))
+    (folder / "train_log.csv").write_text("step,loss\n5,2.0\n10,1.0\n")
+    (folder / "validation_log.csv").write_text("step,map\n10,0.4\n")
+    counts = {"planned": 5, "ok": 4, "unavailable": 1, "failed": 0}
+    return Material(
+        evaluation={"map": 0.5, "auc": 0.75, "d_prime": None, "classes": 2, "clips": 4},
+        evaluation_dir=folder / "evaluation",
+        train_dir=folder,
+        embedding={
+            "weights": "random weights, seed 0", "device": "jax cpu", "embedded": 4, "damaged": 0, "too_short": 0
+        },
+        summary={"subsets": {"eval_segments": counts}},
+        chance=0.25,
+        clips=[LearnedClip("-abcdefghij", ("Hum",), (("Hum", 0.9), ("Tick & <tock>", 0.1)))],
+        seconds={"download": 3.0},
+        training=["--model=LogisticModel"],
+    )  # fmt: skip
