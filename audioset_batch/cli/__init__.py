@@ -41,8 +41,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The whole parser, with every command registered."""
     parser = argparse.ArgumentParser(
         prog="audioset-batch",
-        description="AudioSet on a SLURM cluster or a laptop: clips, an honest manifest, features, classifiers.",
-        epilog="Exit status: 0 done; 1 some segments failed or pending, or input refused; 2 usage or config "
+        description="Download AudioSet on a SLURM cluster or on one machine: clips, a manifest, features, classifiers.",
+        epilog="Exit status: 0 done; 1 some segments are failed or pending, or input was refused; 2 usage or config "
         "error; 75 stopped early on purpose, run again later.",
     )
     parser.add_argument("--version", action="store_true", help="print the versions of this program and its tools")

@@ -21,25 +21,27 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = commands.add_parser(
         "adopt",
         help="record the clips of an existing tree, so that they are not fetched again",
-        description="Verify the clips in DATADIR/data/<subset>/audio and video, as audiosetdl leaves them, and write "
-        "a manifest row for each planned segment whose files are whole. Run prep first. Nothing is removed; what is "
-        "recorded already is skipped; files that are broken or outside the plan are listed.",
-        epilog="Exit status: 0 all files are whole; 1 some are broken, or there are no shards; 75 a shard is held.",
+        description="Verify the clips in DATADIR/data/<subset>/audio and video, as audiosetdl writes them, and add a "
+        "manifest row for each planned segment whose files are complete. Run prep first. Removes nothing, skips "
+        "segments that are recorded already, and lists files that are broken or outside the plan.",
+        epilog="Exit status: 0 all files are complete; 1 some are broken, or there are no shards; 75 a shard is held.",
     )
     parser.add_argument("data_dir", type=Path, metavar="DATADIR")
-    parser.add_argument("--processes", type=int, metavar="N", help="processes that decode (default: all CPUs)")
-    parser.add_argument("--list", type=Path, metavar="FILE", help="write every file that was left alone, with why")
+    parser.add_argument("--processes", type=int, metavar="N", help="number of decoding processes (default: all CPUs)")
+    parser.add_argument(
+        "--list", type=Path, metavar="FILE", help="write every file that was not adopted to FILE, with the reason"
+    )
     parser.add_argument(
         "--known",
         type=Path,
         metavar="FILE",
-        help="instead of files take over what another manifest knows to be gone for good: .jsonl (`export "
+        help="instead of files, import permanently unavailable segments from another manifest: .jsonl (`export "
         "--unavailable`), .parquet or .csv",
     )
     parser.add_argument(
         "--known-geo-blocked",
         action="store_true",
-        help="with --known: geo_blocked as well, if the other's addresses are in the same country as yours",
+        help="with --known: include geo_blocked, if the other addresses are in the same country as yours",
     )
     parser.set_defaults(run=run)
 

@@ -21,14 +21,14 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = commands.add_parser(
         "check",
         help="preflight: versions, disk, network, one clip per egress, SLURM's limits",
-        description="Look at everything that a run needs, and say what to do about what is wrong. One clip is "
-        "fetched through each egress, within its budget, and thrown away.",
-        epilog="Exit status: 0 no error (warnings are fine); 1 a check failed; 2 usage or config error.",
+        description="Check everything that a run needs, and say how to fix problems. One clip is fetched through each "
+        "egress, within its budget, and discarded.",
+        epilog="Exit status: 0 no error (there may be warnings); 1 a check failed; 2 usage or config error.",
     )
     add_config_options(parser, runs=True)
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="overrides data_dir of the config")
     parser.add_argument(
-        "--on-compute", action="store_true", help="look at software, disk and network on a compute node, by srun"
+        "--on-compute", action="store_true", help="check software, disk and network on a compute node, with srun"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--only-node", action="store_true", help=argparse.SUPPRESS)

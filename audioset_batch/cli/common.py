@@ -46,13 +46,13 @@ def add_config_options(parser: argparse.ArgumentParser, *, runs: bool = False) -
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="override one key, e.g. --set audio.sample_rate=16000 (may be repeated)",
+        help="override a key, e.g. --set audio.sample_rate=16000 (repeatable)",
     )
     if runs:
         parser.add_argument(
             "--trust-config",
             action="store_true",
-            help="take what runs programs (docs/security.md) from a config that others can change, too",
+            help="accept keys that run programs from a config that others can change (docs/security.md)",
         )
 
 

@@ -11,8 +11,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = commands.add_parser(
         "demo",
         help="run the whole job against a loopback stand-in for YouTube, with made-up videos",
-        description="Prep, four shards (through SLURM where sbatch answers), merge, report. Talks to "
-        "127.0.0.1 only and leaves nothing running.",
+        description="Run prep, four shards (through SLURM if sbatch answers), merge and report. Uses only 127.0.0.1 "
+        "and leaves nothing running.",
     )
     parser.add_argument(
         "folder", nargs="?", type=Path, default=Path("demo-data"), metavar="DIR", help="default: demo-data"
@@ -21,7 +21,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument(
         "--learn",
         action="store_true",
-        help="go on to VGGish embeddings (random weights), a classifier, and learn-report.html",
+        help="continue with VGGish embeddings (random weights), a classifier, and learn-report.html",
     )
     parser.add_argument("--no-slurm", action="store_true", help="run the workers here even if sbatch answers")
     parser.set_defaults(run=run)

@@ -21,7 +21,7 @@ _STATUS = """\
 def markdown() -> str:
     """The text of `docs/commands.md`."""
     parser = build_parser()
-    lines = ["# Commands", "", "Made from the code (`make reference`).", "", _STATUS]
+    lines = ["# Commands", "", "Generated from the code (`make reference`).", "", _STATUS]
     for name, command in _commands(parser).items():
         lines += [f"## {name}", "", "```text", _help(command), "```", ""]
     return "\n".join(lines)
@@ -40,7 +40,7 @@ def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPar
 
 def _help(parser: argparse.ArgumentParser) -> str:
     before = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = "110"  # the page must not depend on somebody's terminal
+    os.environ["COLUMNS"] = "102"  # the page must not depend on somebody's terminal
     try:
         return parser.format_help().rstrip()
     finally:

@@ -24,22 +24,28 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the command `download`."""
     parser = commands.add_parser(
         "download",
-        help="one machine, no SLURM: prepare if needed, then download all shards",
-        description="Prepare DATADIR if it has no shards yet, then work through all of them. Run it again to "
-        "continue. Options given here win over the config; those of audiosetdl's script are all taken.",
+        help="download everything on one machine, without SLURM",
+        description="Prepare DATADIR if it has no shards yet, then process all shards. Run it again to continue. "
+        "Options win over the config. All options of audiosetdl's script are accepted.",
     )
     parser.add_argument("data_dir", nargs="?", type=Path, metavar="DATADIR", help="default: data_dir of the config")
     add_config_options(parser, runs=True)
-    add = parser.add_argument_group("what to download (when DATADIR is not prepared yet)").add_argument
-    add("--subsets", type=subset_list, metavar="A,B", help="default: all three, or those with a file below")
-    add("-e", "--eval", dest="eval_path", metavar="FILE|URL", help="eval segments")
-    add("-b", "--balanced-train", dest="balanced_path", metavar="FILE|URL", help="balanced segments")
-    add("-u", "--unbalanced-train", dest="unbalanced_path", metavar="FILE|URL", help="unbalanced segments")
-    add("--base-url", metavar="URL|DIR", help="folder that holds the CSVs (default: Google's)")
+    add = parser.add_argument_group("what to download (if DATADIR is not prepared yet)").add_argument
+    add("--subsets", type=subset_list, metavar="A,B", help="default: all three, or those with a file option")
+    add("-e", "--eval", dest="eval_path", metavar="FILE|URL", help="CSV of the eval segments")
+    add("-b", "--balanced-train", dest="balanced_path", metavar="FILE|URL", help="CSV of the balanced train segments")
+    add(
+        "-u",
+        "--unbalanced-train",
+        dest="unbalanced_path",
+        metavar="FILE|URL",
+        help="CSV of the unbalanced train segments",
+    )
+    add("--base-url", metavar="URL|DIR", help="folder with the CSVs (default: Google's)")
     add("--labels", metavar="NAMES", help="only segments with one of these labels, e.g. 'Dog,Speech'")
-    add("--limit", type=positive, metavar="N", help="only the first N of each subset")
-    add("--allow-partial", action="store_true", help="take what there is of a file cut short")
-    add("--skip-bad-rows", action="store_true", help="go on without bad rows; keep them in SUBSET.rejected.csv")
+    add("--limit", type=positive, metavar="N", help="only the first N segments of each subset")
+    add("--allow-partial", action="store_true", help="accept a file that was cut off")
+    add("--skip-bad-rows", action="store_true", help="skip bad rows and write them to SUBSET.rejected.csv")
     add = parser.add_argument_group("audio").add_argument
     add("-af", "--audio-format", choices=("flac", "wav", "ogg", "mp3"), help="default: flac")
     add("-ac", "--audio-codec", metavar="CODEC", help="must fit the format: flac, pcm_s16le, vorbis, mp3")
@@ -60,7 +66,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     add("-n", "--num-workers", type=positive, metavar="N", help="segments in flight (default: 8)")
     add("-nl", "--no-logging", action="store_true", help="write no log lines")
     add("-lp", "--log-path", type=Path, metavar="FILE", help="also write the log to this file")
-    add("-v", "--verbose", action="store_true", help="log every retry as well")
+    add("-v", "--verbose", action="store_true", help="also log every retry")
     add = parser.add_argument_group("accepted and not needed (FFmpeg is built in)").add_argument
     add("-f", "--ffmpeg", metavar="PATH", help=argparse.SUPPRESS)
     add("-fp", "--ffprobe", metavar="PATH", help=argparse.SUPPRESS)

@@ -16,29 +16,38 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the command."""
     parser = commands.add_parser(
         "export",
-        help="write the clips in the other layout or as Parquet, or the list of what is unavailable",
-        description="Write what DATADIR has in another form; DATADIR stays as it is. Every clip is checked by its "
-        "SHA-256. The same command continues an export that was stopped.",
+        help="write the clips in another layout or as Parquet, or the list of unavailable segments",
+        description="Write the clips of DATADIR in another form. DATADIR does not change. The SHA-256 of every clip is "
+        "checked. Run the same command again to continue an export that was stopped.",
         epilog="Exit status: 0 done; 1 some clips are damaged or missing (they are named), or there are no shards; "
-        "75 another export has a shard, or the disk is full.",
+        "75 another export holds a shard, or the disk is full.",
     )
     parser.add_argument("data_dir", type=Path, metavar="DATADIR")
     form = parser.add_mutually_exclusive_group(required=True)
     form.add_argument(
         "--layout", choices=("files", "webdataset"), help="write a data directory of this layout, with its manifests"
     )
-    form.add_argument("--parquet", action="store_true", help="write Parquet with the audio in it, for `datasets`")
     form.add_argument(
-        "--unavailable", type=Path, metavar="FILE", help="write the rows of what is gone for good as JSON lines"
+        "--parquet", action="store_true", help="write Parquet files that contain the audio, for `datasets`"
     )
-    parser.add_argument("--to", type=Path, metavar="DIR", help="the folder to write, not DATADIR")
+    form.add_argument(
+        "--unavailable",
+        type=Path,
+        metavar="FILE",
+        help="write the rows of permanently unavailable segments as JSON lines",
+    )
+    parser.add_argument("--to", type=Path, metavar="DIR", help="output folder, not DATADIR")
     parser.add_argument("--subsets", type=subset_list, metavar="A,B", help="only these subsets")
     parser.add_argument("--task", type=int, metavar="K", help="with --layout: only shard K, as in a job array")
     parser.add_argument(
-        "--tar-bytes", type=int, default=1_000_000_000, metavar="N", help="size of a tar (default: 1000000000)"
+        "--tar-bytes", type=int, default=1_000_000_000, metavar="N", help="bytes per tar (default: 1000000000)"
     )
     parser.add_argument(
-        "--file-bytes", type=int, default=500_000_000, metavar="N", help="audio in a Parquet file (default: 500000000)"
+        "--file-bytes",
+        type=int,
+        default=500_000_000,
+        metavar="N",
+        help="bytes of audio per Parquet file (default: 500000000)",
     )
     parser.set_defaults(run=run)
 

@@ -14,12 +14,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = commands.add_parser(
         "merge",
         help="merge all manifests into manifest.parquet, manifest.csv and summary.json",
-        description="Merge the manifests of all shards. Every planned segment gets exactly one row. Safe to run "
-        "while workers still write. Exit status 1 if segments are failed or pending, or counts do not add up.",
+        description="Merge the manifests of all shards into one table with exactly one row for every planned segment. "
+        "You can run it while workers work. Exit status 1: segments are failed or pending, or counts do not add up.",
     )
     parser.add_argument("data_dir", type=Path, metavar="DATADIR")
     parser.add_argument("--allow-pending", action="store_true", help="exit 0 even if segments are failed or pending")
-    parser.add_argument("--no-csv", action="store_true", help="leave out manifest.csv")
+    parser.add_argument("--no-csv", action="store_true", help="do not write manifest.csv")
     parser.set_defaults(run=run)
 
 

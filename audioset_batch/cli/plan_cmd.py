@@ -12,14 +12,14 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the command."""
     parser = commands.add_parser(
         "plan",
-        help="how many segments are left, what they will take, and how long at the given budgets",
-        description="Tell how many segments are left, the requests, bytes and disk space to expect, and the time at "
-        "the budgets of the config's egresses. The means of this data set's own rows count once merge has seen enough.",
+        help="show how many segments are left, what they cost, and how long they take",
+        description="Show how many segments are left, the expected requests, bytes and disk space, and the time at the "
+        "budgets of the config's egresses. The estimates use this dataset's own rows once there are enough.",
     )
     parser.add_argument("data_dir", type=Path, metavar="DATADIR")
     add_config_options(parser)
     parser.add_argument("--exact", action="store_true", help="count every row of manifests newer than their state file")
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
 

@@ -20,26 +20,26 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = commands.add_parser(
         "prep",
         help="fetch the segment CSVs, check them and split them into shards",
-        description="Fetch the segment CSVs and class_labels_indices.csv into DATADIR, check every row, choose "
-        "rows, and split each subset into N shards (DATADIR/eval_segments.csv.01 ...). Files that are there and "
-        "whole are not fetched again. Splitting again keeps all that is recorded. Subsets that are not named stay "
-        "as they are.",
-        epilog="The rows of the shards are the plan: filters must be given again when splitting again. Exit "
+        description="Fetch the segment CSVs and class_labels_indices.csv into DATADIR, check every row, select "
+        "rows, and split each subset into N shards (DATADIR/eval_segments.csv.01 ...). Complete files are not "
+        "fetched again. Splitting again keeps everything that is recorded, and does not change subsets that you do "
+        "not name.",
+        epilog="The rows of the shards are the plan. To split again, give the filters again. Exit "
         "status: 0 done; 1 input refused; 2 usage; 75 a shard is held by a worker, or the disk is full.",
     )
-    parser.add_argument("data_dir", type=Path, metavar="DATADIR", help="where all goes; made if needed")
+    parser.add_argument("data_dir", type=Path, metavar="DATADIR", help="the data directory; created if necessary")
     parser.add_argument("--split", type=_positive, default=1, metavar="N", help="shards of each subset (default: 1)")
     parser.add_argument(
         "--subsets",
         type=subset_list,
         default=SUBSETS,
         metavar="A,B",
-        help="of eval_segments, balanced_train_segments, unbalanced_train_segments (default: all)",
+        help="some of eval_segments, balanced_train_segments, unbalanced_train_segments (default: all)",
     )
     parser.add_argument(
         "--base-url",
         metavar="URL|DIR",
-        help="folder that holds the CSVs, plain or .csv.gz: http(s)://, file:// or a path (default: Google's)",
+        help="folder with the CSVs, plain or .csv.gz: http(s)://, file:// or a path (default: Google's)",
     )
     choose = parser.add_argument_group("rows to plan")
     choose.add_argument(
@@ -47,26 +47,26 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="NAMES",
         help="only segments with one of these labels: display names or MIDs, e.g. 'Dog,Male speech, man speaking'",
     )
-    choose.add_argument("--descendants", action="store_true", help="with all labels below them in the ontology")
-    choose.add_argument("--limit", type=_count, metavar="N", help="only the first N of each subset")
-    choose.add_argument("--sample", type=_count, metavar="N", help="only N of each subset, chosen at random")
-    choose.add_argument("--seed", type=int, default=0, metavar="S", help="decides --sample (default: 0)")
+    choose.add_argument("--descendants", action="store_true", help="include all labels below them in the ontology")
+    choose.add_argument("--limit", type=_count, metavar="N", help="only the first N segments of each subset")
+    choose.add_argument("--sample", type=_count, metavar="N", help="only N segments of each subset, chosen at random")
+    choose.add_argument("--seed", type=int, default=0, metavar="S", help="random seed of --sample (default: 0)")
     choose.add_argument("--ontology", metavar="URL|FILE", help="ontology.json for --descendants (default: GitHub)")
     choose.add_argument(
         "--known",
         type=Path,
         metavar="FILE",
-        help="record without a request what another manifest knows to be gone for good (`export --unavailable`); "
-        "see also adopt --known",
+        help="record permanently unavailable segments from another manifest (`export --unavailable`), without a "
+        "request; see also adopt --known",
     )
-    choose.add_argument("--known-geo-blocked", action="store_true", help="with --known: geo_blocked as well")
-    accept = parser.add_argument_group("files that are not as they should be")
-    accept.add_argument("--allow-partial", action="store_true", help="take what there is of a file cut short")
+    choose.add_argument("--known-geo-blocked", action="store_true", help="with --known: include geo_blocked")
+    accept = parser.add_argument_group("fetching and damaged files")
+    accept.add_argument("--allow-partial", action="store_true", help="accept a file that was cut off")
     accept.add_argument(
-        "--skip-bad-rows", action="store_true", help="go on without bad rows; keep them in SUBSET.rejected.csv"
+        "--skip-bad-rows", action="store_true", help="skip bad rows and write them to SUBSET.rejected.csv"
     )
-    accept.add_argument("--refetch", action="store_true", help="fetch all files anew")
-    accept.add_argument("--retries", type=_count, default=5, metavar="N", help="tries without progress (default: 5)")
+    accept.add_argument("--refetch", action="store_true", help="fetch all files again")
+    accept.add_argument("--retries", type=_count, default=5, metavar="N", help="attempts without progress (default: 5)")
     parser.set_defaults(run=run)
 
 

@@ -13,9 +13,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the command `report`."""
     parser = commands.add_parser(
         "report",
-        help="make report.html from what merge counted",
-        description="Write report.html: outcomes, reasons, clips by label, progress over time with the pauses of each "
-        "egress, durations and levels, cost, versions and config. One file that opens offline. Run merge first.",
+        help="write report.html from the results of merge",
+        description="Write report.html, one file that opens offline: outcomes, reasons, clips by label, progress over "
+        "time with the pauses of each egress, durations and levels, cost, versions and config. Run merge first.",
     )
     parser.add_argument("data_dir", type=Path, metavar="DATADIR")
     parser.add_argument(
@@ -23,10 +23,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         type=_threshold,
         default=50,
         metavar="N",
-        help="mark labels with fewer clips than this (default: 50; can be changed in the page)",
+        help="mark labels with fewer clips than N (default: 50; you can change it in the page)",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: DATADIR/report.html")
-    parser.add_argument("--json", action="store_true", help="print the numbers as JSON as well")
+    parser.add_argument("--json", action="store_true", help="also print the numbers as JSON")
     parser.set_defaults(run=run)
 
 

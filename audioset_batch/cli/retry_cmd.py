@@ -22,29 +22,29 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the command `retry`."""
     parser = commands.add_parser(
         "retry",
-        help="list what is not ok by reason, and reset some of it for the next run",
-        description="List how many segments the choice fits, why, and what asking again costs of the budgets. With "
-        "--yes (or --reset): reset them, so that the next run tries them again. `failed` segments are tried again "
-        "anyway. Several options together choose what fits all of them.",
+        help="list segments that are not ok by reason, and reset some of them",
+        description="List how many segments match, why, and how much of the budgets a retry costs. With --yes (or "
+        "--reset), reset them, so that the next run tries them again. It tries `failed` segments again in any case. If "
+        "you combine options, a segment must match all of them.",
     )
     parser.add_argument("data_dir", type=Path, metavar="DATADIR")
     parser.add_argument("--reason", type=_words, default=(), metavar="A,B", help="only these reasons")
     parser.add_argument("--status", type=_words, default=(), metavar="A,B", help="only these: ok, unavailable, failed")
-    parser.add_argument("--ytid", action="append", default=[], help="only this video, as --ytid=ID (may be repeated)")
+    parser.add_argument("--ytid", action="append", default=[], help="only this video, as --ytid=ID (repeatable)")
     parser.add_argument(
-        "--before-ytdlp", type=_version, metavar="VERSION", help="only rows of an older yt-dlp than this"
+        "--before-ytdlp", type=_version, metavar="VERSION", help="only rows of a yt-dlp older than VERSION"
     )
     parser.add_argument(
         "--doubtful",
         action="store_true",
-        help="only rows that are permanent without evidence about the video, as earlier versions recorded them",
+        help="only permanent rows without evidence about the video, from earlier versions of this program",
     )
     parser.add_argument(
         "--changed",
         action="store_true",
         help="only rows that depend on a setting that --config changes, or on a date that has passed",
     )
-    parser.add_argument("--yes", "--reset", dest="reset", action="store_true", help="reset them")
+    parser.add_argument("--yes", "--reset", dest="reset", action="store_true", help="reset the segments that match")
     add_config_options(parser)
     parser.set_defaults(run=run)
 

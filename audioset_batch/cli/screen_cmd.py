@@ -20,19 +20,19 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the command."""
     parser = commands.add_parser(
         "screen",
-        help="ask the thumbnail host which videos are probably gone, and put these last",
-        description="Ask i.ytimg.com for the thumbnail of every video that is still to do: 404 means that it is "
-        "probably gone. Workers then take these last, so that the budget is spent on clips that can be had. "
-        "A hint only: nothing is recorded as an outcome. Resumable; several may run at once on different shards.",
-        epilog="Exit status: 0 done; 75 the host refuses more requests or a signal came: run it again. A task of SLURM "
-        "requeues itself then.",
+        help="find videos that are probably unavailable, and put them last",
+        description="Ask i.ytimg.com for the thumbnail of every video that is left. A 404 means that the video is "
+        "probably unavailable, and workers then take it last. This is only a hint: no outcome is recorded. Run it "
+        "again to continue. Several can run at once on different shards.",
+        epilog="Exit status: 0 done; 75 the host refuses more requests, or a signal arrived: run it again. Under "
+        "SLURM, the task requeues itself.",
     )
     parser.add_argument("data_dir", nargs="?", type=Path, metavar="DATADIR", help="default: data_dir of the config")
     add_config_options(parser, runs=True)
     parser.add_argument("--task", type=positive, metavar="K", help="only shard K of each subset: for array jobs")
     parser.add_argument("--subsets", type=subset_list, metavar="A,B", help="default: all that have shards")
     parser.add_argument(
-        "--per-second", type=_rate, default=5.0, metavar="N", help="most requests a second of this process (default: 5)"
+        "--per-second", type=_rate, default=5.0, metavar="N", help="at most N requests per second (default: 5)"
     )
     parser.set_defaults(run=run)
 

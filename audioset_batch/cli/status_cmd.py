@@ -20,47 +20,51 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the commands `status`, `logs` and `clip`."""
     parser = commands.add_parser(
         "status",
-        help="how a run stands: counts, pace, time left, shards, egresses",
-        description="Show how the run of a data directory stands, while it runs or afterwards, on any node. Reads the "
-        "small state files of the workers (every 30 s), the leases, the egresses and SLURM's queue; changes nothing.",
+        help="show the status of a run: counts, pace, time left, shards, egresses",
+        description="Show the status of a run, during the run or afterwards, on any node. Reads the workers' state "
+        "files (written every 30 s), the leases, the egresses and SLURM's queue. Changes nothing.",
     )
     _add_common(parser)
-    parser.add_argument("--watch", action="store_true", help="full screen, renewed until q or Ctrl-C")
-    parser.add_argument("--every", type=_seconds, default=5.0, metavar="SECONDS", help="with --watch (default: 5)")
+    parser.add_argument("--watch", action="store_true", help="full screen, updated until q or Ctrl-C")
+    parser.add_argument(
+        "--every", type=_seconds, default=5.0, metavar="SECONDS", help="interval of --watch (default: 5)"
+    )
     parser.add_argument("--shards", type=_count, default=20, metavar="N", help="list at most N shards (default: 20)")
     parser.add_argument("--exact", action="store_true", help="count every row of manifests newer than their state file")
-    parser.add_argument("--json", action="store_true", help="all of it as JSON, every shard included")
+    parser.add_argument("--json", action="store_true", help="print JSON, with every shard")
     parser.set_defaults(run=run_status)
 
     parser = commands.add_parser(
         "logs",
-        help="the last lines of the tasks that stopped, died or left failed segments",
+        help="show the last log lines of tasks that stopped, died or left failed segments",
         description="Show the end of the log of every task that did not finish its shard. Looks in DATADIR/logs, where "
-        "submit puts them, and in the folder from which you submitted (--folder; default: this one).",
+        "submit puts the logs, and in the folder from which you submitted (--folder; default: the current folder).",
     )
     _add_common(parser)
     parser.add_argument("--lines", type=_count, default=15, metavar="N", help="lines of each log (default: 15)")
     parser.add_argument(
-        "--tasks", type=_count, default=10, metavar="N", help="of the N tasks that were active last (default: 10)"
+        "--tasks", type=_count, default=10, metavar="N", help="only the N tasks that were active last (default: 10)"
     )
-    parser.add_argument("--folder", type=Path, action="append", metavar="DIR", help="where else logs lie (repeatable)")
+    parser.add_argument(
+        "--folder", type=Path, action="append", metavar="DIR", help="another folder with logs (repeatable)"
+    )
     parser.set_defaults(run=run_logs)
 
     parser = commands.add_parser(
         "clip",
-        help="all that is known about the segments of one video",
-        description="Show the segments of one video: labels, shard, what counts, every row in order, and whether the "
-        "files are there. Exit status 1 if no shard and no row names it.",
-        epilog='In scripts put -- in front of the id: audioset-batch clip DATADIR -- "$YTID"',
+        help="show everything about the segments of one video",
+        description="Show the segments of one video: labels, shard, the row that counts, every row in order, and "
+        "whether the files exist. Exit status 1: no shard and no row has the video.",
+        epilog='In scripts, put -- before the ID: audioset-batch clip DATADIR -- "$YTID"',
     )
     parser.add_argument("data_dir", type=Path, metavar="DATADIR")
     parser.add_argument(
         "segment",
         metavar="YTID[_START]",
-        help="the 11 characters of the YouTube id, with _START (milliseconds) for one segment; or the name of a clip's "
-        "file. It may start with -",
+        help="the 11 characters of the YouTube ID, with _START (milliseconds) for one segment; or the file name of a "
+        "clip. It may start with -",
     )
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run_clip)
 
 

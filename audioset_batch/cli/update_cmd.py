@@ -11,17 +11,18 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the command `update-yt-dlp`."""
     parser = commands.add_parser(
         "update-yt-dlp",
-        help="bring yt-dlp to its newest release, also while workers run",
-        description="Install the newest yt-dlp beside the one in use, with all that it needs, and try it: a clip of a "
-        "stand-in for YouTube, and a probe clip of YouTube itself where there is a network. Only then new tasks and "
-        "commands take it; those that run keep theirs. If anything fails, the one in use stays. See docs/yt-dlp.md.",
-        epilog="Exit status: 0 the newest is in use; 1 it could not be had or does not work here; 2 usage or config "
-        "error; 75 somebody else is updating just now.",
+        help="update yt-dlp, also while workers run",
+        description="Install the newest yt-dlp and its dependencies beside the version in use, and test it with a clip "
+        "of a stand-in for YouTube and, if there is a network, a probe clip of YouTube itself. If the test succeeds, "
+        "new tasks and commands use it; running ones keep theirs. If it fails, the version in use stays. See "
+        "docs/yt-dlp.md.",
+        epilog="Exit status: 0 the newest version is in use; 1 it could not be installed or does not work here; 2 "
+        "usage or config error; 75 another update is running.",
     )
     add_config_options(parser, runs=True)
     choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--pre", action="store_true", help="take nightly builds as well")
-    choice.add_argument("--undo", action="store_true", help="go back to the yt-dlp that is installed")
+    choice.add_argument("--pre", action="store_true", help="include nightly builds")
+    choice.add_argument("--undo", action="store_true", help="go back to the installed yt-dlp")
     parser.set_defaults(run=run)
 
 

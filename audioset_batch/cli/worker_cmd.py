@@ -20,10 +20,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the command `worker`."""
     parser = commands.add_parser(
         "worker",
-        help="work through one shard of each subset (what an array task runs), or through several",
-        description="Download, cut, verify and record shard K of each subset, or several. Shards that another worker "
-        "has are left to it and looked at again at the end. Run it again to continue: what is recorded is not fetched "
-        "again, failed segments are tried again.",
+        help="process one or more shards of each subset (what an array task runs)",
+        description="Download, cut, verify and record the clips of shard K of each subset, or of several shards. "
+        "Shards that another worker holds are left out, and checked again at the end. Run it again to continue: it "
+        "does not fetch recorded segments again, and it retries failed ones.",
     )
     add_config_options(parser, runs=True)
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="overrides data_dir of the config")
@@ -33,10 +33,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         type=task_numbers,
         metavar="K|LIST|all",
         default=os.environ.get("SLURM_ARRAY_TASK_ID"),
-        help="number of the shard, from 1; several as in sbatch's --array: 1-10, 3,5-7, 1-9:2; or all of them "
+        help="number of the shard, from 1; several as in sbatch's --array: 1-10, 3,5-7, 1-9:2; or all "
         "(default: SLURM_ARRAY_TASK_ID)",
     )
-    parser.add_argument("-v", "--verbose", action="store_true", help="log every retry as well")
+    parser.add_argument("-v", "--verbose", action="store_true", help="also log every retry")
     parser.set_defaults(run=run)
 
 
