@@ -5,6 +5,7 @@
     |   |-- UsageError         2    wrong option, config or environment: nothing was started
     |   |-- InputRefused       1    a file or tree is not what it claims to be
     |   |   `-- UnsafePath          a link, FIFO or device where others can write; a huge file
+    |   |-- Diverged           1    training came to numbers that are not finite
     |   `-- StopEarly       75      on purpose, run again later (EX_TEMPFAIL)
     |       |-- ShardHeld           another worker holds the shard's lease
     |       |   `-- PlanChanging    prep is splitting
@@ -51,6 +52,12 @@ class InputRefused(StopRun):
 
 class UnsafePath(InputRefused):
     """Something in a shared folder is no plain file or folder, or lies behind a link of somebody who is not trusted."""
+
+
+class Diverged(StopRun):
+    """Training came to a loss or weights that are not finite; the last checkpoint is from before."""
+
+    exit_code = 1
 
 
 class StopEarly(StopRun):

@@ -108,7 +108,7 @@ def _embed(args: argparse.Namespace, root: Path, clips: list[Clip], shard: Shard
     from audioset_batch.vggish.store import ShardStore, hold_shard
 
     progress = _Progress()
-    out = expand_home(args.out).resolve() if args.out else root / "embeddings"
+    out = _out(args, root)
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: expected a folder for the embeddings, a file is there")
     threads = args.threads or _cpus()
@@ -128,6 +128,7 @@ def _embed(args: argparse.Namespace, root: Path, clips: list[Clip], shard: Shard
 
 def _clips(args: argparse.Namespace, root: Path) -> tuple[list[Clip], ShardOf]:
     from audioset_batch.cli.common import subset_list
+    from audioset_batch.vggish.audio import EXTENSIONS
     from audioset_batch.vggish.inputs import ShardOf, clips_of_folder, clips_of_manifest, has_manifest
 
     shard = args.shard or ShardOf()
@@ -139,7 +140,18 @@ def _clips(args: argparse.Namespace, root: Path) -> tuple[list[Clip], ShardOf]:
         return clips_of_manifest(root, shard, subsets), shard
     if args.subsets:
         raise UsageError(f"--subsets needs a merged data directory, and {root} is a folder of audio")
-    return clips_of_folder(root, shard), shard
+    others: list[Path] = []
+    clips = clips_of_folder(root, shard, others)
+    others = [path for path in others if _out(args, root) not in path.parents]
+    if others:
+        names = ", ".join(str(path.relative_to(root)) for path in others[:5]) + (" ..." if len(others) > 5 else "")
+        endings = ", ".join(EXTENSIONS)
+        print(f"passed over {len(others):,} files that do not end in {endings}: {names}", file=sys.stderr)
+    return clips, shard
+
+
+def _out(args: argparse.Namespace, root: Path) -> Path:
+    return expand_home(args.out).resolve() if args.out else root / "embeddings"
 
 
 def _engine(args: argparse.Namespace) -> Engine:

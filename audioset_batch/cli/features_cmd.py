@@ -188,17 +188,24 @@ def _convert(args: argparse.Namespace) -> int:
     for split in done.kept:
         print(f"{target_of(args.output, split, args.format)}: already there, kept (--overwrite converts it again)")
     for split, rows in done.rows.items():
-        print(f"{target_of(args.output, split, args.format)}: {rows:,} segments from {done.shards[split]:,} shards")
+        print(f"{done.files[split]}: {rows:,} segments from {done.shards[split]:,} shards")
     if done.damaged:
         print(f"{len(done.damaged):,} damaged places skipped", file=sys.stderr)
-    for split, expected in done.incomplete.items():
+    for split, expected in done.unexpected_shards.items():
         print(
             f"warning: {split}: {done.shards.get(split, 0):,} shards, the released set has {expected:,}; names "
             "differ only in case, so a folder unpacked on a disk that ignores case has lost some (your own "
             "embeddings have any number)",
             file=sys.stderr,
         )
-    return 0
+    for split in done.truncated:
+        there = f"what was readable is in {done.files[split]}" if split in done.files else "nothing of it was readable"
+        print(
+            f"error: {split} is incomplete: {args.source} ends too early, so an unknown number of segments is missing; "
+            f"{there}. Get the whole file and run the same command again",
+            file=sys.stderr,
+        )
+    return 1 if done.truncated else 0
 
 
 def _info(args: argparse.Namespace) -> int:

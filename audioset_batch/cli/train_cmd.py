@@ -82,8 +82,8 @@ def _register_train(commands: argparse._SubParsersAction[argparse.ArgumentParser
         "train",
         help="train a classifier on embeddings, or VGG16 on sounds",
         description="Train a classifier. Run again with the same flags, it continues after the last checkpoint. "
-        "TERM or USR1 saves and exits with status 75; under SLURM the job is requeued. Flags are those of the "
-        "YouTube-8M starter code; --train-dir works like --train_dir. See docs/training.md.",
+        "TERM, USR1 or Ctrl-C saves and exits with status 75; under SLURM TERM and USR1 requeue the job. Flags are "
+        "those of the YouTube-8M starter code; --train-dir works like --train_dir. See docs/training.md.",
     )
     _add(parser, "model", str, f"{_MODEL_NAMES} (LogisticModel)", default="LogisticModel")
     _add(parser, "train_dir", Path, "folder of checkpoints, logs and model_flags.json", required=True)
@@ -207,6 +207,7 @@ def run_train(args: argparse.Namespace) -> int:
     """Train; requeue the SLURM job if it was interrupted."""
     from audioset_batch.errors import Interrupted, UsageError
     from audioset_batch.training.runs import TrainRun, train
+    from audioset_batch.training.signals import stop_request
 
     _choose_device(args.num_gpu)
     if args.segment_labels:
@@ -227,11 +228,13 @@ def run_train(args: argparse.Namespace) -> int:
         tensorboard=args.tensorboard,
         weights=args.weights,
     )
-    try:
-        progress = train(run, model, options, _say)
-    except Interrupted:
-        _requeue()
-        raise
+    with stop_request() as stop:
+        try:
+            progress = train(run, model, options, stop, _say)
+        except Interrupted:
+            if stop.signal_name != "SIGINT":  # Ctrl-C is no preemption
+                _requeue()
+            raise
     best = "" if progress.best_map is None else f", best mAP {progress.best_map:.4f} after step {progress.best_step}"
     print(f"done: {progress.step:,} steps in {progress.seconds:,.0f} s{best}; {train_dir}")
     return 0

@@ -20,6 +20,8 @@ from audioset_batch.features.arrays import CLASSES, EMBEDDING_SIZE, MAX_FRAMES, 
 from audioset_batch.features.batch import RecordBatch, batch_of_features
 
 METADATA_KEY: Final = b"audioset_batch.features"
+LEFT_OUT_KEY: Final = "audioset_batch.left_out"
+"""Entry of a Parquet file's metadata: damaged places that were left out, if any; `left_out` in meta.json."""
 FORMAT_VERSION: Final = 1
 NPY_META: Final = "meta.json"
 
@@ -107,6 +109,23 @@ def packed_size(path: Path) -> tuple[int, int, int]:
         meta = json.loads((path / NPY_META).read_text())
         return meta["rows"], meta["frames"], meta["classes"]
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        raise InputRefused(f"{path}: cannot be read as packed features: {error}") from error
+
+
+def records_left_out(path: Path) -> int:
+    """How many damaged places were left out when a packed file or folder was made.
+
+    Raises:
+        InputRefused: It cannot be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        if path.suffix == ".parquet":
+            return int((pq.ParquetFile(path).metadata.metadata or {}).get(LEFT_OUT_KEY.encode(), 0))
+        return int(json.loads((path / NPY_META).read_text()).get("left_out", 0))
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise InputRefused(f"{path}: cannot be read as packed features: {error}") from error
 
 

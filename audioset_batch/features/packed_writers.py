@@ -19,19 +19,22 @@ import numpy.typing as npt
 from audioset_batch.errors import InputRefused
 from audioset_batch.features.arrays import CLASSES, EMBEDDING_SIZE, MAX_FRAMES
 from audioset_batch.features.batch import RecordBatch
-from audioset_batch.features.packed import METADATA_KEY, NPY_META, packed_metadata, read_npy
+from audioset_batch.features.packed import LEFT_OUT_KEY, METADATA_KEY, NPY_META, packed_metadata, read_npy
 
 ID_WIDTH: Final = 11
 """Characters of a video id in .npy form."""
 
 
 class PackedWriter(Protocol):
-    """Writes batches; `commit` publishes, leaving the `with` block without it leaves nothing behind."""
+    """Writes batches; `commit` publishes, leaving the `with` block without it leaves nothing behind.
+
+    `commit` takes another target than the writer was made for, and how many damaged places were left out.
+    """
 
     rows: int
 
     def write(self, batch: RecordBatch) -> None: ...
-    def commit(self) -> None: ...
+    def commit(self, target: Path | None = None, left_out: int = 0) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -49,7 +52,7 @@ def clear_leftovers(target: Path) -> None:
     for path in target.parent.glob(".*.tmp"):
         pid = path.name.removeprefix(prefix).removesuffix(".tmp")
         if path.name.startswith(prefix) and pid.isdigit() and not _alive(int(pid)):
-            _remove(path)
+            remove(path)
 
 
 def _alive(pid: int) -> bool:
@@ -62,7 +65,8 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Remove a packed file or folder, if it is there."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -133,20 +137,26 @@ class ParquetWriter:
         )
         self.rows += len(batch)
 
-    def commit(self) -> None:
+    def commit(self, target: Path | None = None, left_out: int = 0) -> None:
         """Finish the file, reopen it, and give it its final name.
+
+        Args:
+            target: Instead of the target that the writer was made for; in the same folder.
+            left_out: Damaged places that were left out, recorded with the file.
 
         Raises:
             OSError: It cannot be written, or does not hold the rows that were written.
         """
         import pyarrow.parquet as pq
 
+        if left_out:
+            self._writer.add_key_value_metadata({LEFT_OUT_KEY: str(left_out)})
         self._writer.close()
         rows = pq.ParquetFile(self._temporary).metadata.num_rows
         if rows != self.rows:
             raise OSError(f"{self._temporary}: wrote {self.rows} rows, the file holds {rows}")
         _sync(self._temporary)
-        self._temporary.replace(self._target)
+        self._temporary.replace(target or self._target)
 
     def __enter__(self) -> Self:
         return self
@@ -156,7 +166,7 @@ class ParquetWriter:
     ) -> None:
         with contextlib.suppress(OSError):
             self._writer.close()
-        _remove(self._temporary)
+        remove(self._temporary)
 
 
 class _NpyColumn:
@@ -201,7 +211,7 @@ class NpyWriter:
         self._classes = classes
         self._meta = packed_metadata(frames, classes)
         self._temporary = temporary_beside(target)
-        _remove(self._temporary)
+        remove(self._temporary)
         self._temporary.mkdir()
         kinds: dict[str, tuple[npt.DTypeLike, tuple[int, ...]]] = {
             "embeddings": (np.uint8, (frames, EMBEDDING_SIZE)),
@@ -233,18 +243,21 @@ class NpyWriter:
         columns["end"].append(batch.end)
         self.rows += len(batch)
 
-    def commit(self) -> None:
+    def commit(self, target: Path | None = None, left_out: int = 0) -> None:
         """Finish all arrays and give the folder its final name; an older folder of that name is replaced."""
+        target = target or self._target
         for column in self._columns.values():
             column.finish(self.rows)
-        (self._temporary / NPY_META).write_text(json.dumps(self._meta | {"rows": self.rows}) + "\n")
+        (self._temporary / NPY_META).write_text(
+            json.dumps(self._meta | {"rows": self.rows, "left_out": left_out}) + "\n"
+        )
         _sync(self._temporary / NPY_META)
         read_npy(self._temporary, mmap=True)
         old = self._target.with_name(self._temporary.name + ".old.tmp")
         with contextlib.suppress(FileNotFoundError):
-            self._target.rename(old)
-        self._temporary.rename(self._target)
-        _remove(old)
+            target.rename(old)
+        self._temporary.rename(target)
+        remove(old)
 
     def __enter__(self) -> Self:
         return self
@@ -254,7 +267,7 @@ class NpyWriter:
     ) -> None:
         for column in self._columns.values():
             column.close()
-        _remove(self._temporary)
+        remove(self._temporary)
 
 
 def _sync(path: Path) -> None:

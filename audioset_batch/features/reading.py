@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from audioset_batch.errors import InputRefused
-from audioset_batch.features.arrays import CLASSES, MAX_FRAMES, FeatureSet
+from audioset_batch.features.arrays import CLASSES, EMBEDDING_SIZE, MAX_FRAMES, FeatureSet
 from audioset_batch.features.batch import RecordBatch, join_batches
+from audioset_batch.features.compressed import Readable
 from audioset_batch.features.fastpath import BatchParser, Payload
 from audioset_batch.features.packed import iter_packed, packed_size, read_npy
 from audioset_batch.features.packed_files import packed_at
 from audioset_batch.features.sequence import Record, parse_record
 from audioset_batch.features.shards import Progress, iter_shards
-from audioset_batch.features.tfrecord import Damage, OnBad, Readable, iter_payloads, raise_damage
+from audioset_batch.features.tfrecord import Damage, OnBad, iter_payloads, raise_damage
 from audioset_batch.features.wire import MalformedMessage
 
 BATCH_ROWS: Final = 4096
@@ -88,7 +92,7 @@ def iter_batches(
         payloads = waiting.setdefault(shard.split, [])
         if shards is not None:
             shards[shard.split] += 1
-        for offset, data in iter_payloads(shard.stream, shard.source, on_bad):
+        for offset, data in iter_payloads(shard.stream, shard.source, partial(_with_split, on_bad, shard.split)):
             payloads.append(Payload(shard.source, offset, data))
             if len(payloads) == BATCH_ROWS:
                 yield shard.split, parser.parse(payloads)
@@ -96,6 +100,10 @@ def iter_batches(
     for split, payloads in waiting.items():
         # Also when nothing is left: a split whose shards are all empty is still there.
         yield split, parser.parse(payloads)
+
+
+def _with_split(on_bad: OnBad, split: str, damage: Damage) -> None:
+    on_bad(replace(damage, split=split))
 
 
 def read_split(
@@ -139,33 +147,23 @@ def read_split(
 
 
 def _read_packed(paths: list[Path], classes: int | None) -> FeatureSet:
-    """Filled in place: at no time is anything of size N in memory twice."""
-    batches = (batch for path in paths for batch in iter_packed(path))
-    first = next(batches, None)
+    """Embeddings and labels are filled in place: at no time are they in memory twice."""
     sizes = [packed_size(path) for path in paths]
     rows = sum(size[0] for size in sizes)
     frames = max(size[1] for size in sizes)
     number = max(size[2] for size in sizes) if classes is None else classes
-    if first is None:
-        return join_batches([], number, frames)
-    features = FeatureSet(
-        embeddings=np.zeros((rows, frames, first.embeddings.shape[2]), np.uint8),
-        lengths=np.empty(rows, np.int64),
-        labels=np.zeros((rows, number), np.bool_),
-        video_ids=np.empty(rows, f"<U{max(11, first.video_ids.dtype.itemsize // 4)}"),
-        start=np.empty(rows, np.float32),
-        end=np.empty(rows, np.float32),
-    )
+    embeddings = np.zeros((rows, frames, EMBEDDING_SIZE), np.uint8)
+    labels = np.zeros((rows, number), np.bool_)
+    # Only the last batch tells how wide the ids are, so the narrow columns are joined at the end.
+    columns: list[tuple[npt.NDArray[Any], ...]] = []
     position = 0
-    batch: RecordBatch | None = first
-    while batch is not None:
+    for batch in (batch for path in paths for batch in iter_packed(path)):
         here = slice(position, position + len(batch))
-        features.embeddings[here, : batch.embeddings.shape[1]] = batch.embeddings
-        features.lengths[here] = batch.lengths
-        features.labels[here] = batch.dense_labels(number)
-        features.video_ids[here] = batch.video_ids
-        features.start[here] = batch.start
-        features.end[here] = batch.end
+        embeddings[here, : batch.embeddings.shape[1]] = batch.embeddings
+        labels[here] = batch.dense_labels(number)
+        columns.append((batch.lengths.astype(np.int64), batch.video_ids, batch.start, batch.end))
         position += len(batch)
-        batch = next(batches, None)
-    return features
+    if not columns:
+        return join_batches([], number, frames)
+    lengths, video_ids, start, end = (np.concatenate(column) for column in zip(*columns, strict=True))
+    return FeatureSet(embeddings, lengths, labels, video_ids, start, end)

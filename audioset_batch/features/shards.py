@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Final
+from typing import Final
 
 from audioset_batch.errors import InputRefused
-from audioset_batch.features.tfrecord import Damage, OnBad, Readable
+from audioset_batch.features.compressed import DecompressingReader, Readable, is_compressed
+from audioset_batch.features.tfrecord import Damage, OnBad, starts_with_record
 
 SPLITS: Final = {
     "eval": "eval_segments",
@@ -24,9 +25,9 @@ SPLITS: Final = {
 EXPECTED_SHARDS: Final = {"eval": 4062, "bal_train": 4070, "unbal_train": 4096}
 """Distinct first two characters of the video ids; together the published 12,228 files."""
 
-SUFFIX: Final = ".tfrecord"
+SUFFIXES: Final = (".tfrecord", ".tfrecord.gz")
 _READ: Final = 1 << 17
-_GZIP_MAGIC: Final = b"\x1f\x8b"
+_HEAD: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def iter_shards(
 
     Args:
         source: `features.tar.gz` (or an uncompressed tar), a folder that holds `<split>/*.tfrecord` at any
-            depth, or one TFRecord file. The name of a shard's folder is its split.
+            depth, or one TFRecord file. The name of a shard's folder is its split. Shards may be compressed.
         splits: Only these; None for all.
         on_bad: Told when the archive itself is damaged; if it returns, the shards end there.
         progress: Told after each shard.
@@ -73,13 +74,31 @@ def iter_shards(
         wanted = ", ".join(splits or SPLITS)
         archives = sorted(path.name for path in source.glob("*.tar*")) if source.is_dir() else []
         hint = f"; an archive must be named itself, here {source / archives[0]}" if archives else ""
-        raise InputRefused(f"{source}: expected files <split>/*{SUFFIX} with split in {wanted}, found none{hint}")
+        raise InputRefused(f"{source}: expected files <split>/*{SUFFIXES[0]} with split in {wanted}, found none{hint}")
 
 
 def _is_archive(path: Path) -> bool:
-    with path.open("rb") as stream:
-        start = stream.read(512)
-    return start.startswith(_GZIP_MAGIC) or start[257:262] == b"ustar"
+    """True for a tar, compressed or not, and for a compressed file that is not named as a shard and holds no record."""
+    with path.open("rb") as raw:
+        head = raw.read(_HEAD)
+        if not head or starts_with_record(head) or not is_compressed(head):
+            return _is_tar(head)
+        reader, start = DecompressingReader(raw, head), b""
+        try:
+            while len(start) < _HEAD and (more := reader.read(_HEAD - len(start))):
+                start += more
+        except (EOFError, zlib.error):
+            pass  # whoever reads it says so
+        return _is_tar(start) or not (starts_with_record(start) or _is_shard(path.name))
+
+
+def _is_tar(head: bytes) -> bool:
+    return head[257:262] == b"ustar"
+
+
+def _is_shard(name: str) -> bool:
+    # Names that macOS adds ("._xx") are no shards; released names have two characters.
+    return name.endswith(SUFFIXES) and not name.startswith("._")
 
 
 def _one(path: Path, splits: tuple[str, ...] | None, progress: Progress | None) -> Iterator[Shard]:
@@ -92,8 +111,7 @@ def _one(path: Path, splits: tuple[str, ...] | None, progress: Progress | None) 
 
 
 def _folder_shards(folder: Path, splits: tuple[str, ...] | None, progress: Progress | None) -> Iterator[Shard]:
-    # Names that macOS adds ("._xx") are no shards; released names have two characters.
-    paths = sorted(path for path in folder.rglob(f"*{SUFFIX}") if not path.name.startswith("._"))
+    paths = sorted(path for path in folder.rglob("*.tfrecord*") if _is_shard(path.name))
     root = folder.resolve()
     for number, path in enumerate(paths, 1):
         split = path.parent.name if path.parent != folder else root.name
@@ -109,15 +127,15 @@ def _archive_shards(
 ) -> Iterator[Shard]:
     size = path.stat().st_size
     with path.open("rb") as raw:
-        packed = raw.read(2) == _GZIP_MAGIC
+        packed = is_compressed(raw.read(3))
         raw.seek(0)
-        stream: Readable = _GunzipReader(raw) if packed else raw
+        stream: Readable = DecompressingReader(raw) if packed else raw
         try:
             with closing(tarfile.open(fileobj=stream, mode="r|", bufsize=_READ)) as archive:  # type: ignore[call-overload]
                 for member in archive:
                     name = PurePosixPath(member.name)
                     wanted = splits is None or name.parent.name in splits
-                    if member.isfile() and wanted and name.suffix == SUFFIX and not name.name.startswith("._"):
+                    if member.isfile() and wanted and _is_shard(name.name):
                         content = archive.extractfile(member)
                         assert content is not None
                         # Read whole, so that damage of the archive comes up here; released shards are below 1 MB.
@@ -130,42 +148,7 @@ def _archive_shards(
             while stream.read(_READ):
                 pass
         except (tarfile.TarError, zlib.error, EOFError) as error:
-            on_bad(Damage(str(path), raw.tell(), f"the archive is cut off or damaged near here: {error}"))
+            problem = f"the archive is cut off or damaged near here: {error}"
+            on_bad(Damage(str(path), raw.tell(), problem, truncated=True))
         if progress:
             progress(size, size)
-
-
-class _GunzipReader:
-    """Decompresses with large reads and checks the stream's own CRC-32 and length.
-
-    `tarfile`'s built-in decompression checks neither, and takes the end of a cut-off file for the end.
-    """
-
-    def __init__(self, raw: BinaryIO) -> None:
-        self._raw = raw
-        self._input = b""
-        self._decompressor = zlib.decompressobj(wbits=31)
-        self._started = False
-
-    def read(self, size: int, /) -> bytes:
-        """Up to `size` bytes, b"" at the end.
-
-        Raises:
-            EOFError: The file ends inside the compressed stream.
-            zlib.error: Damaged, or a wrong checksum.
-        """
-        while True:
-            if self._decompressor.eof:
-                # Several streams may follow one another in a gzip file.
-                self._input = self._decompressor.unused_data or self._raw.read(_READ)
-                if not self._input.strip(b"\0"):
-                    return b""
-                self._decompressor = zlib.decompressobj(wbits=31)
-            if not self._input:
-                self._input = self._raw.read(_READ)
-                if not self._input:
-                    raise EOFError("the compressed stream does not end")
-            output = self._decompressor.decompress(self._input, size)
-            self._input = self._decompressor.unconsumed_tail
-            if output:
-                return output

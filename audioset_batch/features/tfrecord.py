@@ -1,17 +1,20 @@
 """TFRecord framing: reading and writing, both checksums of every record checked.
 
 Per record, little-endian: uint64 length | uint32 masked CRC32C of those 8 bytes | payload | uint32 masked
-CRC32C of the payload. Format and mask are those of TensorFlow's `record_writer.h`; files are not compressed.
+CRC32C of the payload. Format and mask are those of TensorFlow's `record_writer.h`. Files that TensorFlow wrote
+with GZIP or ZLIB compression are read too; offsets are then those of the decompressed bytes.
 """
 
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Final, Protocol
+from typing import BinaryIO, Final
 
 from audioset_batch.errors import InputRefused, UsageError
+from audioset_batch.features.compressed import DecompressingReader, Readable, is_compressed
 
 MAX_RECORD_BYTES: Final = 64 << 20
 """A record that claims to be longer is damage; released records are about 1.5 KB."""
@@ -30,11 +33,15 @@ class Damage:
         source: The file; for a member of an archive `archive:member`.
         offset: Byte at which the damaged record starts in that file or member.
         what: What was expected and what was found.
+        truncated: Everything after this place is missing too, nobody knows how much.
+        split: Split of the shard, if known; empty for damage of the archive itself.
     """
 
     source: str
     offset: int
     what: str
+    truncated: bool = False
+    split: str = ""
 
     def __str__(self) -> str:
         return f"{self.source}: byte {self.offset:,}: {self.what}"
@@ -52,12 +59,6 @@ class DamagedRecord(InputRefused):
 
 OnBad = Callable[[Damage], None]
 """Called for every damaged record that is then skipped."""
-
-
-class Readable(Protocol):
-    """The part of a binary file that is needed to read records."""
-
-    def read(self, size: int, /) -> bytes: ...
 
 
 def raise_damage(damage: Damage) -> None:
@@ -124,6 +125,23 @@ def iter_payloads(stream: Readable, source: str, on_bad: OnBad = raise_damage) -
     """
     crc32c = load_crc32c()
     window = _Window(stream)
+    try:
+        if window.holds(12) and not starts_with_record(window.data) and is_compressed(window.data):
+            window = _Window(DecompressingReader(stream, window.data))
+        yield from _payloads(window, source, on_bad, crc32c)
+    except (EOFError, zlib.error) as error:
+        problem = f"the compressed stream is truncated or damaged: {error}"
+        on_bad(Damage(source, window.offset, problem, truncated=True))
+
+
+def starts_with_record(head: bytes) -> bool:
+    """True if `head` begins with a record header whose checksum is right."""
+    return len(head) >= _HEADER.size and _check_header(head[: _HEADER.size], load_crc32c()) is None
+
+
+def _payloads(
+    window: _Window, source: str, on_bad: OnBad, crc32c: Callable[[bytes], int]
+) -> Iterator[tuple[int, bytes]]:
     # Equal header bytes have an equal checksum, and lengths repeat: each is verified once.
     verified: dict[bytes, int] = {}
     while window.holds(12):
@@ -132,8 +150,10 @@ def iter_payloads(stream: Readable, source: str, on_bad: OnBad = raise_damage) -
         if length is None:
             problem = _check_header(header, crc32c)
             if problem is not None:
-                on_bad(Damage(source, window.offset, problem))
-                if not _seek_header(window, crc32c):
+                offset, last = window.offset, _is_last_record(window, crc32c)
+                found = _seek_header(window, crc32c)
+                on_bad(Damage(source, offset, problem, truncated=not (found or last)))
+                if not found:
                     return
                 continue
             length = _HEADER.unpack(header)[0]
@@ -141,13 +161,8 @@ def iter_payloads(stream: Readable, source: str, on_bad: OnBad = raise_damage) -
                 verified[header] = length
         if not window.holds(length + 16):
             left = len(window.data) - window.position
-            on_bad(
-                Damage(
-                    source,
-                    window.offset,
-                    f"expected a record of {length + 16} bytes, the file ends after {left}",
-                )
-            )
+            problem = f"expected a record of {length + 16} bytes, the file ends after {left}"
+            on_bad(Damage(source, window.offset, problem, truncated=True))
             return
         first = window.position + 12
         payload = window.data[first : first + length]
@@ -157,17 +172,13 @@ def iter_payloads(stream: Readable, source: str, on_bad: OnBad = raise_damage) -
         if (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF == stored:
             yield window.offset, payload
         else:
-            on_bad(
-                Damage(
-                    source,
-                    window.offset,
-                    f"wrong payload checksum: stored {stored:#010x}, computed {mask_crc(crc):#010x}",
-                )
-            )
+            problem = f"wrong payload checksum: stored {stored:#010x}, computed {mask_crc(crc):#010x}"
+            on_bad(Damage(source, window.offset, problem))
         window.position = first + length + 4
     left = len(window.data) - window.position
     if left:
-        on_bad(Damage(source, window.offset, f"expected a record header of 12 bytes, the file ends after {left}"))
+        problem = f"expected a record header of 12 bytes, the file ends after {left}"
+        on_bad(Damage(source, window.offset, problem, truncated=True))
 
 
 def _check_header(header: bytes, crc32c: Callable[[bytes], int]) -> str | None:
@@ -178,6 +189,14 @@ def _check_header(header: bytes, crc32c: Callable[[bytes], int]) -> str | None:
     if length > MAX_RECORD_BYTES:
         return f"expected a record of at most {MAX_RECORD_BYTES} bytes, its header says {length}"
     return None
+
+
+def _is_last_record(window: _Window, crc32c: Callable[[bytes], int]) -> bool:
+    """True if what is left is one record with an intact payload, so that no other is lost with its header."""
+    if window.holds(_CHUNK):
+        return False
+    left = window.data[window.position :]
+    return len(left) >= 16 and mask_crc(crc32c(left[12:-4])) == _CRC.unpack(left[-4:])[0]
 
 
 def _seek_header(window: _Window, crc32c: Callable[[bytes], int]) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ from audioset_batch.vggish.inputs import (
     ShardOf,
     clips_of_manifest,
     has_manifest,
+    path_id,
     read_class_indices,
 )
 
@@ -59,13 +62,19 @@ def from_manifest(root: Path, subsets: tuple[str, ...] | None) -> LabelledClips:
     return LabelledClips(clips, (), len(read_class_indices(DataDir(root).class_labels_csv)))
 
 
-def from_class_folders(root: Path, split: str, class_names: tuple[str, ...] = ()) -> LabelledClips:
-    """The sounds of `root/<split>/<class>/*`; a file that lies in several class folders has several labels.
+def from_class_folders(
+    root: Path, split: str, class_names: tuple[str, ...] = (), passed_over: list[Path] | None = None
+) -> LabelledClips:
+    """The sounds of `root/<split>/<class>/*`; a clip's id is `<class>/<file name>`.
+
+    A clip has the label of each class folder that holds its file, as a link or as a copy of the same name and bytes.
+    Different files are different clips, whatever their names.
 
     Args:
         root: DATADIR.
         split: E.g. `train`.
         class_names: Of the model; empty takes the folders in alphabetical order.
+        passed_over: Files that are no sounds by their names are added to it.
 
     Raises:
         UsageError: No such folder.
@@ -79,21 +88,53 @@ def from_class_folders(root: Path, split: str, class_names: tuple[str, ...] = ()
     unknown = sorted(set(found) - set(names))
     if unknown:
         raise InputRefused(f"{folder / unknown[0]}: the model has no such class; it has {', '.join(names)}")
-    labels: dict[str, list[int]] = {}
-    paths: dict[str, Path] = {}
+    sounds: list[tuple[int, Path]] = []
     for index, name in enumerate(names):
-        for path in sorted((folder / name).glob("*")):
-            if path.suffix.lower() in EXTENSIONS and not path.name.startswith("."):
-                labels.setdefault(path.name, []).append(index)
-                paths.setdefault(path.name, path)
-    if not paths:
+        for path in sorted((folder / name).glob("[!.]*")):
+            if path.suffix.lower() in EXTENSIONS:
+                sounds.append((index, path))
+            elif passed_over is not None:
+                passed_over.append(path)
+    if not sounds:
         raise InputRefused(f"{folder}: expected sounds ({', '.join(EXTENSIONS)}) in one folder per class, found none")
-    clips = [Clip(FOLDER_SPLIT, paths[name].stem, 0, None, tuple(labels[name]), paths[name]) for name in sorted(paths)]
-    return LabelledClips(clips, names, len(names))
+    kinds = [(path.name, _size(path)) for _, path in sounds]
+    repeated = Counter(kinds)
+    labels: dict[object, list[int]] = {}
+    paths: dict[object, Path] = {}
+    for (index, path), kind in zip(sounds, kinds, strict=True):
+        identity = (kind, _digest(path)) if repeated[kind] > 1 else kind
+        labels.setdefault(identity, []).append(index)
+        paths.setdefault(identity, path)
+    clips = [
+        Clip(FOLDER_SPLIT, path_id(path, folder), 0, None, tuple(labels[identity]), path)
+        for identity, path in paths.items()
+    ]
+    return LabelledClips(sorted(clips, key=lambda clip: clip.video_id), names, len(names))
+
+
+def _size(path: Path) -> int:
+    """Bytes; -1 if nothing is there, as behind a link to nowhere."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
+def _digest(path: Path) -> bytes | Path:
+    """What tells files of one name and size apart; the path if it cannot be read, which decoding reports later."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError:
+        return path
 
 
 def labelled_clips(
-    root: Path, subsets: tuple[str, ...] | None, split: str, class_names: tuple[str, ...]
+    root: Path,
+    subsets: tuple[str, ...] | None,
+    split: str,
+    class_names: tuple[str, ...],
+    passed_over: list[Path] | None = None,
 ) -> LabelledClips:
     """`from_class_folders` if `root/<split>` is there and no merged manifest, else `from_manifest`.
 
@@ -103,4 +144,4 @@ def labelled_clips(
     """
     if has_manifest(root):
         return from_manifest(root, subsets)
-    return from_class_folders(root, split, class_names)
+    return from_class_folders(root, split, class_names, passed_over)

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from audioset_batch.errors import InputRefused, UsageError
+from audioset_batch.errors import Diverged, InputRefused, UsageError
 from audioset_batch.training.files import published
 
 FOLDER: Final = "checkpoints"
@@ -48,10 +48,16 @@ class Progress:
 
 
 def save_checkpoint(path: Path, model: Any, progress: Progress, with_optimizer: bool = True) -> None:
-    """Write the model's variables (and its optimizer's) and `progress`, atomically."""
+    """Write the model's variables (and its optimizer's) and `progress`, atomically.
+
+    Raises:
+        Diverged: A number is not finite; nothing is written.
+    """
     arrays: dict[str, Any] = {f"model/{i:04d}": np.asarray(v) for i, v in enumerate(_model_arrays(model))}
     if with_optimizer:
         arrays |= {f"optimizer/{i:04d}": np.asarray(v) for i, v in enumerate(_optimizer_arrays(model))}
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise Diverged(f"the weights are not finite after step {progress.step}")
     arrays[_META] = np.frombuffer(json.dumps(asdict(progress)).encode(), np.uint8)
     with published(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)

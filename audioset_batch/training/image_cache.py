@@ -66,8 +66,18 @@ class ImageExamples:
 def _digest(clips: Sequence[Clip], options: ModelOptions) -> str:
     """Of everything that the images depend on, short enough for a folder's name."""
     settings = (options.image_size, options.clip_seconds, options.log_mel_low, options.log_mel_high)
-    names = [(str(clip.path), clip.offset) for clip in clips]
-    return hashlib.sha256(repr((settings, names)).encode()).hexdigest()[:16]
+    states = {path: _state(path) for path in {clip.path for clip in clips}}
+    sources = [(str(clip.path), clip.offset, states[clip.path]) for clip in clips]
+    return hashlib.sha256(repr((settings, sources)).encode()).hexdigest()[:16]
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Size and time of the last change: another file of the same name makes another image."""
+    try:
+        found = path.stat()
+    except OSError:
+        return (-1, 0)
+    return found.st_size, found.st_mtime_ns
 
 
 def _image_file(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from audioset_batch.errors import InputRefused, Interrupted
+from audioset_batch.errors import Diverged, InputRefused, Interrupted
 from audioset_batch.training.checkpoint import (
     BEST,
     Progress,
@@ -102,6 +103,7 @@ class Trainer:
         """Train to the end of the last phase, or until early stopping.
 
         Raises:
+            Diverged: The loss or a weight is not finite; the last checkpoint is from before.
             Interrupted: The stop request was set; everything done so far is saved.
         """
         resumed = self._newest_checkpoint()
@@ -113,6 +115,8 @@ class Trainer:
             for number, phase in enumerate(self._phases):
                 if self._progress.step < phase.last_step and not self._progress.stopped_early:
                     self._run_phase(number, phase, resumed)
+        except Diverged as error:
+            raise self._diverged(str(error)) from error
         finally:
             self._log.close()
         return self._progress
@@ -154,6 +158,7 @@ class Trainer:
             shuffle=False,
             callbacks=[watcher],
         )
+        watcher.check()
         seconds = self._progress.seconds + time.monotonic() - began
         self._progress = replace(self._progress, step=watcher.step, seconds=seconds)
         step = self._progress.step
@@ -166,6 +171,15 @@ class Trainer:
             self._validate(self._validation)
         if step % self._options.export_model_steps == 0 or step == phase.last_step or self._progress.stopped_early:
             self._save()
+
+    def _diverged(self, what: str) -> Diverged:
+        saved = self._newest_checkpoint()
+        kept = f"the last checkpoint, {saved}, is from before" if saved else "no checkpoint was written"
+        rate = self._phases[self._progress.phase].learning_rate
+        return Diverged(
+            f"{what}; {kept}. Lower the learning rate ({rate:g}) or set --clip_gradient_norm 1, with another "
+            "--train_dir or --start_new_model"
+        )
 
     def _watcher(self, phase: Phase) -> Any:
         options, base = self._options, self._progress.seconds
@@ -247,11 +261,27 @@ class StepWatcher(keras.callbacks.Callback):  # type: ignore[misc]
         self._log = log
         self._began = self._last_time = time.monotonic()
         self._last_step, self._last_total = first, 0.0
+        self._unchecked: tuple[int, Any] | None = None
+
+    def check(self) -> None:
+        """Look whether the loss of the last step is finite.
+
+        Raises:
+            Diverged: It is not.
+        """
+        if self._unchecked is not None and not math.isfinite(self._unchecked[1]):
+            raise Diverged(f"the loss is {float(self._unchecked[1])} at step {self._unchecked[0]}")
+        self._unchecked = None
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """`logs["loss"]` is the mean since the round began; the log gets the mean since its last row."""
         self.step += 1
+        # One step late: waiting for this step's loss would keep the device from computing ahead.
+        self.check()
+        if logs:
+            self._unchecked = self.step, logs["loss"]
         if self.step % self._log_steps == 0 and logs:
+            self.check()
             now, total = time.monotonic(), float(logs["loss"]) * (self.step - self._first)
             count = self.step - self._last_step
             rate = count / max(now - self._last_time, 1e-9)
@@ -302,9 +332,9 @@ def validation_metrics(model: Any, examples: Examples) -> ClassMetrics:
     """mAP and the rest on `examples`.
 
     Raises:
-        InputRefused: The model gives NaN.
+        Diverged: The model gives NaN.
     """
     try:
         return class_metrics(examples.labels, predict(model, examples))
     except ValueError as error:
-        raise InputRefused(f"validation: {error}; try a lower --base_learning_rate") from error
+        raise Diverged(f"validation: {error}") from error

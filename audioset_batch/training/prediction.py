@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import csv
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,17 +12,21 @@ import numpy.typing as npt
 from audioset_batch.training.files import published
 from audioset_batch.training.metrics import top_classes
 
-HEADER: Final = "VideoId,LabelConfidencePairs"
-
-
-def prediction_lines(video_ids: npt.NDArray[np.str_], scores: npt.NDArray[Any], top_k: int) -> Iterable[str]:
-    """`id,index score index score ...` by descending score, without line ends."""
-    for name, row, best in zip(video_ids, scores, top_classes(scores, top_k), strict=True):
-        yield f"{name}," + " ".join(f"{k} {row[k]:g}" for k in best)
+HEADER: Final = ("VideoId", "LabelConfidencePairs")
 
 
 def write_predictions(path: Path, video_ids: npt.NDArray[np.str_], scores: npt.NDArray[Any], top_k: int = 20) -> None:
-    """Write header and one line per clip, atomically."""
-    with published(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(HEADER + "\n")
-        file.writelines(line + "\n" for line in prediction_lines(video_ids, scores, top_k))
+    """Write the header and per clip `id,index score index score ...` by descending score, atomically.
+
+    Args:
+        path: The CSV.
+        video_ids: str (N,).
+        scores: float (N, K).
+        top_k: Classes per clip.
+    """
+    with published(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        # An id that is a path may hold commas and quotes.
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(HEADER)
+        for name, row, best in zip(video_ids, scores, top_classes(scores, top_k), strict=True):
+            writer.writerow((name, " ".join(f"{k} {row[k]:g}" for k in best)))

@@ -6,11 +6,11 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
-from audioset_batch.errors import UsageError
+from audioset_batch.errors import Interrupted, UsageError
 from audioset_batch.features.tfrecord import Damage, raise_damage
 from audioset_batch.training.checkpoint import BEST, FOLDER, Progress, chosen_checkpoint, load_checkpoint
 from audioset_batch.training.evaluation import (
@@ -28,8 +28,20 @@ from audioset_batch.training.model_flags import FLAGS_NAME, check_or_write_flags
 from audioset_batch.training.models import build_model
 from audioset_batch.training.options import VGG16, ModelOptions, TrainOptions
 from audioset_batch.training.prediction import write_predictions
+from audioset_batch.training.run_record import (
+    RECORD_NAME,
+    check_or_write_record,
+    file_fingerprint,
+    fingerprint,
+    read_record,
+)
 from audioset_batch.training.sampling import BatchSource, make_sampler
-from audioset_batch.training.signals import stop_request
+from audioset_batch.training.signals import StopRequest
+from audioset_batch.vggish.store import hold_output
+
+_NAMED_CLASSES: Final = 10
+_NAMED_FILES: Final = 5
+_FEW_STEPS: Final = 500
 
 Notify = Callable[[str], None]
 
@@ -80,13 +92,17 @@ class TrainRun:
     weights: Path | None = None
 
 
-def train(run: TrainRun, model_options: ModelOptions, options: TrainOptions, notify: Notify) -> Progress:
+def train(
+    run: TrainRun, model_options: ModelOptions, options: TrainOptions, stop: StopRequest, notify: Notify
+) -> Progress:
     """Train, or go on with, the model in `run.train_dir`.
 
     Raises:
-        UsageError: Flags do not fit together, or not the model that is there.
+        UsageError: Flags do not fit together, or not the run that is there.
         InputRefused: Data cannot be used.
-        Interrupted: TERM or USR1 came; everything is saved.
+        Diverged: The loss or a weight is not finite.
+        Interrupted: `stop` was set; everything is saved.
+        ShardHeld: Another process is training in that folder.
     """
     from audioset_batch.training.loop import Trainer
 
@@ -94,15 +110,22 @@ def train(run: TrainRun, model_options: ModelOptions, options: TrainOptions, not
     if run.weights is not None:
         _check_weights(model_options, run.weights)
     make_folder(run.train_dir)
-    with stop_request() as stop:
+    with hold_output(run.train_dir, "training"):
         if run.start_new_model:
             _discard(run.train_dir)
         model_options = _with_classes(run.data, model_options)
         check_or_write_flags(run.train_dir, model_options)
         examples = load_examples(run.data, model_options, run.train_dir, notify)
+        facts = {
+            "data": fingerprint(examples),
+            "validation": None,
+            "holdout": run.holdout,
+            "weights": file_fingerprint(run.weights),
+        }
         validation = None
         if run.validation is not None:
             validation = load_examples(run.validation, model_options, run.train_dir, notify)
+            facts["validation"] = fingerprint(validation)
         if run.holdout:
             kept_back = held_out(examples, run.holdout)
             validation = validation or Subset(examples, np.flatnonzero(kept_back))
@@ -111,12 +134,21 @@ def train(run: TrainRun, model_options: ModelOptions, options: TrainOptions, not
             raise UsageError("no clip is left to train on: lower --holdout")
         if options.early_stopping and validation is None:
             raise UsageError("early_stopping needs validation data: --validation_data_pattern, or --holdout")
+        if validation is not None and not validation.labels.any():
+            raise UsageError(
+                f"none of the {len(validation):,} validation clips has a label, so there is no mAP to choose by: give "
+                "other clips with --validation_data_pattern, or another --holdout"
+            )
+        check_or_write_record(run.train_dir, options, facts)
         model = build_model(model_options, options.regularization_penalty, options.seed)
         if run.weights is not None:
             _load_base(model, run.weights)
         sampler = make_sampler(options.balanced_sampling, examples.labels, options.seed)
         source = BatchSource(examples, sampler, options.batch_size, options.mixup, options.seed)
         phases = _phases(model_options, options, len(examples))
+        _warn(examples, options, phases[-1].last_step, notify)
+        if stop:
+            raise Interrupted(f"{stop.signal_name} before the first step; the same command begins again")
         notify(
             f"{model_options.model}: {model.count_params():,} parameters, {len(examples):,} clips, "
             f"{phases[-1].last_step:,} steps of {options.batch_size}"
@@ -133,6 +165,22 @@ def train(run: TrainRun, model_options: ModelOptions, options: TrainOptions, not
             stop=stop,
             notify=notify,
         ).run()
+
+
+def _warn(examples: Examples, options: TrainOptions, steps: int, notify: Notify) -> None:
+    """Say what most likely is not meant so."""
+    unused = np.flatnonzero(~examples.labels.any(axis=0))
+    if unused.size:
+        named = ", ".join(map(str, unused[:_NAMED_CLASSES])) + (" ..." if unused.size > _NAMED_CLASSES else "")
+        notify(
+            f"warning: {unused.size} of {examples.labels.shape[1]} classes have no training clip ({named}), so their "
+            "scores mean nothing; --num_classes says how many there are"
+        )
+    if options.max_steps is None and steps < _FEW_STEPS:
+        notify(
+            f"warning: only {steps} steps of {options.batch_size} clips: for few clips raise --num_epochs or lower "
+            "--batch_size"
+        )
 
 
 def evaluate(
@@ -165,6 +213,7 @@ def evaluate(
     _check_share(holdout)
     options, model, path, progress = load_model(train_dir, checkpoint)
     examples = load_examples(data, options, train_dir, notify)
+    _check_holdout(train_dir, examples, holdout, notify)
     if holdout:
         examples = Subset(examples, np.flatnonzero(held_out(examples, holdout)))
         if not len(examples):
@@ -222,7 +271,11 @@ def load_examples(data: DataOptions, options: ModelOptions, train_dir: Path, not
         from audioset_batch.training.audio_clips import labelled_clips
         from audioset_batch.training.image_cache import ImageExamples
 
-        clips = labelled_clips(_data_dir(data), data.subsets, data.split, options.class_names)
+        passed_over: list[Path] = []
+        clips = labelled_clips(_data_dir(data), data.subsets, data.split, options.class_names, passed_over)
+        if passed_over:
+            named = ", ".join(map(str, passed_over[:_NAMED_FILES])) + (" ..." if passed_over[_NAMED_FILES:] else "")
+            notify(f"passed over {len(passed_over):,} files that are no sounds by their names: {named}")
         if clips.num_classes != options.num_classes:
             raise UsageError(f"the model has {options.num_classes} classes, {data.data_dir} has {clips.num_classes}")
         return ImageExamples(clips, options, train_dir / "images", notify)
@@ -296,6 +349,20 @@ def _check_share(holdout: float) -> None:
         raise UsageError(f"holdout: expected a share of at least 0 and below 1, got {holdout}")
 
 
+def _check_holdout(train_dir: Path, examples: Examples, holdout: float, notify: Notify) -> None:
+    """Another share of the training clips than the one held out is partly or wholly what the model was trained on."""
+    record = read_record(train_dir)
+    trained_with = record.get("holdout")
+    if trained_with == holdout or record.get("data") != fingerprint(examples):
+        return
+    if holdout:
+        raise UsageError(
+            f"--holdout {holdout}: the model was trained on these clips with --holdout {trained_with}, so it has seen "
+            "some of that share: give the same value, or other clips"
+        )
+    notify(f"warning: these are the training clips; --holdout {trained_with} leaves only those that it has not seen")
+
+
 def _check_weights(options: ModelOptions, weights: Path) -> None:
     """Before thousands of images are made."""
     if options.model != VGG16:
@@ -320,5 +387,5 @@ def _predict(model: Any, examples: Examples, batch_size: int) -> Any:
 def _discard(train_dir: Path) -> None:
     """Remove the model and its logs, not the images and not what others put there."""
     shutil.rmtree(train_dir / FOLDER, ignore_errors=True)
-    for name in (FLAGS_NAME, BEST, TRAIN_LOG, VALIDATION_LOG):
+    for name in (FLAGS_NAME, RECORD_NAME, BEST, TRAIN_LOG, VALIDATION_LOG):
         (train_dir / name).unlink(missing_ok=True)

@@ -6,6 +6,9 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Final
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
 class StopRequest:
@@ -18,16 +21,18 @@ class StopRequest:
         return bool(self.signal_name)
 
     def note(self, number: int, frame: FrameType | None) -> None:
-        """A signal handler."""
+        """A signal handler; the second Ctrl-C does not wait for the end of the step."""
+        if self.signal_name and number == signal.SIGINT:
+            raise KeyboardInterrupt
         self.signal_name = signal.Signals(number).name
 
 
 @contextmanager
 def stop_request() -> Iterator[StopRequest]:
-    """TERM and USR1 set the request while the block runs; in another thread than the main one nothing does."""
+    """TERM, USR1 and Ctrl-C set the request while the block runs; in another thread than the main one nothing does."""
     request = StopRequest()
     try:
-        previous = {number: signal.signal(number, request.note) for number in (signal.SIGTERM, signal.SIGUSR1)}
+        previous = {number: signal.signal(number, request.note) for number in _SIGNALS}
     except ValueError:
         yield request
         return

@@ -1,4 +1,4 @@
-"""Audio of any file that libsndfile reads, as VGGish wants it: mono, 16 kHz, float64 in [-1, 1]."""
+"""Audio of any file that libsndfile or FFmpeg reads, as VGGish wants it: mono, 16 kHz, float64 in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -18,7 +18,23 @@ from audioset_batch.vggish.frontend import SAMPLE_RATE, FloatArray
 RESAMPLER: Final = "soxr VHQ"
 """What output metadata says about the resampler."""
 
-EXTENSIONS: Final = (".flac", ".wav", ".ogg", ".mp3", ".opus", ".aiff", ".aif")
+_DEMUXERS: Final = {
+    ".m4a": "mov",
+    ".m4b": "mov",
+    ".webm": "matroska",
+    ".weba": "matroska",
+    ".mka": "matroska",
+    ".aac": "aac",
+    ".wma": "asf",
+    ".amr": "amr",
+}
+"""Files that FFmpeg reads. The demuxer is named because FFmpeg's own probing also knows playlists, which open other
+files and addresses."""
+
+EXTENSIONS: Final = (
+    *(".flac", ".wav", ".wave", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".caf", ".w64"),
+    *_DEMUXERS,
+)
 """Files of a folder that are taken for audio."""
 
 
@@ -48,8 +64,19 @@ def decode(source: Path | bytes, name: str) -> tuple[FloatArray, float]:
         name: What an error calls it.
 
     Raises:
-        InputRefused: the file is missing, damaged or of a format that libsndfile does not read.
+        InputRefused: the file is missing, damaged or of a format that cannot be read.
     """
+    demuxer = _DEMUXERS.get(source.suffix.lower()) if isinstance(source, Path) else None
+    if isinstance(source, Path) and demuxer:
+        samples, sample_rate = _read_with_ffmpeg(source, demuxer, name)
+    else:
+        samples, sample_rate = _read_with_libsndfile(source, name)
+    if not np.isfinite(samples).all():
+        raise InputRefused(f"{name}: the samples contain NaN or infinity")
+    return to_mono_16k(samples, sample_rate), samples.shape[0] / sample_rate
+
+
+def _read_with_libsndfile(source: Path | bytes, name: str) -> tuple[FloatArray, int]:
     import soundfile
 
     file = io.BytesIO(source) if isinstance(source, bytes) else source
@@ -58,9 +85,22 @@ def decode(source: Path | bytes, name: str) -> tuple[FloatArray, float]:
         samples, sample_rate = soundfile.read(file, dtype="float64", always_2d=True)
     except (soundfile.SoundFileError, OSError, ValueError, TypeError) as error:
         raise InputRefused(f"{name}: expected an audio file that libsndfile reads: {error}") from error
-    if not np.isfinite(samples).all():
-        raise InputRefused(f"{name}: the samples contain NaN or infinity")
-    return to_mono_16k(samples, sample_rate), samples.shape[0] / sample_rate
+    return samples, sample_rate
+
+
+def _read_with_ffmpeg(path: Path, demuxer: str, name: str) -> tuple[FloatArray, int]:
+    import av
+
+    try:
+        with path.open("rb") as file, av.open(file, "r", format=demuxer) as container:
+            stream = container.streams.audio[0]
+            resampler = av.AudioResampler("fltp", stream.layout, stream.rate)
+            frames = [part for frame in container.decode(stream) for part in resampler.resample(frame)]
+            blocks = [frame.to_ndarray() for frame in frames]
+            return np.concatenate(blocks, axis=1).T.astype(np.float64), stream.rate
+    except (av.FFmpegError, OSError, ValueError, IndexError) as error:
+        reason = "no audio track" if isinstance(error, IndexError) else getattr(error, "strerror", None) or error
+        raise InputRefused(f"{name}: expected an audio file that FFmpeg reads: {reason}") from error
 
 
 @contextmanager

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import re
 import zlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,7 +42,7 @@ class Clip:
 
     Attributes:
         split: `eval`, `bal_train`, `unbal_train`, or `FOLDER_SPLIT`.
-        video_id: YouTube id, or the path below the folder without its extension.
+        video_id: YouTube id, or the path below the folder (see `clips_of_folder`).
         start_ms: Start in the video.
         end_ms: End in the video; None if only the file knows (start plus its duration).
         labels: `index` of class_labels_indices.csv.
@@ -166,18 +167,36 @@ def read_class_indices(path: Path) -> dict[str, int]:
             raise InputRefused(f"{path}: expected the columns index,mid,display_name: {error}") from error
 
 
-def clips_of_folder(root: Path, shard: ShardOf) -> list[Clip]:
-    """Every audio file below `root`, by name; hidden folders are left out.
+def clips_of_folder(root: Path, shard: ShardOf, passed_over: list[Path] | None = None) -> list[Clip]:
+    """Every audio file below `root`, by name; hidden files and folders are left out.
 
-    `<ytid>_<start ms>_<end ms>` in a file's name is taken apart; any other file is called by its path.
+    `<ytid>_<start ms>_<end ms>` in a file's name is taken apart; any other file is called by its path below `root`
+    without the extension. Files that would then be the same clip are called by their whole path below `root`.
+
+    Args:
+        root: The folder.
+        shard: Which part of the clips.
+        passed_over: Files that are no audio by their names are added to it.
     """
-    return [clip for path in sorted(_audio_files(root)) if shard.holds((clip := _clip_of_file(path, root)).video_id)]
-
-
-def _audio_files(root: Path) -> Iterable[Path]:
+    paths: list[Path] = []
     for folder, folders, names in root.walk() if hasattr(root, "walk") else _walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (folder / name for name in names if name.lower().endswith(EXTENSIONS) and name[0] != ".")
+        for name in names:
+            if not name.startswith("."):
+                found = paths if name.lower().endswith(EXTENSIONS) else passed_over
+                if found is not None:
+                    found.append(folder / name)
+    clips = [(_clip_of_file(path, root), path_id(path, root)) for path in sorted(paths)]
+    taken = Counter((name, clip.start_ms) for clip, whole in clips for name in (clip.video_id, whole))
+    unique = (
+        clip if taken[clip.video_id, clip.start_ms] == 1 else replace(clip, video_id=whole) for clip, whole in clips
+    )
+    return [clip for clip in unique if shard.holds(clip.video_id)]
+
+
+def path_id(path: Path, root: Path) -> str:
+    """The path of a file below `root` as a clip's id; bytes that are no UTF-8 are escaped."""
+    return path.relative_to(root).as_posix().encode("utf-8", "backslashreplace").decode()
 
 
 def _walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
@@ -193,7 +212,7 @@ def _clip_of_file(path: Path, root: Path) -> Clip:
     if match:
         start, end = int(match["start"]), int(match["end"])
         return Clip(FOLDER_SPLIT, match["ytid"], start, end, (), path)
-    return Clip(FOLDER_SPLIT, path.relative_to(root).with_suffix("").as_posix(), 0, None, (), path)
+    return Clip(FOLDER_SPLIT, path_id(path.with_suffix(""), root), 0, None, (), path)
 
 
 def audio_source(clip: Clip) -> Path | bytes:

@@ -49,11 +49,21 @@ def hold_shard(out: Path, shard: ShardOf) -> Lease:
         ShardHeld: another process, of any host, is embedding this shard.
         StorageUnusable: `out` cannot be written.
     """
+    return hold_output(out, f"embed.{shard}")
+
+
+def hold_output(folder: Path, name: str) -> Lease:
+    """The lease called `name` in an output folder, which is made if need be; a context manager.
+
+    Raises:
+        ShardHeld: another process, of any host, holds it.
+        StorageUnusable: the folder cannot be written.
+    """
     job = JobIdentity.from_environment()
     holder = Holder.current(job.job_id, job.restart_count)
-    with storage(out):
-        out.mkdir(parents=True, exist_ok=True)
-    return Lease.acquire(out / ".leases" / f"embed.{shard}.lease", holder, _LEASE_SECONDS)
+    with storage(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return Lease.acquire(folder / ".leases" / f"{name}.lease", holder, _LEASE_SECONDS)
 
 
 class ShardStore:

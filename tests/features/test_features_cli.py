@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import io
 import json
 import sys
+import tarfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +17,11 @@ import pytest
 import audioset_batch.cli as cli
 from audioset_batch.errors import InputRefused
 from audioset_batch.features.arrays import FeatureSet, dequantize
-from audioset_batch.features.batch import batch_of_features
+from audioset_batch.features.batch import batch_of_features, batch_of_records
 from audioset_batch.features.compare import compare_features
 from audioset_batch.features.csvs import SegmentId, read_label_table, read_segments_csv
 from audioset_batch.features.packed_writers import ParquetWriter
+from audioset_batch.features.reading import read_split
 from audioset_batch.features.sequence import Record, serialize_record
 from audioset_batch.features.tfrecord import RecordWriter
 from tests.support.feature_data import clips, write_archive, write_tree
@@ -232,3 +237,112 @@ def test_info_takes_the_number_of_labels_from_the_csv(run, tmp_path: Path) -> No
     status, out, _ = run("info", tmp_path, "--data-dir", tmp_path)
     assert status == 0 and "missing here 0, extra here 0, other labels 0" in out
     assert out.splitlines()[2:] == ["     1         1 (1 in the CSV)  B"]
+
+
+def write_shards(folder: Path, shards: dict[str, list[Record]], *, compress: bool = False) -> Path:
+    for name, records in shards.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        stream = io.BytesIO()
+        writer = RecordWriter(stream)
+        for record in records:
+            writer.write(serialize_record(record))
+        (folder / name).write_bytes(gzip.compress(stream.getvalue()) if compress else stream.getvalue())
+    return folder
+
+
+def record(video_id: str, value: int = 0) -> Record:
+    return Record(video_id, 0.0, 10.0, (1,), np.full((10, 128), value, np.uint8))
+
+
+def test_ids_of_any_length_stay_whole_whatever_the_first_batch_holds(run, tmp_path: Path) -> None:
+    ids = [f"c{number:05d}" for number in range(4096)] + [f"site_north_recorder_{number:05d}" for number in range(3)]
+    source = write_shards(tmp_path / "records", {"eval/aa.tfrecord": [record(name) for name in ids]})
+    assert run("convert", source, tmp_path / "out", "--splits", "eval")[0] == 0
+    assert [json.loads(line)["video_id"] for line in run("read", tmp_path / "out")[1].splitlines()] == ids
+    assert read_split(tmp_path / "out/eval.parquet").video_ids.tolist() == ids
+    # Shards of `embed`: the first one has short ids only.
+    for number, names in ((1, ids[:2]), (2, ids[-2:])):
+        with ParquetWriter(tmp_path / f"audio.{number:04d}-of-0002.parquet") as writer:
+            writer.write(batch_of_records([record(name) for name in names], 10))
+            writer.commit()
+    assert read_split(tmp_path / "audio").video_ids.tolist() == [*ids[:2], *ids[-2:]]
+
+
+@pytest.mark.parametrize("form", ["parquet", "npy"])
+def test_what_ends_too_early_gets_no_name_of_a_whole_split(run, tmp_path: Path, form: str) -> None:
+    splits = {
+        split: [[record(f"{split[:4]}{shard}{number:06d}", number) for number in range(50)] for shard in range(4)]
+        for split in ("eval", "bal_train")
+    }
+    shards = {f"{split}/{n}.tfrecord": part for split, parts in splits.items() for n, part in enumerate(parts)}
+    tree = write_shards(tmp_path / "tree", shards)
+    whole, cut = tmp_path / "whole.tar", tmp_path / "cut.tar"
+    with tarfile.open(whole, "w") as archive:
+        for split in splits:
+            archive.add(tree / split, f"x/{split}")
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 4])
+    out, ending = tmp_path / "out", ".parquet" if form == "parquet" else ""
+    words = (out, "--format", form, "--splits", "eval,bal_train")
+    status, _, err = run("convert", cut, *words, "--skip-bad")
+    assert status == 1
+    assert "eval is incomplete" in err and "bal_train is incomplete" in err and "nothing of it was readable" in err
+    assert [path.name for path in out.iterdir()] == [f"eval.incomplete{ending}"]
+    status, text, _ = run("convert", whole, *words)
+    assert status == 0 and "kept" not in text
+    assert sorted(path.name for path in out.iterdir()) == [f"bal_train{ending}", f"eval{ending}"]
+    assert len(read_split(out, "eval")) == len(read_split(out, "bal_train")) == 200
+
+    # The same of a shard in a folder: what follows the cut is unknown there too.
+    shard = tree / "eval" / "2.tfrecord"
+    shard.write_bytes(shard.read_bytes()[:-20])
+    status, text, err = run("convert", tree, tmp_path / "out2", "--format", form, "--skip-bad")
+    assert status == 1 and f"eval.incomplete{ending}: 199 segments" in text and f"bal_train{ending}: 200" in text
+
+
+def test_a_split_with_records_left_out_is_converted_again(run, tmp_path: Path) -> None:
+    shards = {"eval/aa.tfrecord": [record(f"aa_{number:08d}", number) for number in range(5)]}
+    path = write_shards(tmp_path / "tree", shards) / "eval" / "aa.tfrecord"
+    good = path.read_bytes()
+    path.write_bytes(good[:700] + bytes([good[700] ^ 1]) + good[701:])
+    for form in ("parquet", "npy"):
+        words = (tmp_path / "tree", tmp_path / "out", "--format", form, "--splits", "eval", "--skip-bad")
+        path.write_bytes(good[:700] + bytes([good[700] ^ 1]) + good[701:])
+        status, text, _ = run("convert", *words)
+        assert status == 0 and "4 segments" in text
+        path.write_bytes(good)
+        status, text, _ = run("convert", *words)
+        assert status == 0 and "5 segments" in text and "kept" not in text
+        assert "already there, kept" in run("convert", *words)[1]
+
+
+@pytest.mark.parametrize("name", ["aa.tfrecord", "aa.tfrecord.gz"])
+def test_records_that_tensorflow_compressed_are_read(run, tmp_path: Path, name: str) -> None:
+    records = [record(f"aa_{number:08d}", number) for number in range(20)]
+    tree = write_shards(tmp_path / "tree", {f"eval/{name}": records}, compress=True)
+    path = tree / "eval" / name
+    for source in (tree, path):
+        status, text, err = run("convert", source, tmp_path / "out", "--splits", "eval", "--overwrite")
+        assert status == 0 and "20 segments from 1 shards" in text, err
+    assert run("read", path)[1].count("\n") == 20
+    with tarfile.open(tmp_path / "x.tar.gz", "w:gz") as archive:
+        archive.add(path, f"x/eval/{name}")
+    assert "20 segments" in run("convert", tmp_path / "x.tar.gz", tmp_path / "out2")[1]
+    packed = path.read_bytes()
+    path.write_bytes(zlib.compress(gzip.decompress(packed)))
+    assert run("read", path)[1].count("\n") == 20
+    path.write_bytes(packed[: len(packed) // 2])
+    status, _, err = run("convert", tree, tmp_path / "out3")
+    assert status == 1 and f"{path}: byte " in err and "compressed stream is truncated" in err
+    status, _, err = run("convert", tree, tmp_path / "out3", "--skip-bad")
+    assert status == 1 and "eval is incomplete" in err
+
+
+def test_a_record_that_begins_like_a_gzip_file_is_no_gzip_file(run, tmp_path: Path) -> None:
+    length = int.from_bytes(b"\x1f\x8b\x08", "little")
+    stream = io.BytesIO()
+    RecordWriter(stream).write(bytes(length))
+    RecordWriter(stream).write(serialize_record(record("abcdefghijk")))
+    assert stream.getvalue().startswith(b"\x1f\x8b\x08")
+    (tmp_path / "x.tfrecord").write_bytes(stream.getvalue())
+    status, text, err = run("read", tmp_path / "x.tfrecord", "--skip-bad")
+    assert status == 0 and '"abcdefghijk"' in text and err.count("skipped") == 1

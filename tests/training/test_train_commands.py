@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
+import shutil
 import signal
 import threading
 import time
@@ -22,6 +24,7 @@ from audioset_batch.features.sequence import serialize_record
 from audioset_batch.features.synthetic import SyntheticFeatures
 from audioset_batch.features.tfrecord import RecordWriter, iter_payloads
 from audioset_batch.training.metrics import class_metrics
+from audioset_batch.vggish.store import hold_output
 
 CLASSES = 8
 WORLD = SyntheticFeatures(classes=CLASSES, seed=0, tail=0.5, separation=10.0)
@@ -291,6 +294,138 @@ def test_another_model_in_the_folder_is_refused_until_asked_for(
     text = capsys.readouterr().err
     assert "label_loss: stored 'CrossEntropyLoss', given 'HingeLoss'" in text and "--start_new_model" in text
     assert train(data, tmp_path, "LogisticModel", "--max_steps=2", "--label_loss=HingeLoss", "--start_new_model") == 0
+
+
+RESUMED = ["--max_steps=4", "--num_epochs=100", "--eval_steps=2", "--holdout=0.1", "--seed=1"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "difference"),
+    [
+        (["--batch_size=64"], "batch_size was 128, is 64"),
+        (["--base_learning_rate=5"], "base_learning_rate was 0.01, is 5.0"),
+        (["--seed=9"], "seed was 1, is 9"),
+        (["--optimizer=AMSGrad"], "optimizer was AdamOptimizer, is AMSGrad"),
+        (["--mixup=panns"], "mixup was none, is panns"),
+        (["--holdout=0.4"], "holdout was 0.1, is 0.4"),
+        (["--train_data_pattern={data}/bal_train.parquet"], "data was 4,000 clips, SHA-256"),
+        (["--train_data_pattern={data}/unbal_train,{data}/bal_train.parquet"], "data was 4,000 clips, SHA-256"),
+        (["--validation_data_pattern={data}/eval.parquet"], "validation was None, is 1,500 clips, SHA-256"),
+        (["--dequantization=centered"], "dequantization: stored 'youtube8m', given 'centered'"),
+    ],
+)
+def test_a_run_is_not_continued_with_other_data_or_settings(
+    flags: list[str], difference: str, half_trained: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = [flag.format(data=data) for flag in flags]
+    before = {path: path.read_bytes() for path in half_trained.iterdir() if path.is_file()}
+    assert train(data, half_trained, "LogisticModel", *RESUMED, *changes, "--max_steps=8") == 2
+    text = capsys.readouterr().err
+    assert difference in text and "--start_new_model" in text
+    assert {path: path.read_bytes() for path in half_trained.iterdir() if path.is_file()} == before
+
+
+@pytest.fixture(scope="module")
+def half_trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("half trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cli, "COMMAND_MODULES", ("train_cmd",))
+        assert train(data, folder, "LogisticModel", *RESUMED) == 0
+    return folder
+
+
+def test_a_run_is_continued_for_longer_and_wherever_its_data_lie(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(data, tmp_path / "run", "LogisticModel", *RESUMED) == 0
+    moved = tmp_path / "moved"
+    shutil.copytree(data, moved)
+    longer = ["--max_steps=6", "--log_steps=1", "--export_model_steps=3", "--early_stopping=9"]
+    assert train(moved, tmp_path / "run", "LogisticModel", *RESUMED, *longer) == 0
+    printed = capsys.readouterr().out
+    assert "resuming after step 4" in printed and "done: 6 steps" in printed
+
+
+@pytest.mark.parametrize("flags", [[], ["--holdout=0.2", "--eval_steps=1000"]], ids=["blind", "validated"])
+def test_a_loss_that_is_not_finite_ends_the_run_and_leaves_good_checkpoints(
+    flags: list[str], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--optimizer=GradientDescentOptimizer", "--clip_gradient_norm=0", "--export_model_steps=1", *flags]
+    words += ["--num_epochs=1000", "--max_steps=60"]
+    assert train(data, tmp_path / "run", "LogisticModel", *words, "--base_learning_rate=1e30") == 1
+    captured = capsys.readouterr()
+    assert re.search(r"(loss is (nan|inf)|weights are not finite).* step \d+; ", captured.err)
+    assert "Lower the learning rate (1e+30)" in captured.err and "done:" not in captured.out
+    for path in (tmp_path / "run").rglob("*.npz"):
+        with np.load(path) as stored:
+            assert all(np.isfinite(stored[name]).all() for name in stored.files), path
+    assert "nan" not in (tmp_path / "run" / "train_log.csv").read_text()
+    words[2] = "--export_model_steps=1000"
+    assert train(data, tmp_path / "other", "LogisticModel", *words, "--base_learning_rate=1e30") == 1
+    assert "no checkpoint was written" in capsys.readouterr().err
+
+
+def test_ctrl_c_saves_as_term_does(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def after_some_steps() -> None:
+        log = tmp_path / "train_log.csv"
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and not (log.exists() and log.read_text().count("\n") > 2):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    sender = threading.Thread(target=after_some_steps)
+    sender.start()
+    assert train(data, tmp_path, "LogisticModel", "--max_steps=100000", "--num_epochs=100000") == 75
+    sender.join()
+    assert "SIGINT after step" in capsys.readouterr().err
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 1
+
+
+def test_one_training_at_a_time_in_a_folder(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with hold_output(tmp_path, "training"):
+        assert train(data, tmp_path, "LogisticModel", "--max_steps=2") == 75
+    assert "training is being worked on by" in capsys.readouterr().err
+    assert not (tmp_path / "model_flags.json").exists()
+
+
+def test_validation_without_a_label_and_classes_without_a_clip_are_named(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips = WORLD.sample(200, seed=4)
+    clips.labels[:, 5:] = False
+    write_packed(tmp_path / "few.parquet", clips)
+    clips.labels[:] = False
+    write_packed(tmp_path / "none.parquet", clips)
+    words = ["--train_dir", tmp_path / "run", "--num_epochs=1"]
+    few = ["--train_data_pattern", tmp_path / "few.parquet"]
+    assert run("train", *words, *few, "--validation_data_pattern", tmp_path / "none.parquet") == 2
+    assert "none of the 200 validation clips has a label" in capsys.readouterr().err
+    assert run("train", *words, *few) == 0
+    printed = capsys.readouterr().out
+    assert "3 of 8 classes have no training clip (5, 6, 7)" in printed and "only 1 steps" in printed
+
+
+def test_the_training_clips_are_not_taken_for_others(
+    half_trained: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pattern = f"{data}/bal_train.parquet,{data}/unbal_train"
+    words = ["--train_dir", half_trained, "--eval_data_pattern", pattern, "--output_dir", tmp_path]
+    assert run("evaluate", *words, "--holdout=0.4") == 2
+    assert "trained on these clips with --holdout 0.1" in capsys.readouterr().err
+    assert run("evaluate", *words) == 0
+    assert "warning: these are the training clips" in capsys.readouterr().out
+    assert run("evaluate", *words, "--holdout=0.1") == 0
+    assert "warning" not in capsys.readouterr().out
+
+
+def test_ids_that_are_paths_survive_in_the_predictions(half_trained: Path, tmp_path: Path) -> None:
+    clips = WORLD.sample(3, seed=5)
+    names = ['low/a,b "c".wav', "x" * 300, "é/1"]
+    features = FeatureSet(clips.embeddings, clips.lengths, clips.labels, np.array(names), clips.start, clips.end)
+    write_packed(tmp_path / "named.parquet", features)
+    words = ["--train_dir", half_trained, "--input_data_pattern", tmp_path / "named.parquet", "--top_k=1"]
+    assert run("predict", *words, "--output_file", tmp_path / "p.csv") == 0
+    assert [row["VideoId"] for row in rows(tmp_path / "p.csv")] == names
 
 
 def test_a_requeued_job_does_not_start_a_new_model_again(

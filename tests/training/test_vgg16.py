@@ -16,6 +16,7 @@ from audioset_batch import cli
 from audioset_batch.errors import InputRefused, UsageError
 from audioset_batch.model import COLUMNS
 from audioset_batch.training.audio_clips import from_class_folders, labelled_clips
+from audioset_batch.training.image_cache import ImageExamples
 from audioset_batch.training.images import clip_image, grey_levels, resize
 from audioset_batch.training.options import ModelOptions, default_model_options
 from audioset_batch.vggish.frontend import SAMPLE_RATE
@@ -51,7 +52,8 @@ def write_sounds(folder: Path, per_class: int, seed: int, kinds: tuple[str, ...]
     for kind in kinds:
         (folder / kind).mkdir(parents=True, exist_ok=True)
         for number in range(per_class):
-            soundfile.write(folder / kind / f"{kind}{seed}_{number}.flac", sound(kind, rng).clip(-1, 1), SAMPLE_RATE)
+            # The same names in all class folders, as in most hand-made sets.
+            soundfile.write(folder / kind / f"{number:03d}.flac", sound(kind, rng).clip(-1, 1), SAMPLE_RATE)
 
 
 @pytest.fixture(autouse=True)
@@ -157,7 +159,7 @@ def test_it_learns_eight_classes_of_sounds_from_folders(tmp_path: Path, capsys: 
     assert table[1].startswith("0,,beeps,4,")
     assert run("predict", *words, "--output_file", tmp_path / "p.csv", "--top_k=1") == 0
     lines = (tmp_path / "p.csv").read_text().splitlines()[1:]
-    right = [line.startswith(KINDS[int(line.split(",")[1].split(" ")[0])]) for line in lines]
+    right = [line.startswith(KINDS[int(line.split(",")[1].split(" ")[0])] + "/") for line in lines]
     assert np.mean(right) == pytest.approx(found["hit_at_1"])
     # Resumed inside the second phase, with block5's optimizer.
     assert run(*train, *head, "--finetune_steps=6", "--finetune_learning_rate=1e-4") == 0
@@ -195,14 +197,45 @@ def test_clips_come_from_the_merged_manifest(tmp_path: Path) -> None:
         labelled_clips(tmp_path, ("balanced_train_segments",), "train", ())
 
 
-def test_a_file_in_two_folders_has_two_labels_and_foreign_classes_are_refused(tmp_path: Path) -> None:
-    write_sounds(tmp_path / "train", 1, seed=1, kinds=("high", "low"))
-    both = (tmp_path / "train" / "low" / "low1_0.flac").read_bytes()
-    (tmp_path / "train" / "high" / "low1_0.flac").write_bytes(both)
+def test_equal_names_in_class_folders_are_different_clips(tmp_path: Path) -> None:
+    write_sounds(tmp_path / "train", 3, seed=1, kinds=("high", "low", "noise"))
     labelled = from_class_folders(tmp_path, "train")
+    assert [clip.video_id for clip in labelled.clips] == [
+        f"{kind}/{number:03d}.flac" for kind in ("high", "low", "noise") for number in range(3)
+    ]
+    assert labelled.labels().sum(axis=1).tolist() == [1] * 9
+
+
+def test_a_file_in_two_folders_has_two_labels_and_foreign_classes_are_refused(tmp_path: Path) -> None:
+    write_sounds(tmp_path / "train", 2, seed=1, kinds=("high", "low"))
+    (tmp_path / "train" / "low" / "copy.flac").write_bytes((tmp_path / "train" / "high" / "001.flac").read_bytes())
+    (tmp_path / "train" / "high" / "copy.flac").write_bytes((tmp_path / "train" / "high" / "001.flac").read_bytes())
+    (tmp_path / "train" / "high" / "link.flac").symlink_to("000.flac")
+    (tmp_path / "train" / "low" / "link.flac").symlink_to("../high/000.flac")
+    (tmp_path / "train" / "high" / "cover.jpg").touch()
+    passed_over: list[Path] = []
+    labelled = from_class_folders(tmp_path, "train", passed_over=passed_over)
     assert labelled.class_names == ("high", "low")
-    assert labelled.labels().tolist() == [[True, False], [True, True]]
+    labels = dict(zip([clip.video_id for clip in labelled.clips], labelled.labels().tolist(), strict=True))
+    assert labels == {
+        "high/000.flac": [True, False],
+        "high/001.flac": [True, False],
+        "high/copy.flac": [True, True],
+        "high/link.flac": [True, True],
+        "low/000.flac": [False, True],
+        "low/001.flac": [False, True],
+    }
+    assert [path.name for path in passed_over] == ["cover.jpg"]
     with pytest.raises(InputRefused, match="no such class"):
         from_class_folders(tmp_path, "train", ("high", "siren"))
     with pytest.raises(UsageError, match="expected a merged manifest"):
         labelled_clips(tmp_path, None, "eval", ())
+
+
+def test_images_are_made_anew_of_other_sounds_under_the_same_names(tmp_path: Path) -> None:
+    write_sounds(tmp_path / "train", 1, seed=1, kinds=("high",))
+    labelled = from_class_folders(tmp_path, "train")
+    first = ImageExamples(labelled, options(), tmp_path / "images", lambda line: None).inputs(np.array([0]))["image"]
+    write_sounds(tmp_path / "train", 1, seed=2, kinds=("high",))
+    other = ImageExamples(labelled, options(), tmp_path / "images", lambda line: None).inputs(np.array([0]))["image"]
+    assert not np.array_equal(first, other)

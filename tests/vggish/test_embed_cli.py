@@ -10,12 +10,15 @@ import sys
 import time
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
 
 from audioset_batch.cli import embed_cmd
 from audioset_batch.errors import StopRun, UsageError
+from audioset_batch.features.reading import iter_records
+from audioset_batch.vggish.engine import Engine
 from audioset_batch.vggish.inputs import ShardOf
 from audioset_batch.vggish.store import hold_shard
 
@@ -93,6 +96,44 @@ def test_help_imports_nothing_heavy():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_files_of_one_stem_are_different_clips(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, light_engine: Engine
+):
+    monkeypatch.setattr(embed_cmd, "_engine", lambda args: light_engine)
+    rng = np.random.default_rng(0)
+    names = ("a.wav", "a.flac", "b.wav", "x/abcdefghijk_0_2000.wav", "y/abcdefghijk_0_2000.wav", "y/a.wav", "notes.txt")
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        if name.endswith("txt"):
+            (tmp_path / name).write_text("nothing to hear")
+        else:
+            soundfile.write(tmp_path / name, rng.standard_normal(32000) * 0.1, 16000)
+    write_m4a(tmp_path / "c.m4a", rng.standard_normal(64000) * 0.1)
+    (tmp_path / "torn.m4a").write_bytes(b"x")
+    assert call("embed", str(tmp_path)) == 1
+    captured = capsys.readouterr()
+    assert "planned 8: embedded 7" in captured.out and "torn.m4a: expected an audio file" in captured.err
+    assert "passed over 1 files" in captured.err and "notes.txt" in captured.err
+    records = list(iter_records(tmp_path / "embeddings/audio/0001-of-0001.tfrecord"))
+    paths = ["a.flac", "a.wav", "b", "c", "x/abcdefghijk_0_2000.wav", "y/a", "y/abcdefghijk_0_2000.wav"]
+    assert sorted(one.video_id for one in records) == paths
+    assert len({one.embedding.tobytes() for one in records}) == 7
+    lengths = {one.video_id: one.end - one.start for one in records}
+    assert lengths["a.wav"] == lengths["x/abcdefghijk_0_2000.wav"] == 2.0
+    assert lengths["c"] == pytest.approx(4.0, abs=0.1)
+    assert call("embed", str(tmp_path)) == 1
+    assert "embedded 7 (this run 0)" in capsys.readouterr().out
+
+
+def write_m4a(path: Path, samples: np.ndarray, sample_rate: int = 16000) -> None:
+    with av.open(str(path), "w", format="ipod") as container:
+        stream = container.add_stream("aac", rate=sample_rate, layout="mono")
+        frame = av.AudioFrame.from_ndarray(samples.astype(np.float32)[np.newaxis], format="fltp", layout="mono")
+        frame.sample_rate = sample_rate
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
 
 
 @pytest.mark.slow
