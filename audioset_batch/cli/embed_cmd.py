@@ -25,11 +25,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     _register_embed(commands)
     fetch = commands.add_parser(
         "fetch-weights",
-        help="download VGGish's weights and PCA parameters (277 MiB)",
-        description="Download vggish_model.ckpt and vggish_pca_params.npz, resuming, and check their MD5.",
+        help="download the weights and PCA parameters of VGGish (277 MiB)",
+        description="Download vggish_model.ckpt and vggish_pca_params.npz, and check their MD5. Run it again to "
+        "resume.",
     )
     fetch.add_argument("--weights-dir", type=Path, metavar="DIR", help=_DIR_HELP)
-    fetch.add_argument("--base-url", metavar="URL", help="folder of both files, if not Google's")
+    fetch.add_argument("--base-url", metavar="URL", help="folder URL of both files (default: Google's)")
     fetch.set_defaults(run=run_fetch)
 
 
@@ -39,28 +40,34 @@ _DIR_HELP = "folder of the weights (default: $AUDIOSET_WEIGHTS, else audioset-ba
 def _register_embed(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "embed",
-        help="VGGish embeddings of clips, in the format of the released features",
-        description="Embed the clips of a merged data directory (or of any folder of audio) with VGGish. Run again "
-        "after an interruption: what is done is kept. Exit status 1 if a clip could not be read, 75 after SIGTERM "
-        "or SIGUSR1.",
+        help="compute VGGish embeddings of clips, in the format of the released features",
+        description="Compute VGGish embeddings of the clips of a merged data directory, or of any folder of audio. "
+        "Run it again after an interruption: it keeps finished work. Exit status: 1 a clip could not be read; 75 "
+        "after SIGTERM or SIGUSR1.",
     )
-    parser.add_argument("folder", nargs="?", type=Path, metavar="DATADIR", help="data directory or folder of audio")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="take `data_dir` from this config if none is named")
+    parser.add_argument("folder", nargs="?", type=Path, metavar="DATADIR", help="data directory, or folder of audio")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="use `data_dir` of this config if you give no DATADIR"
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="output folder (default: DATADIR/embeddings)")
     parser.add_argument("--format", choices=("tfrecord", "parquet"), default="tfrecord")
     parser.add_argument("--shard", type=shard_of, metavar="K/N", help="only part K of N, e.g. in an array job")
     parser.add_argument("--subsets", metavar="A,B", help="only these subsets of the manifest")
-    parser.add_argument("--overwrite", action="store_true", help="forget what an earlier run of this shard wrote")
+    parser.add_argument("--overwrite", action="store_true", help="discard the results of earlier runs of this shard")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="vggish_model.ckpt, .pth, .keras or .npz")
     parser.add_argument("--pca", type=Path, metavar="FILE", help="vggish_pca_params.npz or torchvggish's .pth")
     parser.add_argument("--weights-dir", type=Path, metavar="DIR", help=_DIR_HELP)
+    parser.add_argument("--random-weights", type=int, metavar="SEED", help="use untrained weights, to test the program")
     parser.add_argument(
-        "--random-weights", type=int, metavar="SEED", help="untrained weights: shows the program, not the sounds"
+        "--final-relu",
+        action="store_true",
+        help="add a ReLU at the end, as in torchvggish and in Google's code before 2020",
     )
-    parser.add_argument("--final-relu", action="store_true", help="ReLU at the end, as torchvggish and before 2020")
-    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="examples per call (default 64)")
-    parser.add_argument("--threads", type=int, metavar="N", help="for decoding (default: the CPUs given)")
-    parser.add_argument("--smoke-test", action="store_true", help="run Google's published test of the weights, and end")
+    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="examples per batch (default: 64)")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads for decoding (default: the available CPUs)")
+    parser.add_argument(
+        "--smoke-test", action="store_true", help="run Google's published test of the weights, and exit"
+    )
     parser.set_defaults(run=run)
 
 

@@ -24,38 +24,43 @@ _SPLITS = ("eval", "bal_train", "unbal_train")
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `features` and its subcommands."""
-    parser = commands.add_parser("features", help="Google's released features: fetch, convert, inspect, compare")
+    parser = commands.add_parser("features", help="fetch, convert, inspect and compare Google's released features")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
 
-    fetch = actions.add_parser("fetch", help="download the released archive (2.4 GB), resuming")
-    fetch.add_argument("folder", type=Path, metavar="FOLDER", help="where features.tar.gz goes")
-    fetch.add_argument("--region", default="us", choices=("us", "eu", "asia"), help="bucket (default: us)")
-    fetch.add_argument("--base-url", metavar="URL", help="a mirror: its URL before /features/features.tar.gz")
+    fetch = actions.add_parser("fetch", help="download the released archive (2.4 GB); run it again to resume")
+    fetch.add_argument("folder", type=Path, metavar="FOLDER", help="folder for features.tar.gz")
+    fetch.add_argument(
+        "--region", default="us", choices=("us", "eu", "asia"), help="region of the bucket (default: us)"
+    )
+    fetch.add_argument("--base-url", metavar="URL", help="URL of a mirror, without /features/features.tar.gz")
     fetch.add_argument("--gsutil", action="store_true", help="use `gsutil -m rsync` instead")
     fetch.set_defaults(run=_run, act=_fetch)
 
-    convert = actions.add_parser("convert", help="TFRecords to one packed file per split")
+    convert = actions.add_parser("convert", help="convert TFRecords to one packed file per split")
     convert.add_argument("source", type=Path, metavar="SOURCE", help="features.tar.gz or an unpacked folder")
     convert.add_argument("output", type=Path, metavar="OUT", help="folder for eval.parquet and so on")
     convert.add_argument("--format", default="parquet", choices=("parquet", "npy"), help="default: parquet")
     convert.add_argument(
-        "--compression", default="none", choices=("none", "zstd"), help="of the embeddings in Parquet (default: none)"
+        "--compression",
+        default="none",
+        choices=("none", "zstd"),
+        help="compression of the embeddings in Parquet (default: none)",
     )
     convert.add_argument("--splits", type=_split_list, default=_SPLITS, metavar="A,B", help=f"of {','.join(_SPLITS)}")
-    convert.add_argument("--overwrite", action="store_true", help="convert splits that are in OUT already too")
+    convert.add_argument("--overwrite", action="store_true", help="also convert splits that are in OUT already")
     _add_reading_options(convert)
     convert.set_defaults(run=_run, act=_convert)
 
-    info = actions.add_parser("info", help="counts per split and label, and against the CSVs")
+    info = actions.add_parser("info", help="show counts per split and label, and compare them with the CSVs")
     info.add_argument("source", type=Path, metavar="SOURCE", help="the archive, TFRecords, or packed features")
     info.add_argument(
         "--data-dir",
         type=Path,
         metavar="DATADIR",
-        help="has the CSVs to compare with, and says how many labels there are",
+        help="folder with the CSVs to compare with; it also gives the number of labels",
     )
     info.add_argument("--list", type=Path, metavar="DIR", help="write missing and extra segments as CSV files to DIR")
-    info.add_argument("--json", action="store_true", help="everything as JSON, all labels")
+    info.add_argument("--json", action="store_true", help="print JSON, with all labels")
     info.add_argument("--top", type=int, default=10, metavar="N", help="labels to print per split (default: 10)")
     _add_reading_options(info)
     info.set_defaults(run=_run, act=_info)
@@ -64,17 +69,17 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     read.add_argument("source", type=Path, metavar="FILE", help="a TFRecord file, the archive, or packed features")
     read.add_argument("--limit", type=int, metavar="N", help="stop after N records")
     read.add_argument("--id", metavar="YTID", help="only this video (write --id=-abc if it starts with -)")
-    read.add_argument("--embedding", default="none", choices=("none", "uint8", "float"), help="print the rows too")
-    read.add_argument("--skip-bad", action="store_true", help="report damaged records and go on")
+    read.add_argument("--embedding", default="none", choices=("none", "uint8", "float"), help="also print the rows")
+    read.add_argument("--skip-bad", action="store_true", help="report damaged records and continue")
     read.set_defaults(run=_run, act=_read)
 
-    compare = actions.add_parser("compare", help="own embeddings against the released ones")
+    compare = actions.add_parser("compare", help="compare your embeddings with the released ones")
     compare.add_argument("own", type=Path, metavar="OWN", help="TFRecords or packed features, as `embed` writes them")
     compare.add_argument("released", type=Path, metavar="RELEASED", help="the archive, TFRecords, or packed features")
-    compare.add_argument("--split", choices=_SPLITS, help="look only there in RELEASED (default: everywhere)")
-    compare.add_argument("--data-dir", type=Path, metavar="DATADIR", help="has the label names")
-    compare.add_argument("--worst", type=int, default=10, metavar="N", help="segments to name (default: 10)")
-    compare.add_argument("--json", action="store_true", help="everything as JSON")
+    compare.add_argument("--split", choices=_SPLITS, help="use only this split of RELEASED (default: all)")
+    compare.add_argument("--data-dir", type=Path, metavar="DATADIR", help="folder with the label names")
+    compare.add_argument("--worst", type=int, default=10, metavar="N", help="number of segments to list (default: 10)")
+    compare.add_argument("--json", action="store_true", help="print JSON")
     _add_reading_options(compare)
     compare.set_defaults(run=_run, act=_compare)
 
@@ -96,7 +101,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _add_reading_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--skip-bad", action="store_true", help="report damaged records and go on (else stop)")
+    parser.add_argument("--skip-bad", action="store_true", help="report damaged records and continue (default: stop)")
     parser.add_argument("--classes", type=_positive, default=527, metavar="K", help="number of labels (default: 527)")
 
 

@@ -17,10 +17,10 @@ _MODEL_NAMES = (
 )
 
 _MODEL_FLAGS: tuple[tuple[str, Any, str], ...] = (
-    ("num_classes", int, "classes (default: what packed features say, else 527)"),
+    ("num_classes", int, "number of classes (default: that of the packed features, else 527)"),
     ("max_frames", int, "rows per clip (10)"),
-    ("feature_names", str, "audio_embedding, the only one that AudioSet has"),
-    ("feature_sizes", int, "128, the only one that AudioSet has"),
+    ("feature_names", str, "audio_embedding (the only feature of AudioSet)"),
+    ("feature_sizes", int, "128 (the only size in AudioSet)"),
     ("label_loss", str, "CrossEntropyLoss, HingeLoss, SoftmaxLoss or BinaryCrossentropy (mean over classes)"),
     ("dequantization", str, "youtube8m or centered (default: the model's own)"),
     ("moe_num_mixtures", int, "experts per class (2)"),
@@ -30,22 +30,26 @@ _MODEL_FLAGS: tuple[tuple[str, Any, str], ...] = (
     ("dbof_pooling_method", str, "max or average (max)"),
     ("dbof_activation", str, "sigmoid, relu, relu6 or tanh (sigmoid)"),
     ("dbof_batch_norm_decay", float, "(0.999; lower it for runs of less than a few thousand steps)"),
-    ("video_level_classifier_model", str, "behind DbofModel and LstmModel: MoeModel or LogisticModel (MoeModel)"),
+    (
+        "video_level_classifier_model",
+        str,
+        "classifier after DbofModel and LstmModel: MoeModel or LogisticModel (MoeModel)",
+    ),
     ("lstm_cells", int, "(1024)"),
     ("lstm_layers", int, "(2)"),
     ("attention_units", int, "width of the attention models (1024)"),
     ("attention_layers", int, "hidden layers of the attention models (3)"),
-    ("dropout", float, "of the attention models (0.5)"),
+    ("dropout", float, "dropout of the attention models (0.5)"),
     ("image_size", int, "vgg16: side of the image in pixels (224, at least 32)"),
     ("clip_seconds", float, "vgg16: seconds of sound per image (10)"),
     ("log_mel_low", float, "vgg16: log-mel value that is black (-4.605)"),
     ("log_mel_high", float, "vgg16: log-mel value that is white (5)"),
 )
 _MODEL_BOOLEANS = (
-    ("frame_features", "the model sees single rows (default: as the model needs it)"),
+    ("frame_features", "give the model single rows (default: as the model needs)"),
     ("l2_normalize", "scale rows or their mean to norm 1 (default: the model's own)"),
     ("dbof_add_batch_norm", "(true)"),
-    ("sample_random_frames", "DbofModel: rows at random, not a run of neighbours (true)"),
+    ("sample_random_frames", "DbofModel: sample rows at random instead of consecutive rows (true)"),
 )
 _TRAIN_FLAGS: tuple[tuple[str, Any, str], ...] = (
     ("batch_size", int, "clips per step (1024; attention 500; vgg16 32)"),
@@ -53,20 +57,20 @@ _TRAIN_FLAGS: tuple[tuple[str, Any, str], ...] = (
     ("learning_rate_decay", float, "factor per learning_rate_decay_examples (0.95; attention and vgg16 1)"),
     ("learning_rate_decay_examples", int, "(4000000)"),
     ("optimizer", str, "AdamOptimizer, AMSGrad, GradientDescentOptimizer, AdagradOptimizer, RMSPropOptimizer"),
-    ("clip_gradient_norm", float, "per variable; 0: none (1; attention and vgg16 0)"),
+    ("clip_gradient_norm", float, "gradient clipping per variable; 0: none (1; attention and vgg16 0)"),
     ("regularization_penalty", float, "factor of the model's L2 terms (1)"),
     ("num_epochs", int, "(5; vgg16 10; attention by max_steps)"),
     ("max_steps", int, "(attention 50000, else by num_epochs)"),
     ("export_model_steps", int, "steps between checkpoints (1000; vgg16 200)"),
     ("log_steps", int, "steps between rows of train_log.csv (10)"),
     ("eval_steps", int, "steps between validations (1000; vgg16 200)"),
-    ("early_stopping", int, "end after so many validations without a better mAP; 0: never (0)"),
+    ("early_stopping", int, "stop after this many validations without a better mAP; 0: never (0)"),
     ("balanced_sampling", str, "none, panns (classes in turn) or ast (weighted) (none; attention panns)"),
     ("mixup", str, "none, panns or ast (none)"),
     ("seed", int, "(0)"),
-    ("keep_checkpoints", int, "newest checkpoints that stay (2)"),
-    ("finetune_steps", int, "vgg16: further steps in which block5 is trained too (0)"),
-    ("finetune_learning_rate", float, "vgg16: of those steps (1e-5)"),
+    ("keep_checkpoints", int, "number of checkpoints to keep (2)"),
+    ("finetune_steps", int, "vgg16: further steps that also train block5 (0)"),
+    ("finetune_learning_rate", float, "vgg16: learning rate of these steps (1e-5)"),
 )
 
 
@@ -81,26 +85,27 @@ def _register_train(commands: argparse._SubParsersAction[argparse.ArgumentParser
     parser = commands.add_parser(
         "train",
         help="train a classifier on embeddings, or VGG16 on sounds",
-        description="Train a classifier. Run again with the same flags, it continues after the last checkpoint. "
-        "TERM, USR1 or Ctrl-C saves and exits with status 75; under SLURM TERM and USR1 requeue the job. Flags are "
-        "those of the YouTube-8M starter code; --train-dir works like --train_dir. See docs/training.md.",
+        description="Train a classifier. Run it again with the same flags to continue after the last checkpoint. "
+        "TERM, USR1 or Ctrl-C saves and exits with status 75; under SLURM, TERM and USR1 requeue the job. The "
+        "flags are those of the YouTube-8M starter code; --train-dir works like --train_dir. See "
+        "docs/training.md.",
     )
     _add(parser, "model", str, f"{_MODEL_NAMES} (LogisticModel)", default="LogisticModel")
-    _add(parser, "train_dir", Path, "folder of checkpoints, logs and model_flags.json", required=True)
+    _add(parser, "train_dir", Path, "folder for checkpoints, logs and model_flags.json", required=True)
     _add(parser, "train_subdir", str, "folder below train_dir to use instead, e.g. one per task of a job array")
-    _add(parser, "train_data_pattern", str, "embeddings: packed files or folders, TFRecord globs; commas between")
-    _add(parser, "validation_data_pattern", str, "the same, for validation while training")
-    _add(parser, "holdout", float, "share of the training clips kept for validation (0)", default=0.0)
+    _add(parser, "train_data_pattern", str, "embeddings: packed files or folders, TFRecord globs; comma-separated")
+    _add(parser, "validation_data_pattern", str, "embeddings for validation during training")
+    _add(parser, "holdout", float, "share of the training clips to use for validation (0)", default=0.0)
     _add_sounds(parser, "train")
     _add(parser, "validation_subsets", _subsets, "vgg16: validate on these subsets of the manifest")
     _add(parser, "validation_split", str, "vgg16: validate on DATADIR/SPLIT/<class>/*")
     _add(parser, "weights", Path, "vgg16: weights without top (.h5); never downloaded (default: random)")
-    _add_boolean(parser, "start_new_model", "discard the model that is in train_dir", default=False)
-    _add_boolean(parser, "tensorboard", "write an event file for TensorBoard too", default=False)
+    _add_boolean(parser, "start_new_model", "discard the model in train_dir", default=False)
+    _add_boolean(parser, "tensorboard", "also write an event file for TensorBoard", default=False)
     _add_reading(parser)
     _add(parser, "num_gpu", int, "0: use the CPU; 1: the first GPU if there is one (1)", default=1)
-    _add(parser, "num_readers", int, "accepted, without effect: data is read once, into memory")
-    _add_boolean(parser, "segment_labels", "refused: AudioSet has no labels by second", default=False)
+    _add(parser, "num_readers", int, "no effect: data is read once, into memory")
+    _add_boolean(parser, "segment_labels", "refused: AudioSet has no labels per second", default=False)
     model, training = parser.add_argument_group("model"), parser.add_argument_group("training")
     for name, kind, text in _MODEL_FLAGS:
         _add(model, name, kind, text)
@@ -114,30 +119,31 @@ def _register_train(commands: argparse._SubParsersAction[argparse.ArgumentParser
 def _register_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "evaluate",
-        help="mAP, AUC, d' and the YouTube-8M metrics of a trained model",
-        description="Evaluate a trained model: evaluation.json, evaluation_classes.csv, evaluation_ap.png and .svg.",
+        help="compute mAP, AUC, d' and the YouTube-8M metrics of a trained model",
+        description="Evaluate a trained model. Writes evaluation.json, evaluation_classes.csv, evaluation_ap.png "
+        "and .svg.",
     )
-    _add(parser, "train_dir", Path, "folder that `train` filled", required=True)
-    _add(parser, "eval_data_pattern", str, "embeddings with labels, as --train_data_pattern of `train`")
+    _add(parser, "train_dir", Path, "output folder of `train`", required=True)
+    _add(parser, "eval_data_pattern", str, "embeddings with labels, like --train_data_pattern of `train`")
     _add_sounds(parser, "eval")
-    _add(parser, "output_dir", Path, "where the results go (default: TRAIN_DIR/evaluation)")
-    _add(parser, "holdout", float, "only that share of the clips, the one `train --holdout` kept (0)", default=0.0)
+    _add(parser, "output_dir", Path, "folder for the results (default: TRAIN_DIR/evaluation)")
+    _add(parser, "holdout", float, "only this share of the clips, as held out by `train --holdout` (0)", default=0.0)
     _add(parser, "class_labels_csv", Path, "class_labels_indices.csv, for the names of the classes")
     _add_common(parser, batch_size=1024)
-    _add_boolean(parser, "run_once", "accepted: an evaluation always runs once", default=True)
+    _add_boolean(parser, "run_once", "no effect: an evaluation always runs once", default=True)
     parser.set_defaults(run=run_evaluate)
 
 
 def _register_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "predict",
-        help="write a trained model's best classes of every clip as CSV",
-        description="Write VideoId,LabelConfidencePairs with `index score` pairs by descending score.",
+        help="write the top classes of every clip as CSV",
+        description="Write a CSV with VideoId,LabelConfidencePairs: `index score` pairs by descending score.",
     )
-    _add(parser, "train_dir", Path, "folder that `train` filled", required=True)
-    _add(parser, "input_data_pattern", str, "embeddings, as --train_data_pattern of `train`")
+    _add(parser, "train_dir", Path, "output folder of `train`", required=True)
+    _add(parser, "input_data_pattern", str, "embeddings, like --train_data_pattern of `train`")
     _add_sounds(parser, "eval")
-    _add(parser, "output_file", Path, "the CSV", required=True)
+    _add(parser, "output_file", Path, "path of the CSV", required=True)
     _add_common(parser, batch_size=512)
     parser.set_defaults(run=run_predict)
 
@@ -152,7 +158,7 @@ def _add_common(parser: argparse.ArgumentParser, batch_size: int) -> None:
 
 def _add_reading(parser: argparse.ArgumentParser) -> None:
     _add_boolean(parser, "mmap", "leave packed .npy embeddings on disk", default=False)
-    _add_boolean(parser, "skip_bad", "report damaged TFRecords and go on (else stop)", default=False)
+    _add_boolean(parser, "skip_bad", "report damaged TFRecords and continue (default: stop)", default=False)
 
 
 def _add_sounds(parser: argparse.ArgumentParser, split: str) -> None:
