@@ -17,7 +17,7 @@ from audioset_batch.plan.swap import ensure_settled
 from audioset_batch.plan.verify_files import Found, Verdict, Verifier
 from audioset_batch.reasons import Status
 from audioset_batch.record.manifest import ManifestWriter, replay
-from audioset_batch.record.standing import note_standing
+from audioset_batch.record.state import update_state
 from audioset_batch.record.tars import settle_left_open
 
 AUDIO_ENDINGS: Final = ("flac", "wav", "ogg", "mp3")
@@ -153,7 +153,7 @@ def _adopt_shard(
                 lease.check()
                 manifest.append(_row(data, shard, segment, files, verdict))
                 report.adopted += 1
-        note_standing(data, shard, (s.key for s in planned))
+        update_state(data, shard, (s.key for s in planned))
 
 
 def _row(data: DataDir, shard: ShardId, segment: Segment, files: Found, verdict: Verdict) -> ManifestRow:

@@ -17,7 +17,7 @@ from audioset_batch.plan.segments_csv import read_shard
 from audioset_batch.plan.swap import ensure_settled
 from audioset_batch.reasons import Reason, Status
 from audioset_batch.record.manifest import ManifestWriter, replay
-from audioset_batch.record.standing import note_standing
+from audioset_batch.record.state import update_state
 from audioset_batch.record.tars import settle_left_open
 
 _LEASE_SECONDS: Final = 120.0
@@ -100,7 +100,7 @@ def take_over(root: Path, file: Path, *, geo_blocked: bool = False) -> KnownRepo
                         )
                     )
                     report.taken[row["reason"]] += 1
-            note_standing(data, shard, (s.key for s in planned))
+            update_state(data, shard, (s.key for s in planned))
     report.unplanned = len(gone.keys() - seen)
     return report
 

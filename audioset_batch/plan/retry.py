@@ -16,7 +16,7 @@ from audioset_batch.plan.segments_csv import read_shard
 from audioset_batch.plan.swap import ensure_settled
 from audioset_batch.reasons import Reason, Status
 from audioset_batch.record.manifest import RETRY, ManifestWriter, latest_rows, read_rows, row_key
-from audioset_batch.record.standing import note_standing
+from audioset_batch.record.state import update_state
 from audioset_batch.record.tars import settle_left_open
 
 _LEASE_SECONDS = 120.0
@@ -121,7 +121,7 @@ def reset(data: DataDir, rule: Rule, holder: Holder) -> Counts:
                     lease.check()
                     manifest.append(_reset_row(shard, segment, row, why))
                     done[_counted(row, why)] += 1
-            note_standing(data, shard, (s.key for s in read_shard(data.shard_csv(shard), shard.subset)))
+            update_state(data, shard, (s.key for s in read_shard(data.shard_csv(shard), shard.subset)))
     return done
 
 

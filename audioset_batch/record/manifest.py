@@ -86,6 +86,11 @@ class Outcome:
         return self.status == "ok"
 
     @property
+    def settled(self) -> bool:
+        """True if no later run has to try it again."""
+        return self.status in (Status.OK, Status.UNAVAILABLE)
+
+    @property
     def reset(self) -> bool:
         """True if `retry` asked for this segment and nothing came after."""
         return self.status == "pending" and self.reason == RETRY

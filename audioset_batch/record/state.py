@@ -6,19 +6,23 @@ import contextlib
 import dataclasses
 import datetime
 import logging
-import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from audioset_batch.adapters import untrusted
 from audioset_batch.adapters.lease import Holder
 from audioset_batch.adapters.publish import atomic_write_json, storage
 from audioset_batch.adapters.sharedfs import read_file
 from audioset_batch.errors import ShardHeld, StorageUnusable, UnsafePath
+from audioset_batch.layout import DataDir, ShardId
+from audioset_batch.model import SegmentKey
+from audioset_batch.reasons import Status
+from audioset_batch.record.manifest import replay
+from audioset_batch.record.shard_counts import HOUR, ShardCounts
 
 FORMAT: Final = 1
 """Of the state file; grows when older versions of this package would misread it. They pass over a later one."""
@@ -95,36 +99,53 @@ def _counts(value: object) -> dict[str, int]:
     return {untrusted.visible(name, 300): untrusted.whole(count, 0, 10**12) for name, count in value.items()}
 
 
-def renew_counts(
-    path: Path, planned: int, counts: Mapping[str, int], reasons: Mapping[str, int], words: Mapping[str, int]
-) -> None:
-    """Put other counts into a state file, for who changes rows without being a worker. Whoever worked last stays in it.
+def update_state(data: DataDir, shard: ShardId, planned: Iterable[SegmentKey]) -> None:
+    """Write the counts of a shard's manifest to its state file, which `status` and `plan` read in its place.
+
+    For commands that add rows without being a worker; what the file says of the last worker stays. The caller holds
+    the lease of the shard.
 
     Raises:
-        StorageUnusable: the file cannot be written.
+        StorageUnusable: the manifest cannot be read, or the state file cannot be written.
     """
-    state = read_state(path) or ShardState(planned=planned, finished=True)
-    state = dataclasses.replace(state, planned=planned, counts=dict(counts), reasons=dict(reasons), words=dict(words))
+    counts = ShardCounts(planned, replay(data.manifest(shard)))
+    path = data.state(shard)
+    _write(path, dataclasses.replace(read_state(path) or ShardState(planned=0, finished=True), **_figures(counts)))
+
+
+def _figures(counts: ShardCounts) -> dict[str, Any]:
+    """The fields of `ShardState` that a ledger fills."""
+    by_status = counts.by_status()
+    del by_status[Status.PENDING]
+    return {
+        "planned": counts.planned,
+        "counts": dict(by_status),
+        "reasons": counts.by_reason(),
+        "words": counts.unrecognized(),
+    }
+
+
+def _write(path: Path, state: ShardState) -> None:
     atomic_write_json(path, {"format": FORMAT, **dataclasses.asdict(state)})
 
 
 class StateWriter:
-    """Writes the state file of a shard that this process holds: at once, then at most every `every` seconds.
+    """Writes the state file of a shard that this process holds: at once, when it is due, and on leaving.
 
     Args:
         path: `DataDir.state(shard)`; its folder must exist.
+        counts: Of the shard; read for each write.
         every: Seconds between two writes, at least.
-        planned: Segments of the shard.
-        holder: Who holds its lease.
+        holder: The holder of the shard's lease.
     """
 
-    def __init__(self, path: Path, *, every: float, planned: int, holder: Holder) -> None:
+    def __init__(self, path: Path, counts: ShardCounts, *, every: float, holder: Holder) -> None:
         self._path = path
+        self._counts = counts
         self._every = every
-        self._lock = threading.Lock()
         self._written_at = float("-inf")
         self._state = ShardState(
-            planned=planned,
+            planned=counts.planned,
             holder=str(holder),
             host=holder.host,
             pid=holder.pid,
@@ -135,66 +156,44 @@ class StateWriter:
 
     @property
     def due(self) -> bool:
-        """True if `update` would write."""
+        """True if `every` seconds have passed since the last write."""
         return time.monotonic() - self._written_at >= self._every
 
-    def update(
-        self,
-        counts: Mapping[str, int],
-        reasons: Mapping[str, int] | None = None,
-        finished_lately: int = 0,
-        lately_seconds: float = 0.0,
-        words: Mapping[str, int] | None = None,
-    ) -> None:
-        """Note the figures; writes them when it is time.
+    def write(self, *, finished: bool = False, note: str = "") -> None:
+        """Replace the file by one with the present counts.
+
+        Args:
+            finished: This worker lets go of the shard.
+            note: Why it stops early.
 
         Raises:
             StorageUnusable: the file cannot be written.
         """
-        with self._lock:
-            self._state = dataclasses.replace(
-                self._state,
-                counts=dict(counts),
-                reasons=dict(reasons or {}),
-                words=dict(words or {}),
-                finished_lately=finished_lately,
-                lately_seconds=round(lately_seconds, 1),
-            )
-            if self.due:
-                self._write()
-
-    def close(self) -> None:
-        """Write the last figures, marked as finished.
-
-        Raises:
-            StorageUnusable: the file cannot be written.
-        """
-        with self._lock:
-            self._state = dataclasses.replace(self._state, finished=True)
-            self._write()
-
-    def _write(self) -> None:
-        self._state = dataclasses.replace(self._state, updated_at=_now())
-        atomic_write_json(self._path, {"format": FORMAT, **dataclasses.asdict(self._state)})
+        recent, seconds = self._counts.recorded_within(HOUR)
+        state = dataclasses.replace(
+            self._state,
+            **_figures(self._counts),
+            finished_lately=recent,
+            lately_seconds=round(seconds, 1),
+            updated_at=_now(),
+            finished=finished,
+            note=note,
+        )
+        _write(self._path, state)
         self._written_at = time.monotonic()
 
     def __enter__(self) -> Self:
-        with self._lock:
-            self._write()
+        self.write()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         if value is None:
-            self.close()
-            return
-        if isinstance(value, ShardHeld):
-            return  # the file is the other worker's now
-        with self._lock:
-            self._state = dataclasses.replace(self._state, note=str(value))
-        with contextlib.suppress(StorageUnusable):  # the error on its way out says more
-            self.close()
+            self.write(finished=True)
+        elif not isinstance(value, ShardHeld):  # else the file is the other worker's now
+            with contextlib.suppress(StorageUnusable):  # the error on its way out says more
+                self.write(finished=True, note=str(value))
 
 
 def _now() -> str:

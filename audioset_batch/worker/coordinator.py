@@ -78,6 +78,7 @@ class Coordinator:
         pool: Worker processes.
         egress: The ways out, shared with all other tasks.
         stop: Set when somebody asks to stop.
+        rows: The rows of this run by status, which the open shards count up.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Coordinator:
         pool: Pool,
         egress: EgressPool,
         stop: StopRequest,
+        rows: Counter[Status],
     ) -> None:
         self._config = config
         self._open_shard = open_shard
@@ -103,17 +105,12 @@ class Coordinator:
         self._flying: dict[int, _Flying] = {}
         self._numbers = itertools.count(1)
         self._counts: Counter[Status] = Counter()
-        self._recorded = 0
-
-    @property
-    def recorded(self) -> int:
-        """Rows written so far."""
-        return self._recorded + sum(shard.recorded for shard in self._open)
+        self._rows = rows
 
     @property
     def idle(self) -> bool:
         """True if nothing was finished although there was a way out."""
-        return not self.recorded and self._egress.way_out
+        return not self._rows and self._egress.way_out
 
     def run(self) -> Counter[Status]:
         """Process what no earlier run has settled; returns planned segments by status, `pending` included.
@@ -226,7 +223,6 @@ class Coordinator:
             if shard.lost is not None:
                 self._given_up.append(shard.lost)
             self._open.remove(shard)
-            self._recorded += shard.recorded
             shard.close(shard.lost)
         return bool(finished)
 
@@ -236,7 +232,6 @@ class Coordinator:
                 shard.close(shard.lost or error)
             except StopRun as further:
                 _log.warning("%s", further)  # the error on its way out says more
-            self._recorded += shard.recorded
         self._open = []
 
     def _drop_the_rest(self) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import sys
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Final, Self
@@ -17,11 +17,11 @@ from rich.table import Column
 from rich.text import Text
 
 from audioset_batch.reasons import Status
+from audioset_batch.record.shard_counts import HOUR, ShardCounts
 from audioset_batch.words import duration
 
 _LINE_SECONDS: Final = 60.0
 _RATE_WINDOW: Final = 600.0
-_HOUR: Final = 3600.0
 _log = logging.getLogger(__name__)
 
 
@@ -42,29 +42,25 @@ def live_bars() -> Iterator[Progress | None]:
 
 
 class ShardProgress:
-    """Counts outcomes of one shard and shows them.
+    """Shows the counts of one shard: a bar on a terminal, else a line a minute in the log.
 
     Args:
         title: Names the shard.
-        planned: Segments of the shard.
-        known: Counts by status of what earlier runs recorded.
+        counts: Of the shard; read for each display.
         bars: Of `live_bars`.
     """
 
-    def __init__(self, title: str, planned: int, known: Counter[Status], bars: Progress | None = None) -> None:
-        self.counts = Counter(known)
-        self.title = title
-        self.planned = planned
-        self._finished: deque[float] = deque()
-        """Moments of the last hour."""
-        self._started = self._last_line = time.monotonic()
+    def __init__(self, title: str, counts: ShardCounts, bars: Progress | None = None) -> None:
+        self._title = title
+        self._counts = counts
+        self._last_line = time.monotonic()
         self._bars = bars
         self._bar = TaskID(0)
 
     def __enter__(self) -> Self:
         if self._bars is not None:
-            known = self.counts.total()
-            self._bar = self._bars.add_task(self.title, total=self.planned, completed=known, line=self.line)
+            self._bar = self._bars.add_task(self._title, total=self._counts.planned, line=self.line)
+            self.tick()
         return self
 
     def __exit__(
@@ -72,45 +68,29 @@ class ShardProgress:
     ) -> None:
         if self._bars is not None:
             self._bars.remove_task(self._bar)
-        _log.info("%s: %s", self.title, self.line())
+        _log.info("%s: %s", self._title, self.line())
 
-    def record(self, status: Status) -> None:
-        """One more segment has its row."""
-        self.counts[status] += 1
-        self._finished.append(time.monotonic())
+    def tick(self) -> None:
+        """Call often; moves the bar, or writes a line to the log when a minute has passed."""
+        now = time.monotonic()
         if self._bars is not None:
-            self._bars.advance(self._bar)
-
-    def tick(self, note: str = "") -> None:
-        """Call often; writes a line to the log when a minute has passed."""
-        now = time.monotonic()
-        if self._bars is None and now - self._last_line >= _LINE_SECONDS:
+            self._bars.update(self._bar, completed=self._done(self._counts.of_this_run()))
+        elif now - self._last_line >= _LINE_SECONDS:
             self._last_line = now
-            _log.info("%s: %s%s", self.title, self.line(), f"; {note}" if note else "")
-
-    def rate_per_hour(self) -> float:
-        """Segments finished per hour over the last ten minutes, or since the start."""
-        now = time.monotonic()
-        recent = sum(
-            moment >= now - _RATE_WINDOW for moment in tuple(self._finished)
-        )  # the display has a thread of its own
-        span = min(_RATE_WINDOW, now - self._started)
-        return _HOUR * recent / span if span > 0 else 0.0
-
-    def last_hour(self) -> tuple[int, float]:
-        """Segments finished in the last hour, or since the start, and how many seconds that is."""
-        now = time.monotonic()
-        while self._finished and self._finished[0] < now - _HOUR:
-            self._finished.popleft()
-        return len(self._finished), min(_HOUR, now - self._started)
+            _log.info("%s: %s", self._title, self.line())
 
     def line(self) -> str:
         """E.g. `120 of 400 (100 ok, 15 unavailable, 5 failed), 290 an hour, 58 min left`."""
-        done = self.counts.total()
-        outcomes = ", ".join(f"{self.counts[s]} {s}" for s in Status if self.counts[s])
-        rate = self.rate_per_hour()
-        left = f", {duration(3600 * (self.planned - done) / rate)} left" if rate and done < self.planned else ""
-        return f"{done} of {self.planned}" + (f" ({outcomes})" if outcomes else "") + f", {rate:,.0f} an hour{left}"
+        counts, planned = self._counts.of_this_run(), self._counts.planned
+        done = self._done(counts)
+        outcomes = ", ".join(f"{counts[s]} {s}" for s in Status if counts[s] and s is not Status.PENDING)
+        recent, seconds = self._counts.recorded_within(_RATE_WINDOW)
+        rate = HOUR * recent / seconds if seconds > 0 else 0.0
+        left = f", {duration(HOUR * (planned - done) / rate)} left" if rate and done < planned else ""
+        return f"{done} of {planned}" + (f" ({outcomes})" if outcomes else "") + f", {rate:,.0f} an hour{left}"
+
+    def _done(self, counts: Counter[Status]) -> int:
+        return self._counts.planned - counts[Status.PENDING]
 
 
 class _Words(ProgressColumn):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,8 +20,6 @@ class Recorder:
     job: JobIdentity
     ytdlp_version: str
     host: str = field(default_factory=socket.gethostname)
-    written: Counter[Status] = field(default_factory=Counter)
-    """Rows made so far, by status; may be shared by several shards."""
 
     def holder(self) -> Holder:
         """This worker as the holder of a lease."""
@@ -43,7 +40,6 @@ class Recorder:
         columns: dict[str, Any] | None = None,
     ) -> ManifestRow:
         """One row; `columns` are those of the published clip."""
-        self.written[status] += 1
         return ManifestRow.of(
             segment,
             self.shard,

@@ -116,10 +116,10 @@ def run_shards(config: Config, data: DataDir, shards: Sequence[ShardId], argumen
             ):
 
                 def open_shard(shard: ShardId) -> OpenShard:
-                    recorder = Recorder(shard.number, job, version_in_use(), written=rows)
-                    return OpenShard(config, data, shard, recorder, bars)
+                    recorder = Recorder(shard.number, job, version_in_use())
+                    return OpenShard(config, data, shard, recorder, rows, bars)
 
-                coordinator = Coordinator(config, shards, open_shard, pool, egress, stop)
+                coordinator = Coordinator(config, shards, open_shard, pool, egress, stop, rows)
                 return RunResult(coordinator.run())
         except StopEarly as error:
             # The worker that holds a shard does its work: a duplicate never requeues itself. Prep does not.

@@ -23,7 +23,7 @@ from audioset_batch.config import Config
 from audioset_batch.egress import Grant, Verdict
 from audioset_batch.errors import InputRefused, ShardHeld, StorageUnusable
 from audioset_batch.layout import DataDir, ShardId
-from audioset_batch.model import Segment, SegmentKey
+from audioset_batch.model import SegmentKey
 from audioset_batch.plan.label_counts import label_counts
 from audioset_batch.plan.segments_csv import read_shard
 from audioset_batch.plan.swap import ensure_settled
@@ -31,7 +31,7 @@ from audioset_batch.reasons import ONCE_A_RUN, Reason, Status
 from audioset_batch.record.hints import read_hints
 from audioset_batch.record.manifest import ManifestWriter, Outcome, replay
 from audioset_batch.record.resubmission import forget_resubmissions
-from audioset_batch.record.standing import Standing
+from audioset_batch.record.shard_counts import ShardCounts
 from audioset_batch.record.state import StateWriter
 from audioset_batch.worker.former import FormerFiles, differing
 from audioset_batch.worker.found import PublishedFiles
@@ -55,6 +55,7 @@ class OpenShard:
         data: The data directory.
         shard: Which shard.
         recorder: What all its rows have in common.
+        rows: The rows of this run by status, counted up with each one.
         bars: The live display, where there is a terminal.
 
     Attributes:
@@ -62,7 +63,6 @@ class OpenShard:
         held: Answers that wait until their egress has shown that they are the videos' own.
         tmp_dir: Where its clips are made.
         in_flight: How many of its jobs have not been answered.
-        recorded: Rows written so far.
         lost: Why nothing more is begun or recorded: another worker has the shard now, or its files cannot be trusted.
 
     Raises:
@@ -72,13 +72,18 @@ class OpenShard:
     """
 
     def __init__(
-        self, config: Config, data: DataDir, shard: ShardId, recorder: Recorder, bars: Progress | None = None
+        self,
+        config: Config,
+        data: DataDir,
+        shard: ShardId,
+        recorder: Recorder,
+        rows: Counter[Status],
+        bars: Progress | None = None,
     ) -> None:
         self.shard = shard
         self.todo = Todo(())
         self.held: list[Held] = []
         self.in_flight = 0
-        self.recorded = 0
         self.lost: ShardHeld | InputRefused | None = None
         self._config = config
         self._data = data
@@ -100,35 +105,23 @@ class OpenShard:
                 del known[key]
             self._former = FormerFiles(data, known)
             self._published = PublishedFiles(data, config, known)
-            settled: Counter[Status] = Counter()
-            left: list[Segment] = []
-            for segment in segments:
-                outcome = known.get(segment.key)
-                if outcome is not None and outcome.status in (Status.OK, Status.UNAVAILABLE):
-                    settled[Status(outcome.status)] += 1
-                else:
-                    left.append(segment)
+            left = [s for s in segments if s.key not in known or not known[s.key].settled]
             if difference := differing((known[s.key] for s in segments if s.key in known), config):
                 _log.warning("%s: %s", shard, difference)
-            self._planned = len(segments)
-            self._standing = Standing([segment.key for segment in segments], known)
+            self._counts = ShardCounts([segment.key for segment in segments], known, rows)
             # Forced to the disk now and then: NFS tells of a full disk or quota only then, and a node may crash.
             self._manifest = stack.enter_context(
                 ManifestWriter(data.manifest(shard), fsync_seconds=config.worker.state_seconds)
             )
-            self._progress = stack.enter_context(ShardProgress(str(shard), self._planned, settled, bars))
+            self._progress = stack.enter_context(ShardProgress(str(shard), self._counts, bars))
             self._state = stack.enter_context(
                 StateWriter(
-                    data.state(shard),
-                    every=config.worker.state_seconds,
-                    planned=self._planned,
-                    holder=recorder.holder(),
+                    data.state(shard), self._counts, every=config.worker.state_seconds, holder=recorder.holder()
                 )
             )
-            stack.callback(self._note_figures)
             self.todo = Todo(self._ordering(known).apply(left))
             if left:
-                _log.info("%s: %d of %d segments to do", shard, len(left), self._planned)
+                _log.info("%s: %d of %d segments to do", shard, len(left), len(segments))
             self._stack = stack.pop_all()
 
     def _ordering(self, known: Mapping[SegmentKey, Outcome]) -> Ordering:
@@ -281,22 +274,18 @@ class OpenShard:
 
     def _record(self, entry: Entry, status: Status, egress: str, **columns: Any) -> None:
         self._lease.check()
-        self._manifest.append(
-            self._recorder.row(
-                entry.segment,
-                status,
-                egress=egress,
-                attempts=entry.attempts,
-                elapsed=entry.elapsed,
-                requests=entry.requests,
-                fetched_bytes=entry.fetched_bytes,
-                **columns,
-            )
+        row = self._recorder.row(
+            entry.segment,
+            status,
+            egress=egress,
+            attempts=entry.attempts,
+            elapsed=entry.elapsed,
+            requests=entry.requests,
+            fetched_bytes=entry.fetched_bytes,
+            **columns,
         )
-        self.recorded += 1
-        self._progress.record(status)
-        reason, detail = (str(columns.get(name, "")) for name in ("reason", "detail"))
-        self._standing.record(entry.segment.key, status, reason, detail)
+        self._manifest.append(row)
+        self._counts.record(row)
 
     # State and end
 
@@ -312,13 +301,7 @@ class OpenShard:
         self._progress.tick()
         if self._state.due:
             self._lease.check()
-            self._note_figures()
-
-    def _note_figures(self) -> None:
-        if self.lost is not None:
-            return
-        finished, seconds = self._progress.last_hour()
-        self._state.update(self._standing.counts(), self._standing.reasons(), finished, seconds, self._standing.words())
+            self._state.write()
 
     def finish(self) -> Counter[Status]:
         """All is done: publish what is in the making; returns planned segments by status, `pending` included.
@@ -330,9 +313,7 @@ class OpenShard:
         self._lease.check()
         self._sink.finish()
         self._manifest.check()
-        counts = Counter(self._progress.counts)
-        counts[Status.PENDING] = self._planned - counts.total()
-        return counts
+        return self._counts.by_status()
 
     def close(self, error: BaseException | None = None) -> None:
         """Let go, because of `error` or after `finish`; what has no row stays pending.

@@ -12,10 +12,11 @@ from audioset_batch.adapters.publish import publish
 from audioset_batch.errors import InputRefused, StorageUnusable, UnsafePath
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.merge.shard_table import read_manifest
-from audioset_batch.model import ManifestRow, Segment
+from audioset_batch.model import ManifestRow, Segment, SegmentKey
 from audioset_batch.plan.swap import finish_or_roll_back
 from audioset_batch.reasons import Status
 from audioset_batch.record.manifest import LineProblem, ManifestWriter, read_rows, replay
+from audioset_batch.record.shard_counts import ShardCounts
 from audioset_batch.record.state import ShardState, StateWriter, read_state
 from audioset_batch.record.submission import read_submission
 from audioset_batch.worker.temporary import temporary_folders
@@ -178,7 +179,8 @@ def test_a_state_file_is_replaced_and_never_followed(data: DataDir, outside: Pat
     assert read_state(data.state(SHARD)) is None
     from audioset_batch.adapters.lease import Holder
 
-    with StateWriter(data.state(SHARD), every=1, planned=7, holder=Holder()):
+    counts = ShardCounts([SegmentKey(SHARD.subset, f"video_____{n}", 0, 10_000) for n in range(7)], {})
+    with StateWriter(data.state(SHARD), counts, every=1, holder=Holder()):
         pass
     state = read_state(data.state(SHARD))
     assert state is not None and state.planned == 7

@@ -8,7 +8,10 @@ import pytest
 from audioset_batch.adapters import publish
 from audioset_batch.adapters.lease import Holder
 from audioset_batch.errors import StorageUnusable
+from audioset_batch.model import ManifestRow, Segment
+from audioset_batch.reasons import Reason, Status
 from audioset_batch.record import state as states
+from audioset_batch.record.shard_counts import ShardCounts
 from audioset_batch.record.state import StateWriter, read_state
 
 
@@ -19,20 +22,26 @@ def test_written_at_most_every_so_often(tmp_path: Path, monkeypatch: pytest.Monk
     writes = []
     real = publish.atomic_write_bytes
     monkeypatch.setattr(publish, "atomic_write_bytes", lambda p, d: (writes.append(now[0]), real(p, d)))
-    with StateWriter(path, every=30, planned=100, holder=Holder.current("5_1", 2)) as writer:
-        for second in range(100):
-            now[0] = 1000.0 + second
-            writer.update({"ok": second, "failed": 1}, {"network": 1}, 12, 360.04)
+    segments = [Segment("eval_segments", f"video___{n:04}", 0, 10_000, ()) for n in range(100)]
+    counts = ShardCounts([segment.key for segment in segments], {})
+    with StateWriter(path, counts, every=30, holder=Holder.current("5_1", 2)) as writer:
+        for second, segment in enumerate(segments):
+            now[0] = 1000.25 + second
+            outcome = (Status.FAILED, Reason.NETWORK) if second == 7 else (Status.OK, "")
+            counts.record(ManifestRow.of(segment, 1, outcome[0], reason=outcome[1]))
+            if writer.due:
+                writer.write()
         shown = read_state(path)
         assert shown is not None
         assert (shown.counts, shown.planned, shown.finished) == ({"ok": 90, "failed": 1}, 100, False)
         assert (shown.job_id, shown.restart_count, shown.finished_lately, shown.lately_seconds) == (
             *("5_1", 2),
-            *(12, 360.0),
+            *(91, 90.2),
         )
+        assert shown.reasons == {"network": 1}
         assert "job 5_1 (restart 2)" in shown.holder
         assert shown.done == 91
-    assert writes == [1000.0, 1030.0, 1060.0, 1090.0, 1099.0]
+    assert writes == [1000.0, 1030.25, 1060.25, 1090.25, 1099.25]
     last = read_state(path)
     assert last is not None and last.finished and last.counts["ok"] == 99
 
@@ -41,7 +50,7 @@ def test_says_why_it_stopped(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     with (
         pytest.raises(StorageUnusable),
-        StateWriter(path, every=30, planned=1, holder=Holder.current()),
+        StateWriter(path, ShardCounts([], {}), every=30, holder=Holder.current()),
     ):
         raise StorageUnusable("full")
     last = read_state(path)

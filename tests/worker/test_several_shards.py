@@ -174,7 +174,7 @@ def test_of_shards_that_cannot_be_used_a_few_are_left_out(unusable: set[int], op
         tried.append(shard.number)
         if shard.number in unusable:
             raise StorageUnusable(f"{shard}: Permission denied")
-        shown = Mock(done=True, lost=None, held=[], recorded=0, todo=Todo(()))
+        shown = Mock(done=True, lost=None, held=[], todo=Todo(()))
         shown.losing.return_value = contextlib.nullcontext()
         shown.finish.return_value = Counter(ok=1)
         return shown
@@ -185,7 +185,7 @@ def test_of_shards_that_cannot_be_used_a_few_are_left_out(unusable: set[int], op
     egress.probe_due.return_value = None
     shards = [ShardId("eval_segments", number) for number in range(1, 6)]
     with pytest.raises(StorageUnusable):
-        Coordinator(Config(), shards, open_shard, pool, egress, StopRequest()).run()
+        Coordinator(Config(), shards, open_shard, pool, egress, StopRequest(), Counter()).run()
     assert tried == opened
 
 

@@ -1,0 +1,100 @@
+"""What is known of a shard's planned segments, counted: by status, by reason, and how many were recorded lately."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from audioset_batch.model import ManifestRow, SegmentKey
+from audioset_batch.reasons import Reason, Status
+from audioset_batch.record.manifest import Outcome
+
+HOUR: Final = 3600.0
+_MOST_WORDINGS: Final = 20
+
+_StatusReasonWords = tuple[Status, str, str]
+_NOT_YET: _StatusReasonWords = (Status.PENDING, "", "")
+
+
+class ShardCounts:
+    """The counts of one shard, as merge would give them at this moment. `record` is called once for each row.
+
+    Args:
+        planned: Keys of the shard's segments.
+        known: What its manifest says so far.
+        rows: The rows of this run by status, over all of its shards; counted up here as well.
+
+    Attributes:
+        planned: Number of the shard's segments.
+    """
+
+    def __init__(
+        self,
+        planned: Iterable[SegmentKey],
+        known: Mapping[SegmentKey, Outcome],
+        rows: Counter[Status] | None = None,
+    ) -> None:
+        self._segments: Counter[_StatusReasonWords] = Counter()
+        self._earlier: dict[SegmentKey, _StatusReasonWords] = {}
+        for key in planned:
+            outcome = known.get(key)
+            if outcome is None:
+                self._segments[_NOT_YET] += 1
+                continue
+            counted = (Status(outcome.status), outcome.reason, outcome.words)
+            self._segments[counted] += 1
+            if not outcome.ok:
+                self._earlier[key] = counted
+        self.planned = self._segments.total()
+        self._to_retry = sum(status is Status.FAILED for status, _, _ in self._earlier.values())
+        self._rows = Counter() if rows is None else rows
+        self._recorded_at: deque[float] = deque()  # within the last hour
+        self._started_at = time.monotonic()
+
+    def record(self, row: ManifestRow) -> None:
+        """Count a row that was written for a planned segment."""
+        before = self._earlier.pop(row.key, _NOT_YET)
+        self._segments[before] -= 1
+        self._to_retry -= before[0] is Status.FAILED
+        self._segments[row.status, row.reason, row.detail if row.reason == Reason.UNRECOGNIZED else ""] += 1
+        self._rows[row.status] += 1
+        now = time.monotonic()
+        self._recorded_at.append(now)
+        while self._recorded_at[0] < now - HOUR:
+            self._recorded_at.popleft()
+
+    def by_status(self) -> Counter[Status]:
+        """Planned segments by status; those that are `pending` have no row, or one that resets them."""
+        counts: Counter[Status] = Counter()
+        for (status, _, _), count in self._segments.items():
+            counts[status] += count
+        return +counts
+
+    def of_this_run(self) -> Counter[Status]:
+        """As `by_status`, but segments that failed in an earlier run are `pending` until they have been retried."""
+        counts = self.by_status()
+        counts[Status.FAILED] -= self._to_retry
+        counts[Status.PENDING] += self._to_retry
+        return counts
+
+    def by_reason(self) -> dict[str, int]:
+        """Unavailable and failed segments by reason, the most frequent first."""
+        reasons: Counter[str] = Counter()
+        for (status, reason, _), count in self._segments.items():
+            if status in (Status.UNAVAILABLE, Status.FAILED) and count:
+                reasons[reason] += count
+        return dict(reasons.most_common())
+
+    def unrecognized(self) -> dict[str, int]:
+        """The most frequent refusals whose words are not known, with their counts."""
+        words = Counter({words: count for (_, _, words), count in self._segments.items() if words and count})
+        return dict(words.most_common(_MOST_WORDINGS))
+
+    def recorded_within(self, seconds: float) -> tuple[int, float]:
+        """Rows recorded within the last `seconds` (an hour at most), and how long that is, if the start is later."""
+        now = time.monotonic()
+        # A copy, because the live display calls this from a thread of its own.
+        recent = sum(moment >= now - seconds for moment in tuple(self._recorded_at))
+        return recent, min(seconds, now - self._started_at)
