@@ -16,6 +16,7 @@ from workload import CLIP_SECONDS, SUBSET, Clip
 
 from audioset_batch.adapters.lease import Holder, Lease
 from audioset_batch.adapters.slurm import JobIdentity
+from audioset_batch.adapters.streams import RequestContext
 from audioset_batch.adapters.ytdlp import YtDlpClient
 from audioset_batch.config import Config
 from audioset_batch.config.schema import Egress, Youtube
@@ -98,7 +99,7 @@ def _run(clips: Sequence[Clip], access: Access, folder: Path) -> _Clock:
                 clock.wall.clear()
             start = round(one.start * 1000)
             segment = Segment(shard.subset, one.ytid, start, start + CLIP_SECONDS * 1000, (one.label,))
-            made = stage.make_clip(segment, client, config, folder / f"{index}", time.monotonic() + 60)
+            made = stage.make_clip(segment, client, config, folder / f"{index}", RequestContext(time.monotonic() + 60))
             with clock.measuring("publish and record"):
                 lease.check()
                 columns = made.columns | sink.put(segment, made)

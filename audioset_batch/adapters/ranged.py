@@ -53,6 +53,7 @@ class RangedStream:
 
     Attributes:
         size: Bytes of the whole stream once the server has said so, else as announced, else None.
+        max_bytes: As above.
         url_label: What messages call it.
     """
 
@@ -61,7 +62,7 @@ class RangedStream:
         self._stream = stream
         self._traffic = traffic
         self._left = max_bytes
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self.size = stream.size
         self.url_label = label_of(stream)
 
@@ -76,7 +77,7 @@ class RangedStream:
             return b""
         if stop - start > self._left:
             raise self._bad(
-                Reason.DECODE_ERROR, f"the clip wants more than worker.max_clip_bytes ({self._max_bytes} bytes)"
+                Reason.DECODE_ERROR, f"the clip wants more than worker.max_clip_bytes ({self.max_bytes} bytes)"
             )
         headers = {**self._stream.headers, "Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
         self._traffic.media_requests += 1

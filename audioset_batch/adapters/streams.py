@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -38,6 +40,32 @@ class ClientOptions:
     prefer_h264: bool = False
     any_track: bool = False
     wordings: Mapping[str, Reason] = field(default_factory=dict)
+
+
+def _ignore(seconds: float) -> None: ...
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """The limits of one attempt at a video, which hold for all of its requests together.
+
+    Attributes:
+        deadline: A time of `time.monotonic` after which every request fails.
+        start_by: A time of `boot_time` by which the first request has to be made.
+        max_bytes: Most bytes read of one stream of one clip.
+        on_wait: Called with the seconds of a wait before it begins.
+    """
+
+    deadline: float = math.inf
+    start_by: float = math.inf
+    max_bytes: int = 200_000_000
+    on_wait: Callable[[float], None] = _ignore
+
+    def wait(self, seconds: float) -> None:
+        """Wait, and move the deadline by as much."""
+        self.on_wait(seconds)
+        time.sleep(seconds)
+        self.deadline += seconds
 
 
 @dataclass(frozen=True, slots=True)

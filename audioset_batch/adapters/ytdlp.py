@@ -28,13 +28,13 @@ from audioset_batch.adapters.player_answers import PlayerAnswer, answers_of
 from audioset_batch.adapters.player_clients import PlayerClients
 from audioset_batch.adapters.po_tokens import TokenPages
 from audioset_batch.adapters.ranged import RangedStream, SegmentFetcher, label_of
-from audioset_batch.adapters.streams import ClientOptions, Resolved, Stream, Traffic
+from audioset_batch.adapters.streams import ClientOptions, RequestContext, Resolved, Stream, Traffic
 from audioset_batch.adapters.youtube_errors import Evidence, Failure, classify, left_out_words, short, too_many_requests
 from audioset_batch.adapters.ytdlp_cache import ThreadSafeCache
 from audioset_batch.adapters.ytdlp_failure import failure_of
 from audioset_batch.adapters.ytdlp_options import parse_args, plugin_dirs_of, usage_errors
 from audioset_batch.adapters.ytdlp_plugins import choose_plugins
-from audioset_batch.adapters.ytdlp_session import PAGE_LIMIT, Log, Session
+from audioset_batch.adapters.ytdlp_session import Log, Session
 from audioset_batch.errors import AudiosetBatchError, EgressBlocked, SegmentTransient, SegmentUnavailable
 from audioset_batch.reasons import Reason
 
@@ -52,26 +52,23 @@ class YtDlpClient:
 
     Args:
         options: How to reach YouTube.
-        max_bytes: Most bytes read of one stream of one clip.
 
     Raises:
         UsageError: `options.args` are not options of yt-dlp, or the cookie file cannot be read.
     """
 
-    def __init__(self, options: ClientOptions, max_bytes: int = 200_000_000) -> None:
+    def __init__(self, options: ClientOptions) -> None:
         self.traffic = Traffic()
         self._options = options
-        self._max_bytes = max_bytes
         self._log = Log()
         params = self._params()
         self._user_format = params.pop("format", None)
         with _BUILDING, usage_errors():
             choose_plugins(plugin_dirs_of(options.args))
-            self._ydl = Session(params, auto_init=False)
+            self._ydl = Session(params, self.traffic)
             if self._user_format:
                 self._ydl.build_format_selector(self._user_format)
         self._ydl.cache = ThreadSafeCache(self._ydl)
-        self._ydl.traffic, self._ydl.exchanges = self.traffic, []
         extractor = yt_dlp.extractor.youtube.YoutubeIE()
         self._ydl.add_info_extractor(extractor)
         self._extractor = extractor
@@ -120,28 +117,26 @@ class YtDlpClient:
         """The `YoutubeDL` and its YouTube extractor, for who looks at what they find on this machine."""
         return self._ydl, self._extractor
 
-    def resolve(self, ytid: str, deadline: float = math.inf, start_by: float = math.inf) -> Resolved:
+    def resolve(self, ytid: str, context: RequestContext | None = None) -> Resolved:
         """Ask for the streams of one video.
 
         Args:
             ytid: Of the video.
-            deadline: A time of `time.monotonic` after which every request fails.
-            start_by: A time of `adapters.fsclock.boot_time` by which the first request has to be made.
+            context: Limits of the attempt; None: no limits.
 
         Raises:
-            TooLate: `start_by` had passed before.
+            TooLate: `context.start_by` had passed before.
             EgressBlocked: bot check, rate limit or 429.
             SegmentUnavailable: with the reason why the video cannot be had.
             SegmentTransient: the question could not be asked or answered this time.
         """
-        self._ydl.deadline, self._ydl.most, self._ydl.start_by = deadline, PAGE_LIMIT, start_by
         self._ydl.exchanges.clear()
         self._log.warnings.clear()
         self._offered, self._lack = set(), None
         try:
-            return self._clients.ask(lambda: self._resolve(ytid), self._answers)
+            with self._ydl.within(context or RequestContext()):
+                return self._clients.ask(lambda: self._resolve(ytid), self._answers)
         finally:
-            self._ydl.start_by = math.inf
             self._ydl.exchanges.clear()
 
     def _resolve(self, ytid: str) -> Resolved:
@@ -201,7 +196,7 @@ class YtDlpClient:
         dated = f"; scheduled for {starts}" if starts and live_status == "is_upcoming" else ""
         return SegmentUnavailable(Reason.LIVE, f"live_status is {live_status}{dated}")
 
-    def has_thumbnail(self, ytid: str, deadline: float = math.inf) -> bool:
+    def has_thumbnail(self, ytid: str, context: RequestContext) -> bool:
         """Whether the thumbnail host still has a picture of the video: a hint, never more.
 
         With status 404 it sends a placeholder. For some that are gone it sends the same with status 200, which is known
@@ -211,10 +206,9 @@ class YtDlpClient:
             EgressBlocked: the host refuses (403, 429).
             SegmentTransient: it could not be asked, or answered with something else than 200 and 404.
         """
-        self._ydl.deadline, self._ydl.most = deadline, PAGE_LIMIT
         request = Request(f"https://i.ytimg.com/vi/{ytid}/default.jpg", method="HEAD")
         try:
-            with contextlib.closing(self._ydl.urlopen(request)) as response:
+            with contextlib.closing(self._ydl.send(request, context)) as response:
                 length = response.headers.get("Content-Length")
                 return length is None or length != self._placeholder_bytes
         except HTTPError as error:
@@ -228,28 +222,26 @@ class YtDlpClient:
         except (RequestError, OSError) as error:
             raise SegmentTransient(Reason.NETWORK, f"thumbnail: {short(str(error))}") from error
 
-    def open(self, stream: Stream, deadline: float) -> RangedStream | SegmentedSource:
-        """A byte source over one stream, or what reads a playlist's; `deadline` is a time of `time.monotonic`."""
+    def open(self, stream: Stream, context: RequestContext) -> RangedStream | SegmentedSource:
+        """A byte source over one stream, or over the segments of its playlist, within the limits of `context`."""
 
         def ask(headers: Mapping[str, str], url: str = stream.url) -> contextlib.AbstractContextManager[Any]:
-            return self._ask(replace(stream, url=url), headers, deadline)
+            return self._ask(replace(stream, url=url), headers, context)
 
         if stream.segmented:
             from audioset_batch.adapters.media.hls import SegmentedSource  # with FFmpeg, which a resolve does without
 
-            return SegmentedSource(
-                SegmentFetcher(ask, stream, self.traffic, self._max_bytes), stream.url, label_of(stream)
-            )
-        return RangedStream(ask, stream, self.traffic, self._max_bytes)
+            fetch = SegmentFetcher(ask, stream, self.traffic, context.max_bytes)
+            return SegmentedSource(fetch, stream.url, label_of(stream))
+        return RangedStream(ask, stream, self.traffic, context.max_bytes)
 
     @contextlib.contextmanager
-    def _ask(self, stream: Stream, headers: Mapping[str, str], deadline: float) -> Iterator[Any]:
+    def _ask(self, stream: Stream, headers: Mapping[str, str], context: RequestContext) -> Iterator[Any]:
         """One media request; what fails in asking or in reading is translated."""
         label = label_of(stream)
-        self._ydl.deadline, self._ydl.most = deadline, PAGE_LIMIT
         try:
             try:
-                response = self._ydl.urlopen(Request(stream.url, headers=dict(headers)))
+                response = self._ydl.send(Request(stream.url, headers=dict(headers)), context)
             except HTTPError as error:
                 if error.status != 416:
                     with contextlib.closing(error):

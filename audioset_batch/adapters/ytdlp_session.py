@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
+from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -13,11 +15,11 @@ from yt_dlp.networking.exceptions import HTTPError, RequestError, TransportError
 
 from audioset_batch.adapters.fsclock import boot_time
 from audioset_batch.adapters.player_answers import Exchange, client_of
-from audioset_batch.adapters.streams import Traffic
+from audioset_batch.adapters.streams import RequestContext, Traffic
 from audioset_batch.errors import TooLate
 
-PAGE_LIMIT: Final = 16 * 1024 * 1024
-"""No page, player answer or script of YouTube's comes near this; more is a server that does not stop."""
+_MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
+"""No page, player answer, script or range that is asked for comes near this; more is a server that does not stop."""
 _CHUNK: Final = 64 * 1024
 
 
@@ -43,10 +45,10 @@ class _Body:
     Hands out what has come instead of waiting for all that was asked for, so that a server that drips is noticed.
     """
 
-    def __init__(self, body: Any, deadline: float, most: int, exchange: Exchange | None) -> None:
+    def __init__(self, body: Any, context: RequestContext, exchange: Exchange | None) -> None:
         self._body = body
-        self._deadline = deadline
-        self._most = self._left = most
+        self._context = context
+        self._left = _MAX_ANSWER_BYTES
         self._exchange = exchange
 
     def read(self, amount: int | None = None, **options: Any) -> bytes:
@@ -56,7 +58,7 @@ class _Body:
 
     def _some(self, amount: int, options: dict[str, Any]) -> bytes:
         try:
-            _check_deadline(self._deadline)
+            _seconds_left(self._context)
             data: bytes = getattr(self._body, "read1", self._body.read)(amount, **options)
         except Exception as error:
             if self._exchange is not None:
@@ -64,7 +66,7 @@ class _Body:
             raise
         self._left -= len(data)
         if self._left < 0:
-            raise TransportError(f"the answer has more than {self._most} bytes")
+            raise TransportError(f"the answer has more than {_MAX_ANSWER_BYTES} bytes")
         if self._exchange is not None:
             self._exchange.body += data
         return data
@@ -73,9 +75,8 @@ class _Body:
         return getattr(self._body, name)
 
 
-def _check_deadline(deadline: float) -> float:
-    """Seconds left."""
-    left = deadline - time.monotonic()
+def _seconds_left(context: RequestContext) -> float:
+    left = context.deadline - time.monotonic()
     if left <= 0:
         raise TransportError("timed out: worker.segment_timeout has passed")
     return left
@@ -84,27 +85,46 @@ def _check_deadline(deadline: float) -> float:
 class Session(yt_dlp.YoutubeDL):  # type: ignore[misc]
     """A `YoutubeDL` with counted requests that begin and end in time; everything else is yt-dlp's own.
 
+    Args:
+        params: Of the `YoutubeDL`.
+        traffic: Counts the requests.
+
     Attributes:
-        traffic: The counters.
         exchanges: Requests to the player API, for pages with a player answer in them and for manifests, until cleared.
-        start_by: A time of `boot_time` after which the next request is not made; it holds for that one alone.
-        deadline: A time of `time.monotonic` after which every request fails.
-        most: Bytes of the longest answer that is read.
     """
 
-    traffic: Traffic
-    exchanges: list[Exchange]
-    start_by: float = math.inf
-    deadline: float = math.inf
-    most: int = PAGE_LIMIT
+    def __init__(self, params: dict[str, Any], traffic: Traffic) -> None:
+        self.exchanges: list[Exchange] = []
+        self._traffic = traffic
+        self._context = RequestContext()
+        super().__init__(params, auto_init=False)
+
+    @contextlib.contextmanager
+    def within(self, context: RequestContext) -> Iterator[None]:
+        """Apply these limits to requests that yt-dlp makes by itself."""
+        self._context = context
+        try:
+            yield
+        finally:
+            self._context = RequestContext()
 
     def urlopen(self, req: Any) -> Any:
-        left = _check_deadline(self.deadline)
-        # Looked at here and no sooner: yt-dlp's way to its first request is long, the first time above all.
-        if boot_time() > self.start_by:
+        """Send a request of yt-dlp's own."""
+        return self.send(req, self._context)
+
+    def send(self, req: Any, context: RequestContext) -> Any:
+        """Send a request within these limits.
+
+        Raises:
+            TooLate: the context's first request comes after its `start_by`.
+            RequestError: of yt-dlp; also where the deadline has passed.
+        """
+        left = _seconds_left(context)
+        # Checked here and no sooner: yt-dlp takes long to get to its first request, the first time above all.
+        if boot_time() > context.start_by:
             raise TooLate("the time for this resolve has passed")
-        self.start_by = math.inf
-        self.traffic.requests += 1
+        context.start_by = math.inf
+        self._traffic.requests += 1
         if isinstance(req, str):
             req = Request(req)
         exchange = None
@@ -123,7 +143,7 @@ class Session(yt_dlp.YoutubeDL):  # type: ignore[misc]
             raise
         if exchange is not None:
             exchange.status = response.status
-        response.fp = _Body(response.fp, self.deadline, self.most, exchange)
+        response.fp = _Body(response.fp, context, exchange)
         return response
 
 

@@ -15,6 +15,7 @@ from typing import Final
 
 from audioset_batch.adapters.lease import Holder, Lease
 from audioset_batch.adapters.slurm import JobIdentity
+from audioset_batch.adapters.streams import RequestContext
 from audioset_batch.adapters.ytdlp import YtDlpClient
 from audioset_batch.errors import EgressBlocked, EgressExhausted, Interrupted, SegmentTransient
 from audioset_batch.layout import DataDir, ShardId
@@ -118,7 +119,7 @@ def _ask(ytid: str, client: YtDlpClient, pace: _Pace, stopped: Callable[[], str]
         raise Interrupted(f"stopped by {why}; {report.asked:,} answers are kept")
     pace.wait()
     try:
-        picture = client.has_thumbnail(ytid, time.monotonic() + _TIMEOUT)
+        picture = client.has_thumbnail(ytid, RequestContext(time.monotonic() + _TIMEOUT))
     except EgressBlocked as error:
         raise EgressExhausted(f"{error}; {report.asked:,} answers are kept. Run it again later, slower") from error
     except SegmentTransient as error:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from audioset_batch.adapters.media.video import VideoClip, cut_video, write_vide
 from audioset_batch.adapters.media.write import write_audio
 from audioset_batch.adapters.publish import storage
 from audioset_batch.adapters.ranged import label_of
-from audioset_batch.adapters.streams import Resolved, Stream
+from audioset_batch.adapters.streams import RequestContext, Resolved, Stream
 from audioset_batch.adapters.ytdlp import YtDlpClient
 from audioset_batch.config import Config
 from audioset_batch.errors import SegmentTransient, SegmentUnavailable
@@ -33,35 +32,22 @@ MOST_FURTHER: Final = 2
 _LONGEST_WAIT: Final = 180.0
 
 
-def _nobody(seconds: float) -> None: ...
-
-
-def make_clip(
-    segment: Segment,
-    client: YtDlpClient,
-    config: Config,
-    stem: Path,
-    deadline: float,
-    start_by: float = math.inf,
-    waiting: Callable[[float], None] = _nobody,
-) -> Clip:
+def make_clip(segment: Segment, client: YtDlpClient, config: Config, stem: Path, context: RequestContext) -> Clip:
     """Make the clip of `segment` in files beginning with `stem`.
 
     Args:
         segment: What to cut.
         client: This thread's way to YouTube.
-        config: Formats and limits.
+        config: Formats.
         stem: Folder and unique beginning of the temporary files' names.
-        deadline: A time of `time.monotonic` after which every request fails; later by what is waited for an ad.
-        start_by: A time of `boot_time` by which the first request has to be made.
-        waiting: Called with the seconds that it is going to wait until an ad is over.
+        context: Limits of the attempt.
 
     Raises:
-        TooLate: `start_by` had passed before.
+        TooLate: `context.start_by` had passed before.
         EgressBlocked, SegmentUnavailable, SegmentTransient: as the stages found.
         StorageUnusable: the temporary files cannot be written.
     """
-    resolved = client.resolve(segment.ytid, deadline, start_by)
+    resolved = client.resolve(segment.ytid, context)
     if resolved.audio is None:
         raise SegmentUnavailable(Reason.NO_AUDIO, "no stream has audio")
     if resolved.duration_seconds is not None and segment.start_ms >= resolved.duration_seconds * 1000 + 1000:
@@ -69,7 +55,8 @@ def make_clip(
             Reason.SEGMENT_PAST_END,
             f"the video lasts {resolved.duration_seconds:g} s, the segment starts at {segment.start_ms / 1000:g} s",
         )
-    media = _read(segment, resolved, client, config, deadline + after_ads(resolved, waiting))
+    wait_for_ads(resolved, context)
+    media = _Reader(segment, client, config, context).read(resolved)
     clip = convert_audio(media.sound, config.audio)
     audio = stem.with_name(f"{stem.name}.{config.audio.format}")
     with storage(audio.parent):
@@ -91,17 +78,19 @@ def make_clip(
     return Clip(audio, video, columns)
 
 
-def after_ads(resolved: Resolved, waiting: Callable[[float], None]) -> float:
-    """Wait until the server gives the bytes: it answers 403 while an ad would be on. The seconds waited."""
+def wait_for_ads(resolved: Resolved, context: RequestContext) -> None:
+    """Wait until the server gives the bytes: it answers 403 while an ad would be on.
+
+    Raises:
+        SegmentTransient: `timeout` if that is too long.
+    """
     streams = [stream for stream in (resolved.audio, resolved.video) if stream is not None]
     seconds = max(stream.available_at or 0.0 for stream in streams) - time.time()
     if seconds <= 0:
-        return 0.0
+        return
     if seconds > _LONGEST_WAIT:
         raise SegmentTransient(Reason.TIMEOUT, f"YouTube shows ads for {seconds:.0f} s before it gives the media")
-    waiting(seconds)
-    time.sleep(seconds)
-    return seconds
+    context.wait(seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,22 +103,66 @@ class _Media:
     video: Stream | None
 
 
-def _read(segment: Segment, resolved: Resolved, client: YtDlpClient, config: Config, deadline: float) -> _Media:
-    """Fetch and cut; where a format is refused or cannot be read, the next ones of the same track."""
-    said: list[SegmentTransient] = []
-    while True:
-        try:
-            return _read_these(segment, resolved, client, config, deadline)
-        except SegmentTransient as error:
-            said.append(error)
-            following = None
-            if error.reason in NEXT_FORMAT and len(said) <= MOST_FURTHER:
-                following = resolved.without(_stream_of(error, resolved))
-            if following is None:
-                if len(said) == 1:
-                    raise
-                raise SegmentTransient(said[0].reason, "; ".join(one.detail for one in said)) from error
-            resolved = following
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Fetches and cuts one segment."""
+
+    segment: Segment
+    client: YtDlpClient
+    config: Config
+    context: RequestContext
+
+    def read(self, resolved: Resolved) -> _Media:
+        """Read the streams; where a format is refused or cannot be read, the next ones of the same track."""
+        errors: list[SegmentTransient] = []
+        while True:
+            try:
+                return self._read_streams(resolved)
+            except SegmentTransient as error:
+                errors.append(error)
+                following = None
+                if error.reason in NEXT_FORMAT and len(errors) <= MOST_FURTHER:
+                    following = resolved.without(_stream_of(error, resolved))
+                if following is None:
+                    if len(errors) == 1:
+                        raise
+                    raise SegmentTransient(errors[0].reason, "; ".join(one.detail for one in errors)) from error
+                resolved = following
+
+    def _read_streams(self, resolved: Resolved) -> _Media:
+        audio, video, segment = resolved.audio, resolved.video, self.segment
+        assert audio is not None
+        source: ByteSource = self.client.open(audio, self.context)
+        if video is not None and not audio.segmented:
+            source = KeptSource(source)
+        pictures = None
+        if video is audio:
+            # In one file the pictures span more than the sound: fetched first, they bring the sound along.
+            pictures = self._cut_pictures(resolved, source, source, None)
+        elif video is not None and self.config.video.cut == "copy":
+            # The sound beside copied pictures begins earlier than the segment: it includes the segment's.
+            pictures = self._cut_pictures(resolved, self.client.open(video, self.context), source, None)
+        with _as_announced(audio, source):
+            cut = cut_audio(source, segment.start_ms, segment.end_ms, hint=_hint(resolved, audio))
+        if video is not None and pictures is None:
+            pictures = self._cut_pictures(resolved, self.client.open(video, self.context), source, cut)
+        return _Media(cut, pictures, audio, video)
+
+    def _cut_pictures(
+        self, resolved: Resolved, source: ByteSource, sound_source: ByteSource, sound: AudioClip | None
+    ) -> VideoClip:
+        assert resolved.audio is not None and resolved.video is not None
+        with _as_announced(resolved.video, source):
+            return cut_video(
+                source,
+                self.segment.start_ms,
+                self.segment.end_ms,
+                self.config.video,
+                hint=_hint(resolved, resolved.video),
+                sound=sound,
+                sound_source=sound_source,
+                sound_hint=_hint(resolved, resolved.audio),
+            )
 
 
 def _stream_of(error: SegmentTransient, resolved: Resolved) -> Stream:
@@ -138,49 +171,6 @@ def _stream_of(error: SegmentTransient, resolved: Resolved) -> Stream:
     if resolved.video is not None and re.search(rf"\b{re.escape(label_of(resolved.video))}(?![\w-])", error.detail):
         return resolved.audio if resolved.video is resolved.audio else resolved.video
     return resolved.audio
-
-
-def _read_these(segment: Segment, resolved: Resolved, client: YtDlpClient, config: Config, deadline: float) -> _Media:
-    assert resolved.audio is not None
-    limit = config.worker.max_clip_bytes
-    source: ByteSource = client.open(resolved.audio, deadline)
-    if resolved.video is not None and not resolved.audio.segmented:
-        source = KeptSource(source, limit)
-    pictures = None
-    if resolved.video is resolved.audio:
-        # In one file the pictures span more than the sound: fetched first, they bring the sound along.
-        pictures = _cut_pictures(segment, resolved, source, source, None, config)
-    elif resolved.video is not None and config.video.cut == "copy":
-        # The sound beside copied pictures begins earlier than the segment: it includes the segment's.
-        pictures = _cut_pictures(segment, resolved, client.open(resolved.video, deadline), source, None, config)
-    with _as_announced(resolved.audio, source):
-        cut = cut_audio(source, segment.start_ms, segment.end_ms, hint=_hint(resolved, resolved.audio), max_bytes=limit)
-    if resolved.video is not None and pictures is None:
-        pictures = _cut_pictures(segment, resolved, client.open(resolved.video, deadline), source, cut, config)
-    return _Media(cut, pictures, resolved.audio, resolved.video)
-
-
-def _cut_pictures(
-    segment: Segment,
-    resolved: Resolved,
-    source: ByteSource,
-    sound_source: ByteSource,
-    sound: AudioClip | None,
-    config: Config,
-) -> VideoClip:
-    assert resolved.audio is not None and resolved.video is not None
-    with _as_announced(resolved.video, source):
-        return cut_video(
-            source,
-            segment.start_ms,
-            segment.end_ms,
-            config.video,
-            hint=_hint(resolved, resolved.video),
-            sound=sound,
-            sound_source=sound_source,
-            sound_hint=_hint(resolved, resolved.audio),
-            max_bytes=config.worker.max_clip_bytes,
-        )
 
 
 @contextmanager

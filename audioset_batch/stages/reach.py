@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Callable
 from typing import Final
 
 from audioset_batch.adapters.media.demux import UnexpectedLayout
 from audioset_batch.adapters.media.hls import SegmentedSource
+from audioset_batch.adapters.streams import RequestContext
 from audioset_batch.adapters.ytdlp import YtDlpClient
 from audioset_batch.errors import SegmentTransient
-from audioset_batch.stages.clip import MOST_FURTHER, NEXT_FORMAT, after_ads
+from audioset_batch.stages.clip import MOST_FURTHER, NEXT_FORMAT, wait_for_ads
 
 _BYTES: Final = 64 * 1024
 
 
-def reach_media(
-    ytid: str,
-    client: YtDlpClient,
-    deadline: float,
-    start_by: float = math.inf,
-    waiting: Callable[[float], None] = lambda seconds: None,
-) -> None:
+def reach_media(ytid: str, client: YtDlpClient, context: RequestContext) -> None:
     """Resolve a video and read the beginning of its media, which may be refused on its own; as `make_clip` would.
 
     No clip is made of it: what this node lacks must not close the egress for all others.
@@ -30,18 +23,18 @@ def reach_media(
     Args:
         ytid: Of the video.
         client: This thread's way to YouTube.
-        deadline, start_by, waiting: As of `make_clip`.
+        context: Limits of the attempt.
 
     Raises:
         TooLate, EgressBlocked, SegmentUnavailable, SegmentTransient: as `make_clip`.
     """
-    resolved = client.resolve(ytid, deadline, start_by)
-    deadline += after_ads(resolved, waiting)
+    resolved = client.resolve(ytid, context)
+    wait_for_ads(resolved, context)
     for left in reversed(range(1 + MOST_FURTHER)):
         stream = resolved.audio or resolved.video
         if stream is None:
             return
-        source = client.open(stream, deadline)
+        source = client.open(stream, context)
         try:
             if isinstance(source, SegmentedSource):
                 with contextlib.suppress(UnexpectedLayout):

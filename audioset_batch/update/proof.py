@@ -19,7 +19,7 @@ from typing import Final
 import soundfile
 
 from audioset_batch.adapters import ytdlp_versions
-from audioset_batch.adapters.streams import ClientOptions
+from audioset_batch.adapters.streams import ClientOptions, RequestContext
 from audioset_batch.adapters.ytdlp import YtDlpClient
 from audioset_batch.adapters.ytdlp_options import parse_args
 from audioset_batch.cluster.checks.ways_out import NO_CLIP, check_ways_out
@@ -65,7 +65,7 @@ def _clip_of_stand_in(folder: Path) -> str:
     with Standin(Catalog.of(_VIDEO), default_cache()) as youtube:
         args = (*youtube.access().ytdlp_args, "--no-cache-dir")
         client = YtDlpClient(ClientOptions(args=args))
-        clip = make_clip(segment, client, config, folder / "clip", time.monotonic() + _SECONDS)
+        clip = make_clip(segment, client, config, folder / "clip", RequestContext(time.monotonic() + _SECONDS))
     samples, rate = soundfile.read(clip.audio, dtype="float32", always_2d=True)
     try:
         began = locate_audio(samples[:, 0], rate)

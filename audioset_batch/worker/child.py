@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from typing import Final
 
 from audioset_batch.adapters.memory import die_before_us
-from audioset_batch.adapters.streams import ClientOptions
+from audioset_batch.adapters.streams import ClientOptions, RequestContext
 from audioset_batch.adapters.untrusted import visible
 from audioset_batch.adapters.ytdlp import YtDlpClient
 from audioset_batch.config import Config
@@ -86,16 +86,16 @@ def _run(
     try:
         if client is None:
             client = clients[job.egress] = client_for(config, job.egress)
-        deadline = started + job.timeout
-
-        def waiting(seconds: float) -> None:
-            send(Waiting(job.number, seconds))
-
+        context = RequestContext(
+            deadline=started + job.timeout,
+            start_by=job.start_by,
+            max_bytes=config.worker.max_clip_bytes,
+            on_wait=lambda seconds: send(Waiting(job.number, seconds)),
+        )
         if job.segment is None:
-            reach_media(job.probe, client, deadline, job.start_by, waiting)
+            reach_media(job.probe, client, context)
         else:
-            stem = job.tmp_dir / f"{job.number}"
-            clip = make_clip(job.segment, client, config, stem, deadline, job.start_by, waiting)
+            clip = make_clip(job.segment, client, config, job.tmp_dir / f"{job.number}", context)
     except TooLate:
         kind = Kind.LATE
     except EgressBlocked as error:
@@ -154,6 +154,5 @@ def client_for(config: Config, index: int) -> YtDlpClient:
             prefer_h264=config.video.cut == "copy",
             any_track=config.audio.track == "any",
             wordings=config.youtube.wordings,
-        ),
-        max_bytes=config.worker.max_clip_bytes,
+        )
     )

@@ -8,7 +8,7 @@ from unittest.mock import Mock
 import pytest
 
 from audioset_batch.adapters.fsclock import boot_time
-from audioset_batch.adapters.streams import ClientOptions
+from audioset_batch.adapters.streams import ClientOptions, RequestContext
 from audioset_batch.adapters.ytdlp import YtDlpClient, parse_args
 from audioset_batch.errors import EgressBlocked, SegmentTransient, SegmentUnavailable, TooLate, UsageError
 from audioset_batch.reasons import Reason
@@ -43,7 +43,7 @@ def client(youtube: Standin, monkeypatch: pytest.MonkeyPatch) -> YtDlpClient:
 def make_client(youtube: Standin, **more: object) -> YtDlpClient:
     skip = ("webpage", "configs", "initial_data")
     options = {"args": ("--no-cache-dir",), "player_skip": skip, "proxy": youtube.access().proxy}
-    return YtDlpClient(ClientOptions(**{**options, **more}), max_bytes=1_000_000)  # type: ignore[arg-type]
+    return YtDlpClient(ClientOptions(**{**options, **more}))  # type: ignore[arg-type]
 
 
 def test_a_resolve_whose_time_passes_on_the_way_to_its_first_request_is_not_begun(
@@ -51,7 +51,7 @@ def test_a_resolve_whose_time_passes_on_the_way_to_its_first_request_is_not_begu
 ) -> None:
     before = len(youtube.events("resolve"))
     with pytest.raises(TooLate):
-        client.resolve(ALL[Outcome.OK], start_by=boot_time() + 1e-4)
+        client.resolve(ALL[Outcome.OK], RequestContext(start_by=boot_time() + 1e-4))
     assert len(youtube.events("resolve")) == before
     assert client.traffic.take().requests == 0
     assert client.resolve(ALL[Outcome.OK]).audio is not None
@@ -60,10 +60,10 @@ def test_a_resolve_whose_time_passes_on_the_way_to_its_first_request_is_not_begu
 def test_a_resolve_that_has_begun_in_time_goes_on_after_it(youtube: Standin, client: YtDlpClient) -> None:
     thorough = make_client(youtube, player_skip=(), lean=False)
     with pytest.raises(TooLate):
-        thorough.resolve(ALL[Outcome.OK], start_by=boot_time())
+        thorough.resolve(ALL[Outcome.OK], RequestContext(start_by=boot_time()))
     youtube.set_delay(0.8)
     start_by = boot_time() + 1.5
-    assert thorough.resolve(ALL[Outcome.OK], start_by=start_by).audio is not None
+    assert thorough.resolve(ALL[Outcome.OK], RequestContext(start_by=start_by)).audio is not None
     assert boot_time() > start_by
 
 
@@ -87,7 +87,7 @@ def test_media_429_blocks_too(client: YtDlpClient, youtube: Standin) -> None:
     youtube.block(Block.MEDIA_429)
     assert resolved.audio is not None
     with pytest.raises(EgressBlocked):
-        client.open(resolved.audio, time.monotonic() + DEADLINE).read(0, 1000)
+        client.open(resolved.audio, RequestContext(time.monotonic() + DEADLINE)).read(0, 1000)
 
 
 def test_one_request_resolves_and_the_best_audio_is_taken(client: YtDlpClient) -> None:
@@ -176,7 +176,7 @@ def test_ranges(client: YtDlpClient) -> None:
     stream = client.resolve(ALL[Outcome.OK]).audio
     assert stream is not None
     client.traffic.take()
-    source = client.open(stream, time.monotonic() + DEADLINE)
+    source = client.open(stream, RequestContext(time.monotonic() + DEADLINE))
     whole = source.read(0, 5000)
     assert source.read(1000, 2000) == whole[1000:2000]
     assert source.size == stream.size
@@ -206,7 +206,7 @@ def test_every_trouble_is_transient(
     assert stream is not None
     youtube.add_fault(Fault(trouble))
     with pytest.raises(SegmentTransient) as caught:
-        client.open(stream, time.monotonic() + DEADLINE).read(1000, 50_000)
+        client.open(stream, RequestContext(time.monotonic() + DEADLINE)).read(1000, 50_000)
     if reason is not None:
         assert caught.value.reason == reason
 
@@ -217,9 +217,9 @@ def test_a_lie_about_the_range_or_the_length_does_no_harm(
 ) -> None:
     stream = client.resolve(ALL[Outcome.OK]).audio
     assert stream is not None
-    expected = client.open(stream, time.monotonic() + DEADLINE).read(1000, 2000)
+    expected = client.open(stream, RequestContext(time.monotonic() + DEADLINE)).read(1000, 2000)
     youtube.add_fault(Fault(trouble))
-    assert client.open(stream, time.monotonic() + DEADLINE).read(1000, 2000) == expected
+    assert client.open(stream, RequestContext(time.monotonic() + DEADLINE)).read(1000, 2000) == expected
 
 
 def test_the_cap_on_bytes_holds(client: YtDlpClient, youtube: Standin) -> None:
@@ -227,7 +227,7 @@ def test_the_cap_on_bytes_holds(client: YtDlpClient, youtube: Standin) -> None:
     assert stream is not None
     youtube.add_fault(Fault(Trouble.ENDLESS))
     with pytest.raises(SegmentTransient, match="max_clip_bytes"):
-        client.open(stream, time.monotonic() + DEADLINE).read(0, 2_000_000)
+        client.open(stream, RequestContext(max_bytes=1_000_000)).read(0, 2_000_000)
     assert client.traffic.media_bytes <= 1_000_000
 
 
@@ -237,7 +237,7 @@ def test_the_deadline_ends_a_slow_drip(client: YtDlpClient, youtube: Standin) ->
     youtube.add_fault(Fault(Trouble.SLOW, bytes_per_second=20_000))
     began = time.monotonic()
     with pytest.raises(SegmentTransient) as caught:
-        client.open(stream, began + 1).read(0, 900_000)
+        client.open(stream, RequestContext(deadline=began + 1)).read(0, 900_000)
     assert caught.value.reason == Reason.TIMEOUT
     assert time.monotonic() - began < 10
 

@@ -15,10 +15,10 @@ import av
 import pytest
 
 from audioset_batch.adapters.media.audio import cut_audio
-from audioset_batch.adapters.media.source import FileSource, KeptSource, StreamHint
+from audioset_batch.adapters.media.source import KeptSource, StreamHint
 from audioset_batch.adapters.media.video import cut_video
 from audioset_batch.config.schema import Video
-from tests.support.media_data import encode_audio_file
+from tests.support.media_data import MemorySource, encode_audio_file
 
 PREROLL = {251: 0.08, 140: 1024 / 44100, 18: 1024 / 44100}
 
@@ -70,19 +70,19 @@ def _positions(data: bytes, pattern: bytes) -> list[int]:
     return found
 
 
-def hint_of(source: FileSource, itag: int, seconds: float, told: bool) -> StreamHint:
+def hint_of(source: MemorySource, itag: int, seconds: float, told: bool) -> StreamHint:
     size = source.size
     return StreamHint(seconds if told else None, size if told else None, itag in (18, 140, 251), itag in (18, 134, 136))
 
 
-def assert_within(source: FileSource, bound: int, what: str) -> None:
+def assert_within(source: MemorySource, bound: int, what: str) -> None:
     assert source.bytes_read <= bound, f"{source.bytes_read} bytes, bound {bound}, {what}"
     assert source.requests <= 4
 
 
 def check(path: Path, itag: int, start: float, seconds: float, told: bool) -> int:
     """Cut ten seconds of audio, assert the bounds; requests."""
-    source = FileSource(path)
+    source = MemorySource.of(path)
     cut_audio(source, round(start * 1000), round((start + 10) * 1000), hint=hint_of(source, itag, seconds, told))
     assert_within(source, layout(path, itag).bound(start, start + 10, PREROLL[itag]), f"{itag} at {start}")
     return source.requests
@@ -90,7 +90,7 @@ def check(path: Path, itag: int, start: float, seconds: float, told: bool) -> in
 
 def check_video(path: Path, itag: int, start: float, seconds: float, told: bool, video: Video) -> int:
     """Cut video as one clip of `video.mode` is made, for `bestvideoaudio` its audio file as well; requests."""
-    source = FileSource(path)
+    source = MemorySource.of(path)
     hint = hint_of(source, itag, seconds, told)
     times = round(start * 1000), round((start + 10) * 1000)
     kept = KeptSource(source)
@@ -133,7 +133,7 @@ def test_exact_cuts_fetch_no_more(youtube: Callable[..., Path], itag: int, mode:
 
 def test_sound_from_the_keyframe_on_is_fetched_once(youtube: Callable[..., Path]) -> None:
     """`bestvideowithaudio` by copying: the audio file begins at the start, the sound in the video before it."""
-    pictures, audio = FileSource(youtube(134, 60)), FileSource(youtube(140, 60))
+    pictures, audio = MemorySource.of(youtube(134, 60)), MemorySource.of(youtube(140, 60))
     kept = KeptSource(audio)
     hint = hint_of(audio, 140, 60, True)
     clip = cut_video(
@@ -147,14 +147,14 @@ def test_sound_from_the_keyframe_on_is_fetched_once(youtube: Callable[..., Path]
     )
     assert clip.start_seconds == 10 and clip.sound_seconds == 13
     cut_audio(kept, 13_000, 23_000, hint=hint)
-    assert_within(audio, layout(audio.path, 140).bound(10, 23, PREROLL[140]), "sound")
+    assert_within(audio, layout(youtube(140, 60), 140).bound(10, 23, PREROLL[140]), "sound")
 
 
 def test_a_kept_source_forgets_what_is_too_much(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("audioset_batch.adapters.media.source._MOST_KEPT", 1500)
     path = tmp_path / "file"
     path.write_bytes(bytes(range(256)) * 10)
-    source = FileSource(path)
+    source = MemorySource.of(path)
     kept = KeptSource(source)
     assert kept.size == 2560
     for start in (0, 600, 0, 1200):

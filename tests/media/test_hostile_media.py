@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from audioset_batch.adapters.media.audio import cut_audio
-from audioset_batch.adapters.media.source import FileSource, RangeReader, StreamHint
+from audioset_batch.adapters.media.source import RangeReader, StreamHint
 from audioset_batch.adapters.media.video import cut_video
 from audioset_batch.config.schema import Video
 from audioset_batch.errors import EgressBlocked, SegmentError, SegmentTransient
@@ -25,8 +25,9 @@ ITAGS = (251, 140, 18)
 
 
 def reason_of(source: MemorySource, start_ms: int = 20_000, **hint: object) -> Reason:
+    source.max_bytes = CAP
     with pytest.raises(SegmentTransient) as caught:
-        cut_audio(source, start_ms, start_ms + 10_000, hint=StreamHint(**hint), max_bytes=CAP)
+        cut_audio(source, start_ms, start_ms + 10_000, hint=StreamHint(**hint))
     assert source.bytes_read <= CAP
     return caught.value.reason
 
@@ -119,9 +120,9 @@ def test_tables_that_claim_gigabytes(youtube: Callable[..., Path], kind: bytes) 
         if kind == b"stsz":
             data[at + 12 : at + 16] = GIGA
     tracemalloc.start()
-    source = MemorySource(bytes(data), len(data))
+    source = MemorySource(bytes(data), len(data), max_bytes=CAP)
     with contextlib.suppress(SegmentError):
-        cut_audio(source, 10_000, 20_000, max_bytes=CAP)
+        cut_audio(source, 10_000, 20_000)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 60_000_000
@@ -137,8 +138,9 @@ def test_a_moov_that_claims_gigabytes(claimed: int) -> None:
 
 def test_the_cap_holds(youtube: Callable[..., Path]) -> None:
     source = MemorySource.of(youtube(251))
+    source.max_bytes = 50_000
     with pytest.raises(SegmentTransient, match="cap of 50000 bytes") as caught:
-        cut_audio(source, 20_000, 30_000, max_bytes=50_000)
+        cut_audio(source, 20_000, 30_000)
     assert caught.value.reason is Reason.DECODE_ERROR
     assert source.bytes_read <= 50_000
 
@@ -183,7 +185,7 @@ def test_damaged_files_end_in_a_reason(youtube: Callable[..., Path], itag: int) 
     @st.composite
     def sources(draw: st.DrawFn) -> MemorySource:
         data = damage(draw, whole)
-        return MemorySource(data, draw(st.sampled_from([len(data), len(whole), None, 1 << 40])))
+        return MemorySource(data, draw(st.sampled_from([len(data), len(whole), None, 1 << 40])), max_bytes=CAP)
 
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
     @given(sources(), st.integers(0, 24_000))
@@ -191,10 +193,10 @@ def test_damaged_files_end_in_a_reason(youtube: Callable[..., Path], itag: int) 
         try:
             if itag == 134:
                 video = Video(mode="bestvideo", preset="ultrafast", max_height=32)
-                clip = cut_video(source, start_ms, start_ms + 500, video, max_bytes=CAP)
+                clip = cut_video(source, start_ms, start_ms + 500, video)
                 assert clip.frames <= 16
             else:
-                cut = cut_audio(source, start_ms, start_ms + 3000, max_bytes=CAP)
+                cut = cut_audio(source, start_ms, start_ms + 3000)
                 assert 0 < len(cut.samples) <= 3 * 384_000
         except SegmentError:
             pass
@@ -203,15 +205,13 @@ def test_damaged_files_end_in_a_reason(youtube: Callable[..., Path], itag: int) 
     check()
 
 
-def test_the_reader_asks_for_nothing_twice(tmp_path: Path) -> None:
-    path = tmp_path / "bytes"
+def test_the_reader_asks_for_nothing_twice() -> None:
     data = bytes(range(256)) * 40
-    path.write_bytes(data)
 
     @settings(max_examples=60, deadline=None)
     @given(st.lists(st.tuples(st.integers(0, 11_000), st.integers(0, 3000)), max_size=12))
     def check(ranges: list[tuple[int, int]]) -> None:
-        source = FileSource(path)
+        source = MemorySource(data, len(data))
         reader = RangeReader(source)
         for start, length in ranges:
             assert reader.upto(start, start + length) == data[start : start + length]

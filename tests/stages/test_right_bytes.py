@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from audioset_batch.adapters.streams import Traffic
+from audioset_batch.adapters.streams import RequestContext, Traffic
 from audioset_batch.adapters.ytdlp import YtDlpClient
 from audioset_batch.config import Config
 from audioset_batch.errors import SegmentTransient, SegmentUnavailable
@@ -103,7 +103,9 @@ def make(youtube: Standin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> M
         waited: list[float] = []
         segment = Segment("eval_segments", YTIDS[name], round(start * 1000), round((start + length) * 1000), ())
         stem = tmp_path / f"clip{len(list(tmp_path.iterdir()))}"
-        made = stage.make_clip(segment, client, config, stem, time.monotonic() + 60, waiting=waited.append)
+        made = stage.make_clip(
+            segment, client, config, stem, RequestContext(time.monotonic() + 60, on_wait=waited.append)
+        )
         return Made(made, client.traffic.take(), waited)
 
     return ask

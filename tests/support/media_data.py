@@ -20,6 +20,7 @@ class MemorySource:
     data: bytes
     size: int | None = None
     url_label: str = "memory"
+    max_bytes: int = 200_000_000
     ranges: list[tuple[int, int]] = field(default_factory=list)
 
     @classmethod
@@ -33,7 +34,11 @@ class MemorySource:
 
     @property
     def bytes_read(self) -> int:
-        return sum(min(stop, len(self.data)) - start for start, stop in self.ranges)
+        return sum(max(0, min(stop, len(self.data)) - start) for start, stop in self.ranges)
+
+    @property
+    def requests(self) -> int:
+        return len(self.ranges)
 
 
 def decode_all(path: Path) -> tuple[np.ndarray, int]:

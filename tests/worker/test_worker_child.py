@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from audioset_batch.adapters.streams import RequestContext
 from audioset_batch.config import Config
 from audioset_batch.errors import SegmentTransient
 from audioset_batch.model import Segment
@@ -19,7 +20,7 @@ SEGMENT = Segment("eval_segments", "abcdefghijk", 0, 10_000, ("/m/09x0r",))
 
 
 def test_a_try_in_vain_leaves_no_file_and_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails_late(segment: Segment, client: Any, config: Config, stem: Path, *until: float) -> None:
+    def fails_late(segment: Segment, client: Any, config: Config, stem: Path, context: RequestContext) -> None:
         for ending in (config.audio.format, config.video.format):
             stem.with_name(f"{stem.name}.{ending}").write_bytes(b"half")
         raise SegmentTransient(Reason.INTERNAL, "Failed to parse: https://user:s3cret@host:99999")
@@ -33,8 +34,8 @@ def test_a_try_in_vain_leaves_no_file_and_no_secret(tmp_path: Path, monkeypatch:
 
 
 def test_a_try_that_waits_for_an_ad_says_so_and_gets_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def waits(*arguments: Any) -> None:
-        arguments[-1](100.0)
+    def waits(segment: Segment, client: Any, config: Config, stem: Path, context: RequestContext) -> None:
+        context.on_wait(100.0)
         raise SegmentTransient(Reason.TIMEOUT, "")
 
     monkeypatch.setattr(child, "make_clip", waits)

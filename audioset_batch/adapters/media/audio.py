@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from audioset_batch.adapters.media.decoding import open_decoder
 from audioset_batch.adapters.media.demux import Media, Sample, Track, UnexpectedLayout, Want
-from audioset_batch.adapters.media.source import DEFAULT_MAX_BYTES, ByteSource, StreamHint
+from audioset_batch.adapters.media.source import ByteSource, StreamHint
 from audioset_batch.errors import SegmentTransient, SegmentUnavailable
 from audioset_batch.reasons import Reason
 
@@ -64,7 +64,6 @@ def cut_audio(
     end_ms: int,
     *,
     hint: StreamHint | None = None,
-    max_bytes: int = DEFAULT_MAX_BYTES,
 ) -> AudioClip:
     """Fetch and decode [start_ms, end_ms) of the audio of `source`; shorter only if the stream ends before.
 
@@ -75,9 +74,7 @@ def cut_audio(
     from audioset_batch.adapters.media.opening import with_media
 
     start, stop = Fraction(start_ms, 1000), Fraction(end_ms, 1000)
-    return with_media(
-        source, hint or StreamHint(), max_bytes, lambda media: cut_audio_from(media, start, stop, source.url_label)
-    )
+    return with_media(source, hint or StreamHint(), lambda media: cut_audio_from(media, start, stop, source.url_label))
 
 
 def cut_audio_from(media: Media, start: Fraction, stop: Fraction, label: str) -> AudioClip:

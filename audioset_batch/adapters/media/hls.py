@@ -142,6 +142,8 @@ class SegmentedSource:
     """
 
     size: int | None = None
+    max_bytes = 0
+    """Nothing is read from it by ranges; `fetch` holds its own limit."""
 
     def __init__(self, fetch: Fetch, url: str, url_label: str) -> None:
         self._fetch = fetch

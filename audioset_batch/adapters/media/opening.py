@@ -24,7 +24,7 @@ _SMALL_FILE: Final = 24 << 10
 _MAGIC: Final = 16
 
 
-def with_media(source: ByteSource, hint: StreamHint, max_bytes: int, use: Callable[[Media], T]) -> T:
+def with_media(source: ByteSource, hint: StreamHint, use: Callable[[Media], T]) -> T:
     """Open `source` and give it to `use`; if a fast reader meets a layout it does not know, once more by FFmpeg.
 
     Raises:
@@ -35,7 +35,7 @@ def with_media(source: ByteSource, hint: StreamHint, max_bytes: int, use: Callab
             return use(source.media())
         except UnexpectedLayout as error:
             raise SegmentTransient(Reason.DECODE_ERROR, f"{source.url_label}: {error}") from error
-    reader = RangeReader(source, max_bytes)
+    reader = RangeReader(source)
     kind = _sniff(reader, hint)
     try:
         return use(open_mp4(reader) if kind == "mp4" else open_webm(reader))

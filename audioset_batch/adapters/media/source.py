@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Protocol
 
 from audioset_batch.adapters.media.demux import UnexpectedLayout
 from audioset_batch.errors import SegmentTransient
 from audioset_batch.reasons import Reason
 
-DEFAULT_MAX_BYTES: Final = 200_000_000
-"""Most bytes ever read from one stream for one clip, unless the caller says otherwise."""
 _MOST_KEPT: Final = 32 << 20
 
 
@@ -26,6 +23,10 @@ class ByteSource(Protocol):
     @property
     def size(self) -> int | None:
         """Size of the whole file in bytes, once known."""
+
+    @property
+    def max_bytes(self) -> int:
+        """Most bytes that may be read for one clip."""
 
     def read(self, start: int, stop: int) -> bytes:
         """Bytes [start, stop); fewer only at the end of the file. One request."""
@@ -48,39 +49,13 @@ class StreamHint:
     has_video: bool = False
 
 
-@dataclass(slots=True)
-class FileSource:
-    """A local file as a `ByteSource`; counts requests and bytes."""
-
-    path: Path
-    requests: int = 0
-    bytes_read: int = 0
-
-    @property
-    def url_label(self) -> str:
-        return self.path.name
-
-    @property
-    def size(self) -> int | None:
-        return self.path.stat().st_size
-
-    def read(self, start: int, stop: int) -> bytes:
-        self.requests += 1
-        with self.path.open("rb") as file:
-            file.seek(start)
-            data = file.read(stop - start)
-        self.bytes_read += len(data)
-        return data
-
-
 class RangeReader:
-    """Remembers what was read from a `ByteSource`, asks only for what is missing, and holds the cap."""
+    """Remembers what was read from a `ByteSource`, asks only for what is missing, and holds its `max_bytes`."""
 
-    def __init__(self, source: ByteSource, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
+    def __init__(self, source: ByteSource) -> None:
         self.source = source
         self.label = source.url_label
-        self._left = max_bytes
-        self._max_bytes = max_bytes
+        self._left = source.max_bytes
         self._starts: list[int] = []  # starts of the spans, sorted; spans never overlap
         self._spans: dict[int, bytes] = {}
         self._end: int | None = None  # where the file was seen to end
@@ -147,7 +122,7 @@ class RangeReader:
         if stop - start > self._left:
             raise SegmentTransient(
                 Reason.DECODE_ERROR,
-                f"{self.label}: bytes {start}-{stop} would exceed the cap of {self._max_bytes} bytes per clip",
+                f"{self.label}: bytes {start}-{stop} would exceed the cap of {self.source.max_bytes} bytes per clip",
             )
         data = self.source.read(start, stop)
         if len(data) > stop - start:
@@ -172,8 +147,9 @@ class RangeReader:
 class KeptSource:
     """A `ByteSource` that is read by several readers in turn: what one has fetched, the next does not fetch again."""
 
-    def __init__(self, source: ByteSource, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
-        self._reader = RangeReader(source, max_bytes)
+    def __init__(self, source: ByteSource) -> None:
+        self._reader = RangeReader(source)
+        self.max_bytes = source.max_bytes
         self._kept = 0
 
     @property

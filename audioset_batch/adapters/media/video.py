@@ -17,7 +17,7 @@ from audioset_batch.adapters.media.decoding import open_decoder
 from audioset_batch.adapters.media.demux import Media, Sample, Track, UnexpectedLayout, Want
 from audioset_batch.adapters.media.mux import H264Copy, SoundTrack, open_output, picture_encoder
 from audioset_batch.adapters.media.opening import with_media
-from audioset_batch.adapters.media.source import DEFAULT_MAX_BYTES, ByteSource, StreamHint
+from audioset_batch.adapters.media.source import ByteSource, StreamHint
 from audioset_batch.config.schema import Video
 from audioset_batch.errors import SegmentTransient, SegmentUnavailable
 from audioset_batch.reasons import Reason
@@ -60,7 +60,6 @@ def cut_video(
     sound: AudioClip | None = None,
     sound_source: ByteSource | None = None,
     sound_hint: StreamHint | None = None,
-    max_bytes: int = DEFAULT_MAX_BYTES,
 ) -> VideoClip:
     """Fetch [start_ms, end_ms) of the video of `source` and make it an mp4 with H.264.
 
@@ -75,7 +74,6 @@ def cut_video(
             it again.
         sound_source, sound_hint: For `bestvideowithaudio` without `sound`, or with `video.cut: copy`, where the
             sound begins at the keyframe as well.
-        max_bytes: Most bytes read from either source.
 
     Raises:
         SegmentUnavailable: `no_video`, `no_audio`, `segment_past_end`.
@@ -106,12 +104,12 @@ def cut_video(
         elif video.mode == "bestvideowithaudio":
             clip = None if copying else sound
             if clip is None and sound_source is not None:
-                clip = cut_audio(sound_source, round(origin * 1000), end_ms, hint=sound_hint, max_bytes=max_bytes)
+                clip = cut_audio(sound_source, round(origin * 1000), end_ms, hint=sound_hint)
         if copying:
             return _copy(track, samples, origin, clip, label)
         return _encode(track, samples, start, stop, clip, video, label)
 
-    return with_media(source, hint or StreamHint(has_video=True, has_audio=False), max_bytes, from_media)
+    return with_media(source, hint or StreamHint(has_video=True, has_audio=False), from_media)
 
 
 def _video_track(media: Media, label: str) -> Track:

@@ -17,6 +17,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from audioset_batch.adapters.cookies import read_cookies
+from audioset_batch.adapters.streams import RequestContext
 from audioset_batch.adapters.ytdlp import YtDlpClient
 from audioset_batch.cluster.checks.finding import Finding, error, ok, warning
 from audioset_batch.config import Config
@@ -189,7 +190,8 @@ def _one_clip(config: Config, client: YtDlpClient, ytid: str, stem: Path, grant:
     started = time.monotonic()
     segment = Segment("probe", ytid, 2_000, 12_000, ())
     try:
-        clip = make_clip(segment, client, config, stem, started + config.worker.segment_timeout)
+        context = RequestContext(started + config.worker.segment_timeout, max_bytes=config.worker.max_clip_bytes)
+        clip = make_clip(segment, client, config, stem, context)
     except EgressBlocked as problem:
         grant.blocked(redact(str(problem)))
         return error(
