@@ -1,4 +1,4 @@
-"""Cut an audio clip out of a stream: exact to the sample, at the stream's own rate."""
+"""Cut an audio clip out of a stream, exact to the sample, at the stream's sample rate."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ PREROLL: Final = {
 }
 """Seconds to decode before the start, so that the samples equal those of a decode from the beginning.
 
-For Opus the 80 ms of RFC 7845 make it sound right; equal bits take up to 0.5 s, as energies are predicted
-from frame to frame. AAC overlaps by one frame; another one absorbs SBR and rounded time stamps."""
+For Opus the 80 ms of RFC 7845 suffice to the ear; identical samples take up to 0.5 s, because energies are predicted
+from frame to frame. AAC overlaps by one frame; another one covers SBR and rounded timestamps."""
 DEFAULT_PREROLL: Final = Fraction(1)
 _MAX_RATE: Final = 384_000
 _MAX_CHANNELS: Final = 8
@@ -82,7 +82,7 @@ def cut_audio_from(media: Media, start: Fraction, stop: Fraction, label: str) ->
     track = audio_track(media, label)
     (samples,) = media.read([audio_want(track, start, stop)])
     begins = None if samples else media.begins(track)
-    if begins is not None and begins >= stop:  # a player is silent until then
+    if begins is not None and begins >= stop:  # a player plays silence until then
         length = round(stop * track.sample_rate) - round(start * track.sample_rate)
         silence = np.zeros((length, track.channels), np.float32)
         return AudioClip(silence, track.sample_rate, track.sample_rate, track.codec)
@@ -93,8 +93,8 @@ def audio_track(media: Media, label: str) -> Track:
     """The first audio track.
 
     Raises:
-        SegmentUnavailable: `no_audio`, if there are only others.
-        UnexpectedLayout: if there is none at all, which tells more of damage than of a video without sound.
+        SegmentUnavailable: `no_audio` if there are only other tracks.
+        UnexpectedLayout: there is no track at all, which suggests damage rather than a video without sound.
     """
     if not media.tracks:
         raise UnexpectedLayout("no track that can be decoded")
@@ -105,7 +105,7 @@ def audio_track(media: Media, label: str) -> Track:
 
 
 def audio_want(track: Track, start: Fraction, stop: Fraction) -> Want:
-    """What to read of `track` to decode [start, stop) exactly."""
+    """The range of `track` to read in order to decode [start, stop) exactly; seconds."""
     return Want(track, start, stop, PREROLL.get(track.codec, DEFAULT_PREROLL))
 
 
@@ -141,13 +141,13 @@ def decode_audio(track: Track, samples: list[Sample], start: Fraction, stop: Fra
 
 
 class _Stretch:
-    """[start, stop) of a stream, filled with decoded frames at the places that their times say.
+    """The samples [start, stop) of a stream; decoded frames are copied to the place that their timestamps give.
 
     Attributes:
         out: float32, shape (frames, channels).
         rate: Hz, as decoded.
-        first: The stream's sample that is `out[0]`.
-        filled: How much of `out` the stream reached.
+        first: Number of the stream's sample at `out[0]`.
+        filled: Samples of `out` up to the end of the last frame.
     """
 
     def __init__(self, track: Track, start: Fraction, stop: Fraction, label: str) -> None:
@@ -165,7 +165,7 @@ class _Stretch:
         position = None
         if frame.pts is not None:
             position = int(frame.pts) if self._scale == 1 else round(int(frame.pts) * self._scale)
-        # Time stamps coarser than a sample (a time base of 1/1000) must not tear the samples apart.
+        # Timestamps coarser than a sample (a time base of 1/1000) must not open gaps between frames.
         expected = self._expected
         if expected is not None and (position is None or abs(position - expected) * 500 < self.rate):
             position = expected
@@ -190,8 +190,8 @@ class _Stretch:
 def _copy(frame: Any, begin: int, end: int, out: npt.NDArray[np.float32]) -> None:
     """Samples [begin, end) of a frame into `out`, shape (end - begin, channels), full scale 1.0."""
     name = frame.format.name
-    if name == "fltp":  # what nearly all decoders give
-        # Of eight channels PyAV counts nine planes.
+    if name == "fltp":  # the output of nearly all decoders
+        # For eight channels PyAV returns nine planes.
         for channel, plane in zip(range(out.shape[1]), frame.planes, strict=False):
             out[:, channel] = np.frombuffer(plane, np.float32, count=frame.samples)[begin:end]
         return

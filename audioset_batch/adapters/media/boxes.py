@@ -1,4 +1,4 @@
-"""ISO base media boxes: walking them, and the description of tracks (`moov`), after ISO/IEC 14496-12 and -14."""
+"""Parse ISO base media boxes and the description of tracks (`moov`); see ISO/IEC 14496-12 and -14."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from audioset_batch.adapters.media.demux import Track, UnexpectedLayout
 
 CONTAINERS: Final = frozenset({b"moov", b"trak", b"edts", b"mdia", b"minf", b"stbl", b"mvex", b"moof", b"traf"})
 MAX_INDEX_BYTES: Final = 64 << 20
-"""No `moov` or `sidx` of a real file is longer; 64 MB are some 200 hours."""
+"""Limit for a `moov` or `sidx`; 64 MB describe some 200 hours."""
 
 _AUDIO_OBJECT_TYPES: Final = {0x40: "aac", 0x66: "aac", 0x67: "aac", 0x68: "aac", 0x69: "mp3", 0x6B: "mp3"}
 _VIDEO_OBJECT_TYPES: Final = {0x20: "mpeg4"}
 _PLAIN_AUDIO_ENTRIES: Final = {b"ac-3": "ac3", b"ec-3": "eac3", b"samr": "amrnb", b"sawb": "amrwb"}
-"""Sound whose decoder needs no configuration."""
+"""Audio codecs whose decoder needs no configuration."""
 _VIDEO_ENTRIES: Final = {
     b"avc1": ("h264", b"avcC"),
     b"avc3": ("h264", b"avcC"),
@@ -31,7 +31,7 @@ _VIDEO_ENTRIES: Final = {
 
 
 class Box(NamedTuple):
-    """A box: its type, and where its payload begins and ends in the buffer it was found in."""
+    """A box: its type, and where its payload begins and ends in the buffer."""
 
     kind: bytes
     start: int
@@ -39,7 +39,7 @@ class Box(NamedTuple):
 
 
 class BoxHeader(NamedTuple):
-    """The head of a box: type, bytes of the head, bytes of the whole box (0: up to the end of the file)."""
+    """A box header: type, bytes of the header, bytes of the whole box (0: up to the end of the file)."""
 
     kind: bytes
     head: int
@@ -47,10 +47,10 @@ class BoxHeader(NamedTuple):
 
 
 def read_header(data: bytes, at: int = 0) -> BoxHeader:
-    """The box head at `at`; needs up to 16 bytes there.
+    """Parse the box header at `at`, which takes up to 16 bytes.
 
     Raises:
-        UnexpectedLayout: if it is cut off or no box head.
+        UnexpectedLayout: it is cut off, or not a box header.
     """
     if at + 8 > len(data):
         raise UnexpectedLayout(f"box header cut off at {at}")
@@ -92,7 +92,7 @@ def find(data: bytes, start: int, stop: int, *path: bytes) -> Box | None:
 
 @dataclass(frozen=True, slots=True)
 class TrackDefaults:
-    """`trex`: what fragments assume unless they say otherwise."""
+    """`trex`: defaults of a track's fragments."""
 
     duration: int = 0
     size: int = 0
@@ -104,7 +104,7 @@ class Mp4Track:
     """A track of a `moov`.
 
     Attributes:
-        track: What decoders need.
+        track: Description for the decoder.
         shift: Ticks to add to media time for presentation time (edit list: empty edits minus media time).
         presented: Ticks of presentation time where the edit list ends, or None.
         tables: Payload ranges of the sample tables within the moov (`stts`, `stsz` ...).
@@ -131,7 +131,7 @@ def parse_movie(data: bytes) -> Movie:
     """Parse the payload of a `moov`.
 
     Raises:
-        UnexpectedLayout: if damaged, or edited in ways that only FFmpeg knows to follow.
+        UnexpectedLayout: it is damaged, or has edits that only FFmpeg can follow.
     """
     try:
         return _parse_movie(data)
@@ -243,7 +243,7 @@ def _describe(data: bytes, stsd: Box, number: int, scale: int) -> Track | None:
 
 
 def _opus_head(dops: bytes) -> bytes:
-    """`dOps` (big-endian) as the OpusHead that decoders want, without pre-skip: the edit list has that."""
+    """Convert `dOps` (big-endian) to an OpusHead for the decoder, without pre-skip, which the edit list covers."""
     _, channels, _, rate, gain, family = struct.unpack_from(">BBHIhB", dops)
     return struct.pack("<8sBBHIhB", b"OpusHead", 1, channels, 0, rate, gain, family) + dops[11:]
 

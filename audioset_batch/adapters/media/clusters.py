@@ -1,4 +1,4 @@
-"""Blocks of Matroska clusters, also from bytes that begin in the middle of one."""
+"""Parse blocks of Matroska clusters, also from bytes that begin in the middle of a cluster."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from audioset_batch.adapters.media import ebml
 from audioset_batch.adapters.media.demux import UnexpectedLayout
 
 _CHAIN: Final = 12
-"""So many blocks in a row, each valid and in time, are no accident."""
+"""So many valid blocks in a row, with plausible times, are not a coincidence."""
 _MAX_AUDIO_BLOCK: Final = 64 << 10
 _MAX_STEP_MS: Final = 250
 
@@ -25,12 +25,12 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """What lies in a stretch of clusters.
+    """The contents of a byte range of clusters.
 
     Attributes:
-        orphans: Blocks before the first cluster head; their times count from their unknown cluster.
-        blocks: The others, times absolute.
-        cluster_time: Time of the last cluster head, or None.
+        orphans: Blocks before the first cluster header; their times are relative to their unknown cluster.
+        blocks: All others, with absolute times.
+        cluster_time: Time of the last cluster header, or None.
     """
 
     orphans: list[Block]
@@ -41,7 +41,7 @@ class Blocks:
 def parse_clusters(data: bytes, at: int, track: int, *, heads_only: bool = False) -> Blocks:
     """Parse from `at`, an element boundary within or between clusters, to the last whole element.
 
-    With `heads_only` a block that is cut off by the end of the data counts, and is the last.
+    With `heads_only`, a block that the end of the data cuts off is returned as well, as the last one.
 
     Raises:
         UnexpectedLayout: damaged, or laced blocks.
@@ -128,8 +128,8 @@ def _group(data: bytes, group: ebml.Head, track: int) -> Block | None:
 def resync(data: bytes, track: int, ticks_per_ms: float, boundary: int | None) -> int | None:
     """The first byte of `data` from which a chain of simple blocks of `track` runs, or None.
 
-    The chain has to hit `boundary`, a byte where a cluster is known to begin, if that is given and comes
-    first; otherwise it has to be a dozen blocks long. Only for files whose one track has a number below 127.
+    The chain must meet `boundary`, a byte where a cluster is known to begin, if that is given and comes first;
+    otherwise it must be a dozen blocks long. Only for files with a single track, of a number below 127.
     """
     marker = bytes([0x80 | track])
     at = data.find(b"\xa3")

@@ -1,4 +1,4 @@
-"""Sample rate and channels, by sox at very high quality, and only when one of them changes."""
+"""Convert sample rate and channels with sox at very high quality, only when one of them changes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def convert_audio(clip: AudioClip, audio: Audio) -> AudioClip:
         transformer.channels(channels)
     if rate != clip.sample_rate:
         transformer.rate(rate, quality="v")
-    # Without this, pysox gives an array at the input's rate and channels, with a warning that we expect.
+    # Without this, pysox returns an array at the rate and channels of the input, and warns about it.
     transformer.set_output_format(rate=rate, channels=channels, bits=32)
     logging.getLogger("sox").setLevel(logging.ERROR)
     try:

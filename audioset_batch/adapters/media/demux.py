@@ -1,7 +1,7 @@
-"""What the container readers have in common: tracks, samples, and what is wanted of them.
+"""Types that all container readers share: tracks, samples, and requests for a range of a track.
 
-Times of audio are counted in output samples from the moment that the container presents as zero, so that
-codec delay, priming and edit lists are settled here and nowhere else.
+Audio times count output samples from the container's presentation time zero. Codec delay, priming and edit lists are
+therefore handled in the readers and nowhere else.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Kind = Literal["audio", "video"]
 
 
 class UnexpectedLayout(Exception):
-    """The container is damaged, or laid out in a way that the fast readers do not know: FFmpeg's may."""
+    """The container is damaged, or has a layout that only FFmpeg's readers may understand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +24,12 @@ class Track:
 
     Attributes:
         kind: `audio` or `video`.
-        number: The container's own number of the track.
+        number: The track's number in the container.
         codec: Name of FFmpeg's decoder.
-        extradata: The codec's configuration, as FFmpeg wants it.
+        extradata: The codec's configuration, in FFmpeg's form.
         time_base: Seconds per tick of `Sample.pts`.
-        sample_rate, channels: Of audio, as the container says; 0 for video.
-        width, height: Of video, as the container says; 0 for audio.
+        sample_rate, channels: Of audio, according to the container; 0 for video.
+        width, height: Of video in pixels, according to the container; 0 for audio.
     """
 
     kind: Kind
@@ -44,9 +44,13 @@ class Track:
 
 
 class Sample(NamedTuple):
-    """One encoded packet. Times in ticks of the track, presentation time zero = 0, may be negative.
+    """One encoded packet.
 
-    `duration` is what of it is presented: less than the decoder gives for a padded last packet.
+    Attributes:
+        data: The packet's bytes.
+        pts, dts: Presentation and decoding time in ticks of the track; may be negative.
+        duration: Ticks that are presented: less than the decoder returns for a padded last packet.
+        key: Decoding can start here.
     """
 
     data: bytes
@@ -57,10 +61,10 @@ class Sample(NamedTuple):
 
 
 class Want(NamedTuple):
-    """A stretch of a track, in seconds of presentation time.
+    """A range of a track to read, in seconds of presentation time.
 
-    For audio the samples that cover [start - preroll, stop); for video everything from the last keyframe
-    at or before `start` to the last picture shown before `stop`, in decoding order.
+    For audio: the samples that cover [start - preroll, stop). For video: everything from the last keyframe at or
+    before `start` to the last picture shown before `stop`, in decoding order.
     """
 
     track: Track
@@ -77,15 +81,15 @@ class Media(Protocol):
         """All tracks that can be decoded."""
 
     def keyframe(self, track: Track, time: Fraction) -> Fraction | None:
-        """When the last keyframe at or before `time` is shown, if the index says so before anything is read."""
+        """Presentation time of the last keyframe at or before `time`, in seconds; None if the index does not say."""
 
     def begins(self, track: Track) -> Fraction | None:
-        """When the track's first sample is presented, to within a packet, if that is known."""
+        """Presentation time of the track's first sample, in seconds, to within a packet; None if unknown."""
 
     def read(self, wants: Sequence[Want]) -> list[list[Sample]]:
-        """Fetch and return the samples of each want, in as few requests as possible.
+        """Fetch the samples of each range, in as few requests as possible.
 
         Raises:
-            UnexpectedLayout: when the file is not as its index says.
-            SegmentTransient: for truncated streams and past the cap on bytes.
+            UnexpectedLayout: the file does not match its index.
+            SegmentTransient: the stream is truncated, or `max_bytes` is exceeded.
         """

@@ -46,13 +46,13 @@ REFERENCE_BLOCK: Final = 0xFB
 DISCARD_PADDING: Final = 0x75A2
 
 HEAD_MAX: Final = 12
-"""Longest head of an element: four bytes of id and eight of size."""
+"""Longest header of an element: four bytes of id and eight of size."""
 UNKNOWN: Final = -1
-"""Size of an element that does not say where it ends."""
+"""Size of an element of unknown length."""
 
 
 class Head(NamedTuple):
-    """The head of an element: its id, where its payload starts, and the payload's size (or `UNKNOWN`)."""
+    """An element's header: its id, where its payload starts, and the payload's size (or `UNKNOWN`)."""
 
     id: int
     start: int
@@ -60,7 +60,7 @@ class Head(NamedTuple):
 
 
 def read_head(data: bytes, at: int) -> Head | None:
-    """The element head at `at`, or None if the data ends within it.
+    """The element header at `at`; None if the data ends within it.
 
     Raises:
         UnexpectedLayout: if there is no valid id or size.

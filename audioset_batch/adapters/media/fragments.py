@@ -1,8 +1,8 @@
 """Fragmented MP4 with one `sidx` in front: which fragments, and which bytes of the first and the last.
 
-Most AudioSet starts are multiples of ten seconds and fragments last about ten, so the sample before the start
-is often the last one of a fragment. That fragment's `moof` (a few kilobytes) says where its tail begins, which
-saves the rest of it at the price of one more request.
+Most AudioSet segments start at a multiple of ten seconds, and fragments last about ten seconds, so the sample before
+the start is often the last one of a fragment. That fragment's `moof` (a few kilobytes) says where its tail begins,
+which saves fetching the rest at the cost of one more request.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from audioset_batch.adapters.media.source import RangeReader
 from audioset_batch.adapters.media.tables import Ints, SampleTable, concat, fragment_table, load_samples
 
 _WORTH_A_REQUEST: Final = 40 << 10
-"""Bytes that a further request has to save."""
+"""Bytes that must be saved for another request to be worthwhile."""
 _MEDIA_BOXES: Final = (b"sidx", b"moof", b"styp", b"emsg", b"prft")
 _END_MARGIN: Final = 4 << 10
 
@@ -64,7 +64,7 @@ def parse_index(data: bytes, anchor: int) -> FragmentIndex:
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """What is wanted of one track, in fragments (`first` to `last`, inclusive) and ticks of presentation."""
+    """The range to read of one track, in fragments (`first` to `last`, inclusive) and ticks of presentation time."""
 
     first: int
     last: int
@@ -73,7 +73,7 @@ class _Span:
 
 
 class FragmentedMp4:
-    """An MP4 of fragments, found through its `sidx`."""
+    """A fragmented MP4 that is read through its `sidx`."""
 
     def __init__(self, reader: RangeReader, movie: Movie, index: FragmentIndex) -> None:
         self._reader = reader
@@ -113,7 +113,7 @@ class FragmentedMp4:
         return load_samples(self._reader, table)
 
     def _starts_late(self, table: SampleTable, track: Mp4Track, span: _Span) -> bool:
-        """The index promised more than the fragment holds (its times are of presentation, or rounded)."""
+        """True if the first sample is later than the index promised: its times are presentation times, or rounded."""
         if not len(table):
             return True
         return int(table.pts[0]) > span.lo or (track.track.kind == "video" and not table.key[0])
@@ -122,8 +122,8 @@ class FragmentedMp4:
         base = track.track.time_base
         lo = int((want.start - want.preroll) // base)
         hi = -int(-want.stop // base)
-        # Some writers count the index in media time, where audio's priming comes first, others in presentation
-        # time: both are looked up, to have enough with either.
+        # Some writers' index counts media time, which includes the audio's priming, others' presentation time. Both are
+        # looked up, so that enough is read either way.
         rescale = base * self._index.scale
         starts = self._index.start
         earliest, latest = min(lo, lo - _priming(track)), max(hi, hi - _priming(track))
@@ -134,14 +134,14 @@ class FragmentedMp4:
         return _Span(max(first, 0), min(last, len(self._index) - 1), lo, hi)
 
     def _more_follows(self) -> bool:
-        """Whether there is media behind the end of the index: FFmpeg's `+dash` writes an index for each fragment."""
+        """True if there is media behind the end of the index: FFmpeg's `+dash` writes an index for each fragment."""
         end, size = int(self._index.offset[-1]), self._reader.size
         if size is None or end + 8 > size:
             return False
         return self._reader.upto(end, end + 8)[4:] in _MEDIA_BOXES
 
     def _share(self, track: Mp4Track, number: int, tick: int) -> Fraction:
-        """How far into fragment `number` the presentation tick lies, 0 to 1."""
+        """Position of a presentation tick within fragment `number`, from 0 to 1."""
         begin, end = (int(t) for t in self._index.start[number : number + 2])
         at = tick * track.track.time_base * self._index.scale
         return min(max((at - begin) / max(end - begin, 1), Fraction(0)), Fraction(1))
@@ -169,7 +169,7 @@ class FragmentedMp4:
         return 512 + int(self._moof_rate * ticks * 1.05)
 
     def _measure_first_moof(self) -> float:
-        """Bytes of `moof` per tick of the index, from the first fragment if it is here; else a guess for AAC."""
+        """Bytes of `moof` per tick of the index: measured if the first fragment is cached, else estimated for AAC."""
         at = int(self._index.offset[0])
         ticks = max(int(self._index.start[1] - self._index.start[0]), 1)
         if self._reader.has(at, at + 16):
@@ -201,8 +201,8 @@ class FragmentedMp4:
 
 
 def _priming(track: Mp4Track) -> int:
-    """Ticks from media to presentation time of audio: negative for priming, positive for sound that begins late.
+    """Ticks from media time to presentation time of audio: negative for priming, positive for sound that starts late.
 
-    Zero for video, whose edit list only takes back what reordering delayed: a keyframe is shown at its decode time.
+    Zero for video, whose edit list only undoes the delay of reordering: a keyframe is shown at its decode time.
     """
     return track.shift if track.track.kind == "audio" else 0

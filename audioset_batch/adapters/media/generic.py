@@ -1,7 +1,7 @@
-"""Files without a usable index, through FFmpeg's demuxers: more bytes and requests, still exact.
+"""Read files without a usable index with FFmpeg's demuxers: more bytes and requests, just as exact.
 
-The format is always named, as found in the first bytes: FFmpeg's own probing also knows playlists, which open
-whatever files and addresses a hostile server writes into them.
+The format is always given, as found in the first bytes: FFmpeg's probing also accepts playlists, which open whatever
+files and addresses a hostile server writes into them.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _SOUND: Final = frozenset({"opus", "vorbis", "aac", "mp3", "mp3float", "flac", "
 _PICTURES: Final = frozenset({"h264", "hevc", "vp8", "vp9", "libdav1d", "mpeg4", "h263"})
 _DECODERS: Final = _SOUND | _PICTURES
 _BEFORE_ALL: Final = Fraction(-10)
-"""Seconds: before any priming, so that a seek there finds the first packet."""
+"""Seconds; before any priming, so that a seek there finds the first packet."""
 _ROUNDED_TO_ZERO_MS: Final = 2
 
 
 class RangeFile(io.RawIOBase):
-    """A seekable file over a `RangeReader`: blocks that grow while reading on, few of them kept.
+    """A seekable file over a `RangeReader`, read in blocks that grow in sequential reads, with a small cache.
 
-    FFmpeg goes on after an error, and PyAV prints all but the first: so the first is kept for `check`, and the
-    file seems to end there.
+    FFmpeg goes on after an error, and PyAV prints all but the first. The first error is therefore kept for `check`, and
+    the file appears to end there.
     """
 
     def __init__(self, reader: RangeReader) -> None:
@@ -48,7 +48,7 @@ class RangeFile(io.RawIOBase):
         self._error: AudiosetBatchError | OSError | None = None
 
     def check(self) -> None:
-        """Raise what made a read fail, if anything did."""
+        """Raise the error of a failed read, if there was one."""
         if self._error is not None:
             raise self._error
 
@@ -162,7 +162,7 @@ class GenericMedia:
         self._container.seek(int(target / Fraction(stream.time_base)), stream=stream, backward=True)
 
     def _first_pts(self, stream: Any) -> int:
-        """Of the stream's first packet."""
+        """Presentation time of the stream's first packet, in ticks."""
         if stream.index not in self._firsts:
             self._seek(stream, _BEFORE_ALL)
             self._firsts[stream.index] = next((p.pts for p in self._container.demux(stream) if p.pts is not None), 0)
@@ -172,7 +172,7 @@ class GenericMedia:
         base = want.track.time_base
         opus_in_ms = want.track.codec == "opus" and self._format == "matroska"
         delay = _preskip(stream)
-        # Matroska's times are milliseconds from which FFmpeg takes the rounded codec delay.
+        # Matroska's times are in milliseconds, from which FFmpeg subtracts the rounded codec delay.
         first = self._firsts.get(stream.index, 0)
         begin = first * Fraction(stream.time_base) + Fraction(delay, 48_000)  # of the sound, with its priming
         late = round(begin * 48_000) if begin * 1000 > _ROUNDED_TO_ZERO_MS else 0
@@ -207,7 +207,7 @@ class GenericMedia:
 
 
 def describe_stream(stream: Any) -> Track | None:
-    """What decoders need of one of PyAV's streams; None if it is none that can be decoded."""
+    """The track of a PyAV stream; None if it cannot be decoded."""
     context = stream.codec_context
     if context is None or stream.type not in ("audio", "video") or context.codec.name not in _DECODERS:
         return None
@@ -238,7 +238,7 @@ def _preskip(stream: Any) -> int:
 
 
 def padding(packet: Any) -> int:
-    """Samples to drop from the end of what the packet decodes to."""
+    """Samples to drop from the end of the decoded packet."""
     if not packet.has_sidedata("skip_samples"):
         return 0
     return int.from_bytes(bytes(packet.get_sidedata("skip_samples"))[4:8], "little")

@@ -1,7 +1,7 @@
-"""HLS: which segments of a playlist hold a clip, and what is in them.
+"""Read a clip from an HLS playlist.
 
-Read only where no file can be had, so it is made for few requests rather than few bytes: the playlist, the segments
-that the clip lies in, and of MPEG-TS the head of the first segment, whose time stamp is the video's zero.
+Used only where no single file is available, so it minimizes requests rather than bytes: the playlist, the segments that
+contain the clip, and for MPEG-TS the beginning of the first segment, whose timestamp is the video's time zero.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from audioset_batch.errors import SegmentTransient
 from audioset_batch.reasons import Reason
 
 Span = tuple[int, int] | None
-"""Bytes [start, stop) of an address, or all of it."""
+"""Bytes [start, stop) of a URL; None for all."""
 
 Fetch = Callable[[str, Span], bytes]
-"""Fetches from an address; its errors are those of `SegmentTransient` and `EgressBlocked` already."""
+"""Fetches a URL; raises only `SegmentTransient` and `EgressBlocked`."""
 
 _HEAD: Final = 64 << 10
-"""Holds the first packet of each track of a segment."""
+"""Enough for the first packet of each track of a segment."""
 _MOST_SEGMENTS: Final = 100_000
 _FURTHER: Final = 2
-"""Segments more on either side, where times in the playlist and in the segments differ."""
+"""Further segments on either side, where times in the playlist and in the segments differ."""
 _WRAP: Final = Fraction(1 << 33, 90_000)
-"""Seconds after which MPEG-TS's time stamps begin again."""
+"""Seconds after which the timestamps of MPEG-TS wrap around."""
 _ATTRIBUTE: Final = re.compile(r'([A-Z0-9-]+)=("[^"]*"|[^,]*)')
 _DECIMAL: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{0,30})?")
 _PACKED_TIME: Final = b"com.apple.streaming.transportStreamTimestamp\0"
@@ -42,7 +42,7 @@ _PACKED_TIME: Final = b"com.apple.streaming.transportStreamTimestamp\0"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A segment of a playlist: where it is, and when it starts by the playlist, in seconds."""
+    """A segment of a playlist, and its start according to the playlist, in seconds."""
 
     url: str
     span: Span
@@ -51,7 +51,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Playlist:
-    """A media playlist of a video that has ended; `init` is what all segments need in front."""
+    """A media playlist of a finished video; `init` is the initialization section that all segments need, if any."""
 
     parts: tuple[Part, ...]
     end: Fraction
@@ -62,7 +62,7 @@ def parse_playlist(text: str, url: str, label: str) -> Playlist:
     """Parse a media playlist (RFC 8216).
 
     Raises:
-        SegmentTransient: `decode_error` if it is none; `no_usable_format` if it is encrypted, live or spliced.
+        SegmentTransient: `decode_error` if it is no playlist; `no_usable_format` if it is encrypted, live or spliced.
     """
     lines = [line.strip() for line in text.splitlines()]
     if not lines or lines[0] != "#EXTM3U":
@@ -118,7 +118,7 @@ def _address(base: str, url: str) -> str:
 
 
 def _seconds(text: str) -> Fraction:
-    """A decimal number. `Fraction` knows exponents as well, and would write out all zeros of 1e999999999."""
+    """Parse a decimal number. `Fraction` also accepts exponents, and would expand 1e999999999 in memory."""
     if not _DECIMAL.fullmatch(text):
         raise ValueError("not a duration")
     return Fraction(text)
@@ -133,17 +133,17 @@ def _byte_range(value: str, previous: Span) -> Span:
 
 
 class SegmentedSource:
-    """A stream behind an HLS playlist, in place of a file.
+    """A stream that consists of the segments of an HLS playlist.
 
     Args:
         fetch: Fetches the playlist and its segments.
-        url: Of the playlist.
-        url_label: Names the stream in messages.
+        url: URL of the playlist.
+        url_label: Name of the stream in messages.
     """
 
     size: int | None = None
     max_bytes = 0
-    """Nothing is read from it by ranges; `fetch` holds its own limit."""
+    """Not read by ranges; `fetch` has a limit of its own."""
 
     def __init__(self, fetch: Fetch, url: str, url_label: str) -> None:
         self._fetch = fetch
@@ -152,15 +152,15 @@ class SegmentedSource:
         self._media: SegmentedMedia | None = None
 
     def read(self, start: int, stop: int) -> bytes:
-        """A playlist has no bytes of its own."""
+        """Always raises `UnexpectedLayout`: a playlist is not read by byte ranges."""
         raise UnexpectedLayout("an HLS playlist is not read by bytes")
 
     def media(self) -> SegmentedMedia:
-        """The opened stream: the same for all readers, so that no segment is fetched twice.
+        """The opened stream, the same for all readers, so that no segment is fetched twice.
 
         Raises:
-            SegmentTransient: as of `parse_playlist`, and whatever fetching raises.
-            UnexpectedLayout: the segments are none that FFmpeg can open.
+            SegmentTransient: as for `parse_playlist`, and whatever fetching raises.
+            UnexpectedLayout: FFmpeg cannot open the segments.
         """
         if self._media is None:
             text = self._fetch(self._url, None).decode("utf-8", "replace")
@@ -180,7 +180,7 @@ class SegmentedMedia:
         self._init = b"" if playlist.init is None else fetch(*playlist.init)
         first = playlist.parts[0]
         begin = first.span[0] if first.span else 0
-        # MP4 says all in front and its times count from zero; the others do not.
+        # MP4 has an initialization section, and its times count from zero; the other formats have neither.
         self._head = self._init or fetch(
             first.url, (begin, min(begin + _HEAD, first.span[1] if first.span else 1 << 40))
         )
@@ -228,11 +228,11 @@ class SegmentedMedia:
         return [sample for sample in samples[begin:] if sample.pts * base < want.stop]
 
     def _samples(self, track: Track, first: int, last: int) -> list[Sample]:
-        """All of `track` in these segments, in decoding order, in presentation time."""
+        """All samples of `track` in these segments, in decoding order, with presentation times."""
         _, packets = _demux(self._init + b"".join(map(self._segment, range(first, last + 1))), self._format)
         base = track.time_base
         zero = self._zero
-        if self._format == "aac":  # its frames count from the first that is here
+        if self._format == "aac":  # its times count from the first frame in the data
             zero = -self._packed_start(first)
         found: list[Sample] = []
         for sample in packets.get(track.number, ()):
@@ -244,7 +244,7 @@ class SegmentedMedia:
         return found
 
     def _first_time(self, packets: dict[int, list[Sample]]) -> Fraction:
-        """The container's time of the first picture, or else of the first sound: muxers keep the two together."""
+        """The container time of the first picture, or of the first sound if there is none: muxers align the two."""
         for kind in ("video", "audio"):
             for track in self._tracks:
                 if track.kind == kind and packets.get(track.number):
@@ -252,7 +252,7 @@ class SegmentedMedia:
         raise UnexpectedLayout("a first segment without packets")
 
     def _packed_start(self, number: int) -> Fraction:
-        """When a segment of AAC frames starts: by the time stamps in front of it and the first, or by the playlist."""
+        """Start of a segment of AAC frames: by its timestamp and the first segment's, or else by the playlist."""
         here, zero = _packed_time(self._segment(number)), _packed_time(self._head)
         if here is None or zero is None:
             return self._starts[number]
@@ -266,7 +266,7 @@ class SegmentedMedia:
 
 
 def _sniff(data: bytes, label: str) -> str:
-    """FFmpeg's name of the container; always named, as its own probing also knows playlists that open files."""
+    """FFmpeg's name of the container. Never left to FFmpeg's probing, which also accepts playlists that open files."""
     if data[4:8] in (b"ftyp", b"styp", b"moov", b"moof", b"sidx", b"emsg"):
         return "mov"
     if data[:1] == b"\x47":
@@ -283,7 +283,7 @@ def _packed_time(data: bytes) -> Fraction | None:
 
 
 def _demux(data: bytes, container_format: str) -> tuple[list[Track], dict[int, list[Sample]]]:
-    """Tracks, and the packets of each in the container's own times."""
+    """The tracks, and the packets of each with the container's times."""
     tracks: list[Track] = []
     packets: dict[int, list[Sample]] = {}
     try:

@@ -1,4 +1,4 @@
-"""Opening MP4: from the first bytes to a `Media` that knows where each sample lies."""
+"""Open an MP4: from its first bytes to a `Media` that knows where each sample is."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def first_request(hint: StreamHint) -> int:
 
 
 def open_mp4(reader: RangeReader) -> Media:
-    """Read the index of an MP4, wherever it lies.
+    """Read the index of an MP4, wherever in the file it is.
 
     Raises:
-        UnexpectedLayout: no `moov`, fragments without `sidx`, or damage.
-        SegmentTransient: truncated, or past the cap.
+        UnexpectedLayout: it has no `moov`, has fragments without `sidx`, or is damaged.
+        SegmentTransient: it is truncated, or `max_bytes` is exceeded.
     """
     at = 0
     movie: Movie | None = None
@@ -75,7 +75,7 @@ def _payload(reader: RangeReader, at: int, header: BoxHeader) -> bytes:
 
 
 class ProgressiveMp4:
-    """An MP4 whose `moov` lists every sample; audio and video lie interleaved."""
+    """An MP4 whose `moov` lists every sample; audio and video are interleaved."""
 
     def __init__(self, reader: RangeReader, movie: Movie) -> None:
         self._reader = reader

@@ -1,4 +1,4 @@
-"""What goes into an mp4: pictures encoded or copied, and sound as AAC."""
+"""Write the streams of an mp4: pictures encoded or copied, and sound as AAC."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _START_CODE: Final = b"\0\0\0\1"
 
 
 def open_output(buffer: io.BytesIO) -> Any:
-    """An mp4 to be, whose index ends up in front of the media, so that readers can take the file as it comes."""
+    """Open an mp4 for writing, with its index in front of the media, so that readers can stream the file."""
     return av.open(
         buffer,
         "w",
         format="mp4",
         options={"movflags": "+faststart"},
-        # At the end FFmpeg moves the media back, and for that opens what it has written a second time.
+        # At the end FFmpeg moves the media back, for which it opens what it has written a second time.
         io_open=lambda *_: io.BytesIO(buffer.getvalue()),
     )
 
@@ -46,12 +46,12 @@ class PictureEncoder:
         scaled = frame.reformat(width=self.width, height=self.height, format="yuv420p")
         scaled.pts = round(time * _TICKS)
         scaled.time_base = Fraction(1, _TICKS)
-        scaled.pict_type = 0  # the source's keyframes are not to be forced on the encoder
+        scaled.pict_type = 0  # the encoder chooses its own keyframes
         packets: list[Any] = self.stream.encode(scaled)
         return packets
 
     def flush(self) -> list[Any]:
-        """The packets that the encoder still held back."""
+        """The packets that the encoder still has buffered."""
         packets: list[Any] = self.stream.encode(None)
         return packets
 
@@ -78,7 +78,7 @@ def picture_encoder(output: Any, first: Any, video: Video, usual: Fraction) -> P
 
 @dataclass(frozen=True, slots=True)
 class SoundTrack:
-    """An AAC stream in an output container, and what it will hold; starts at the file's time zero."""
+    """An AAC stream in an output container, and its content, which starts at the file's time zero."""
 
     stream: Any
     clip: AudioClip
@@ -95,7 +95,7 @@ class SoundTrack:
         stream.codec_context.format = "fltp"
         stream.codec_context.bit_rate = 64_000 * min(channels, 2) + 64_000
         stream.codec_context.thread_count = 1
-        # A third of the time of the default coder, which matters little at these rates.
+        # Takes a third of the time of the default coder; the quality differs little at these bit rates.
         stream.codec_context.options = {"aac_coder": "fast"}
         return cls(stream, clip)
 
@@ -103,7 +103,7 @@ class SoundTrack:
         """Encode and mux the whole clip."""
         channels = self.clip.samples.shape[1]
         layout = {1: "mono", 2: "stereo"}.get(channels, f"{channels} channels")
-        # Interleaved: PyAV makes no planar frame of eight channels.
+        # Interleaved, because PyAV cannot make a planar frame of eight channels.
         interleaved = np.ascontiguousarray(self.clip.samples).reshape(1, -1)
         frame = av.AudioFrame.from_ndarray(interleaved, format="flt", layout=layout)
         frame.sample_rate = self.clip.sample_rate
@@ -119,8 +119,8 @@ class SoundTrack:
 class H264Copy:
     """A stream of copied packets in an output container.
 
-    The muxer has no way to be told of a decoder configuration, but takes one from the first packet if that is in
-    the byte stream format of H.264 (Annex B): so the packets are given in that format.
+    The muxer cannot be given a decoder configuration, but takes one from the first packet if that is in the byte stream
+    format of H.264 (Annex B). The packets are therefore passed in that format.
     """
 
     stream: Any
@@ -133,7 +133,7 @@ class H264Copy:
         """Add the stream.
 
         Raises:
-            UnexpectedLayout: if the source's decoder configuration is damaged.
+            UnexpectedLayout: the source's decoder configuration is damaged.
         """
         stream = output.add_mux_stream(
             "h264",

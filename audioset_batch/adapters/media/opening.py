@@ -1,4 +1,4 @@
-"""From a stream to an opened file: looks at the first bytes, picks a reader, and falls back on FFmpeg's."""
+"""Open a stream: choose a reader by the first bytes, and fall back on FFmpeg's."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MAGIC: Final = 16
 
 
 def with_media(source: ByteSource, hint: StreamHint, use: Callable[[Media], T]) -> T:
-    """Open `source` and give it to `use`; if a fast reader meets a layout it does not know, once more by FFmpeg.
+    """Open `source` and call `use` with it; once more with FFmpeg's reader if the fast one does not know the layout.
 
     Raises:
         SegmentTransient: `truncated` for an empty stream; `decode_error` if it is no media, or damaged.
@@ -51,7 +51,7 @@ def with_media(source: ByteSource, hint: StreamHint, use: Callable[[Media], T]) 
 
 
 def _both(first: Exception, second: Exception) -> str:
-    """What two readers said of a file, once where the second says more of the same."""
+    """Join the errors of two readers; the second alone if it repeats the first."""
     return str(second) if str(second).startswith(str(first)) else f"{first}; {second}"
 
 

@@ -1,4 +1,4 @@
-"""Where the bytes of a stream come from, and a bounded, remembering reader over it."""
+"""Sources of a stream's bytes, and a reader over them that caches and limits what it fetches."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _MOST_KEPT: Final = 32 << 20
 
 
 class ByteSource(Protocol):
-    """A remote (or local) file that is read by ranges."""
+    """A file, usually remote, that is read by byte ranges."""
 
     @property
     def url_label(self) -> str:
-        """Names the stream in messages; holds no secrets."""
+        """Name of the stream in messages; contains no secrets."""
 
     @property
     def size(self) -> int | None:
@@ -34,13 +34,13 @@ class ByteSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StreamHint:
-    """What the resolver said about a stream; only sizes the first request, so it may be wrong.
+    """What is known of a stream in advance. It only decides the size of the first request, so it may be wrong.
 
     Attributes:
         duration_seconds: Approximate duration, or None.
         content_length: Size of the file in bytes, or None.
-        has_audio, has_video: Which kinds of track it should have. With both, it is taken for a progressive
-            file with a long index.
+        has_audio, has_video: Expected kinds of track. A stream with both is assumed to be a progressive file with a
+            long index.
     """
 
     duration_seconds: float | None = None
@@ -50,7 +50,7 @@ class StreamHint:
 
 
 class RangeReader:
-    """Remembers what was read from a `ByteSource`, asks only for what is missing, and holds its `max_bytes`."""
+    """Caches what was read from a `ByteSource`, fetches only what is missing, and enforces its `max_bytes`."""
 
     def __init__(self, source: ByteSource) -> None:
         self.source = source
@@ -58,18 +58,18 @@ class RangeReader:
         self._left = source.max_bytes
         self._starts: list[int] = []  # starts of the spans, sorted; spans never overlap
         self._spans: dict[int, bytes] = {}
-        self._end: int | None = None  # where the file was seen to end
+        self._end: int | None = None  # where the file turned out to end
 
     @property
     def size(self) -> int | None:
-        """Size of the file as far as known."""
+        """Size of the file in bytes, if known."""
         return self.source.size if self._end is None else self._end
 
     def get(self, start: int, stop: int) -> bytes:
         """Exactly the bytes [start, stop).
 
         Raises:
-            SegmentTransient: `truncated` if the file ends before `stop`; `decode_error` past the cap.
+            SegmentTransient: `truncated` if the file ends before `stop`; `decode_error` if `max_bytes` is exceeded.
         """
         data = self.upto(start, stop)
         if len(data) < stop - start:
@@ -83,8 +83,9 @@ class RangeReader:
         """The bytes [start, stop), fewer if the file ends before `stop`; missing parts are fetched.
 
         Raises:
-            SegmentTransient: `truncated` if it ended before the size it claims; `decode_error` past the cap.
-            UnexpectedLayout: if that is no range, as damaged indexes ask for.
+            SegmentTransient: `truncated` if the file ends before its announced size; `decode_error` if `max_bytes` is
+                exceeded.
+            UnexpectedLayout: the range is invalid, as from a damaged index.
         """
         if start < 0 or stop < start:
             raise UnexpectedLayout(f"an index that asks for bytes {start} to {stop}")
@@ -104,7 +105,7 @@ class RangeReader:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def has(self, start: int, stop: int) -> bool:
-        """True if [start, stop) is here already."""
+        """True if all of [start, stop) is cached."""
         at = start
         while at < stop:
             index = bisect_right(self._starts, at) - 1
@@ -114,7 +115,7 @@ class RangeReader:
         return True
 
     def forget(self) -> None:
-        """Drop all bytes kept, for sequential readers that keep their own window."""
+        """Drop the cache, for sequential readers that keep a window of their own."""
         self._starts.clear()
         self._spans.clear()
 
@@ -145,7 +146,7 @@ class RangeReader:
 
 
 class KeptSource:
-    """A `ByteSource` that is read by several readers in turn: what one has fetched, the next does not fetch again."""
+    """A `ByteSource` for several readers in turn: what one of them has fetched is not fetched again."""
 
     def __init__(self, source: ByteSource) -> None:
         self._reader = RangeReader(source)
@@ -161,9 +162,9 @@ class KeptSource:
         return self._reader.size
 
     def read(self, start: int, stop: int) -> bytes:
-        """Bytes [start, stop) with a request for each part that is missing; errors as of `RangeReader.upto`."""
+        """Bytes [start, stop) with one request for each missing part. Raises what `RangeReader.upto` raises."""
         if not self._reader.has(start, stop):
-            if self._kept > _MOST_KEPT:  # somebody reads on and on: no index is that long, and no clip
+            if self._kept > _MOST_KEPT:  # longer than any index or clip: a sequential read
                 self._reader.forget()
                 self._kept = 0
             self._kept += stop - start

@@ -16,7 +16,7 @@ from audioset_batch.adapters.media.source import RangeReader
 Ints = npt.NDArray[np.int64]
 
 _MAX_SAMPLES: Final = 10_000_000
-"""Some 60 hours of AAC; a table that claims more is damaged."""
+"""Some 60 hours of AAC; a table that declares more is damaged."""
 _MAX_CONSTANT: Final = 100_000
 _NON_SYNC: Final = 0x10000
 
@@ -44,9 +44,9 @@ class SampleTable:
         return SampleTable(self.offset[s], self.size[s], self.dts[s], self.pts[s], self.duration[s], self.key[s])
 
     def cut(self, lo: int, hi: int, video: bool) -> SampleTable:
-        """What is needed to present ticks [lo, hi): for video from the keyframe at or before `lo`.
+        """The samples needed to present ticks [lo, hi): for video from the last keyframe at or before `lo`.
 
-        With no keyframe at or before `lo`, from the first sample.
+        Without such a keyframe, from the first sample.
         """
         if not len(self):
             return self
@@ -61,7 +61,7 @@ class SampleTable:
 
 
 def concat(parts: list[SampleTable]) -> SampleTable:
-    """Tables one after the other."""
+    """Concatenate tables."""
     return SampleTable(*(np.concatenate([getattr(part, name) for part in parts]) for name in SampleTable.__slots__))
 
 
@@ -69,7 +69,7 @@ def progressive_table(moov: bytes, track: Mp4Track) -> SampleTable:
     """The whole sample table of a track of a progressive file.
 
     Raises:
-        UnexpectedLayout: if the tables are missing, damaged, or do not fit together.
+        UnexpectedLayout: the tables are missing, damaged or inconsistent.
     """
     try:
         return _progressive_table(moov, track)
@@ -153,7 +153,7 @@ def fragment_table(moof: bytes, position: int, track: Mp4Track) -> SampleTable:
     """The samples of `track` in one `moof` (the whole box, found at byte `position` of the file).
 
     Raises:
-        UnexpectedLayout: if damaged, or without a decode time.
+        UnexpectedLayout: it is damaged, or has no decode time.
     """
     try:
         return _fragment_table(moof, position, track)
@@ -231,7 +231,7 @@ def _run(
     if first_flags is not None and count:
         sample_flags[0] = first_flags
     dts = time + np.cumsum(duration) - duration
-    # Version 0 declares the offset unsigned, yet writers put negative ones there; none is near 2**31.
+    # In version 0 the offset is unsigned, yet some writers store negative ones; no real offset is near 2**31.
     composition = columns.get("c", np.zeros(count, dtype=np.int64)).astype(np.uint32).astype(np.int32)
     offsets = offset + np.cumsum(size) - size
     table = SampleTable(
@@ -241,11 +241,11 @@ def _run(
 
 
 def load_samples(reader: RangeReader, table: SampleTable) -> list[Sample]:
-    """The samples of a table, with their bytes.
+    """Fetch the samples of a table.
 
     Raises:
-        SegmentTransient: truncated, or past the cap.
-        UnexpectedLayout: a sample lies at an impossible place.
+        SegmentTransient: the stream is truncated, or `max_bytes` is exceeded.
+        UnexpectedLayout: a sample has an impossible position.
     """
     if not len(table):
         return []

@@ -1,4 +1,4 @@
-"""Reopen what was written, decode all of it, and say what it holds."""
+"""Reopen a written audio file, decode all of it, and report what it contains."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from audioset_batch.reasons import Reason
 SILENT_BELOW_DBFS: Final = -60.0
 """A clip whose peak is below this is flagged as silent; -60 dBFS are 33 steps of 16 bits."""
 _LOSSY_FRAMES: Final = 4608
-"""Frames by which decoded mp3 may differ: encoder delay and padding of whole frames."""
+"""Frames by which the length of decoded mp3 may differ: encoder delay and padding of whole frames."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioFacts:
-    """What a decoded audio file holds.
+    """What a decoded audio file contains.
 
     Attributes:
         sha256: Of the bytes of the file, hexadecimal.
@@ -62,7 +62,7 @@ def inspect_audio(path: Path) -> AudioFacts:
     """Decode the whole file at `path`.
 
     Raises:
-        SegmentTransient: `decode_error` if it does not decode, is empty, or holds fewer frames than it says.
+        SegmentTransient: `decode_error` if it does not decode, is empty, or has fewer frames than it declares.
         OSError: it cannot be read.
     """
     facts, _ = _decode(path, whole=False)
@@ -72,7 +72,7 @@ def inspect_audio(path: Path) -> AudioFacts:
 def verify_audio(path: Path, clip: AudioClip, audio: Audio) -> AudioFacts:
     """Decode the whole file at `path` and compare it with the clip that was written to it.
 
-    Lossless formats have to hold the very same samples.
+    Lossless formats must contain exactly the same samples.
 
     Raises:
         SegmentTransient: `internal` if it differs; and as `inspect_audio`.

@@ -1,4 +1,4 @@
-"""Reopen a written mp4, decode all of it, and say what it holds."""
+"""Reopen a written mp4, decode all of it, and report what it contains."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from audioset_batch.reasons import Reason
 _SOUND_SLACK_SECONDS: Final = 0.06
 """AAC comes in frames of up to 1,024 samples: 64 ms at 16 kHz."""
 _WHOLE_SHARE: Final = 0.95
-"""Below this share of the promised pictures a file is cut off; files of other programs may count a few too many."""
+"""A file with a smaller share of its declared pictures is cut off; other programs may declare a few too many."""
 
 
 @dataclass(frozen=True, slots=True)
 class VideoFacts:
-    """What a decoded video file holds.
+    """What a decoded video file contains.
 
     Attributes:
         video_start_seconds: Where in the source its time zero lies; None if the file was only inspected.

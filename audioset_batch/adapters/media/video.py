@@ -33,7 +33,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class VideoClip:
-    """An mp4 in memory, and what a look into it has to find.
+    """An mp4 in memory, and the properties that it must have when it is read back.
 
     Attributes:
         data: The bytes of the file.
@@ -86,12 +86,12 @@ def cut_video(
 
     def from_media(media: Media) -> VideoClip:
         track = _video_track(media, label)
-        # The file is mp4 with H.264: nothing else can be copied into it.
+        # The output is mp4 with H.264: no other codec can be copied into it.
         copying = video.cut == "copy" and track.codec == "h264" and track.extradata[:1] == b"\1"  # not of MPEG-TS
         own_sound = audio_track(media, label) if video.mode == "bestvideoaudio" else None
         wants = [Want(track, start, stop, Fraction(0))]
         if own_sound is not None:
-            # A copy begins at the keyframe, and its sound as well: ask for both at once where that is known.
+            # A copy begins at the keyframe, and so does its sound: read both at once where the keyframe is known.
             known = media.keyframe(track, start) if copying else start
             wants.append(audio_want(own_sound, start if known is None else known, stop))
         samples, *others = media.read(wants)
@@ -124,7 +124,7 @@ def _video_track(media: Media, label: str) -> Track:
 def _sound_or_none(
     track: Track, samples: list[Sample], start: Fraction, stop: Fraction, label: str
 ) -> AudioClip | None:
-    """The sound; None where it ends before the pictures do."""
+    """The sound; None if it ends before `start`."""
     try:
         return decode_audio(track, samples, start, stop, label)
     except SegmentUnavailable:
@@ -143,7 +143,7 @@ def _past_end(label: str, start: Fraction) -> SegmentUnavailable:
 
 
 def decode_pictures(track: Track, samples: list[Sample], label: str) -> Iterator[Picture]:
-    """Decode in the order of showing.
+    """Decode in presentation order.
 
     Raises:
         SegmentTransient: `decode_error`.
@@ -212,13 +212,13 @@ def _shown(
     usual: Fraction,
     label: str,
 ) -> Iterator[tuple[Fraction, Fraction, Any]]:
-    """The pictures to encode: (time, seconds shown, frame), times in [start, stop).
+    """The pictures to encode, as (time, seconds shown, frame) with times in [start, stop).
 
-    At each time that picture of the source which was on show then; with `frame_rate: keep` the times are the
-    source's own, and the one on show at the start comes first.
+    At each time, the source's picture that is on screen then. With `frame_rate: keep` the times are the source's, and
+    the picture on screen at the start comes first.
     """
     pictures = decode_pictures(track, samples, label)
-    # Container times are rounded (WebM: to 1 ms); a picture due this little later counts as on show.
+    # Container times are rounded (WebM: to 1 ms); a picture this little later counts as on screen.
     early = min(usual / 4, Fraction(1, 500))
     step = None if video.frame_rate == "keep" else 1 / Fraction(video.frame_rate).limit_denominator(1001)
     current: Picture | None = None
@@ -244,7 +244,7 @@ def _shown(
 
 
 def _with_end(pictures: Iterator[Picture], usual: Fraction) -> Iterator[Picture]:
-    """`pictures`, then one without a frame at the time when the last is no longer shown."""
+    """Add a picture without a frame, at the time until which the last one is shown."""
     last: Picture | None = None
     for last in pictures:
         yield last
@@ -280,7 +280,7 @@ def write_video(clip: VideoClip, path: Path) -> None:
     """Write `clip` to `path`, in one go.
 
     Raises:
-        OSError: the disk; nothing is translated, as only the caller knows what the path means.
+        OSError: the file cannot be written. Not translated, because only the caller knows what the path means.
     """
     with path.open("wb") as file:
         file.write(clip.data)

@@ -1,8 +1,8 @@
 """WebM with an index (Cues): which bytes hold a clip, without the rest of the first and last cluster.
 
-Clusters of YouTube's audio last ten seconds, and most AudioSet starts lie a few milliseconds before one. As
-blocks can be found by their chain from any byte, reading begins at a byte that is interpolated between two
-cues; when it turns out too late, or the chain is in doubt, more of the cluster is fetched.
+Clusters of YouTube's audio last ten seconds, and most AudioSet segments start a few milliseconds before one. As blocks
+can be found from any byte by following their chain, reading begins at a byte interpolated between two cues. If that is
+too late, or the chain is doubtful, more of the cluster is fetched.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from audioset_batch.adapters.media.source import RangeReader
 from audioset_batch.adapters.media.webm_header import OPUS_RATE, Header, parse_header
 
 _WORTH_A_SEARCH: Final = 16 << 10
-"""Bytes that interpolating has to save."""
+"""Bytes that interpolation must save to be worthwhile."""
 _MARGIN: Final = 4 << 10
 _OPUS_GRID: Final = 120
-"""The shortest Opus frame, 2.5 ms: what block times of whole milliseconds are rounded from."""
+"""Samples of the shortest Opus frame, 2.5 ms. Block times are multiples of it, rounded to milliseconds."""
 _ROUNDED_TO_ZERO_MS: Final = 2
-"""A first block this early stands at zero: muxers round the codec delay away."""
+"""A first block this early is at time zero: muxers round the codec delay away."""
 _ROUNDING_MS: Final = 3
-"""Block times may be this far from the truth."""
+"""Error that block times may have."""
 _FIRST_CUE_MS: Final = 500
 
 
 def open_webm(reader: RangeReader) -> WebM:
-    """Read header and cues; raises as `parse_header` does."""
+    """Read header and cues. Raises what `parse_header` raises."""
     return WebM(reader, parse_header(reader))
 
 
@@ -51,12 +51,12 @@ def opus_frames(packet: bytes) -> int:
 
 
 def opus_grid(ticks: int, ticks_per_second: Fraction) -> int:
-    """The samples at 48 kHz that a rounded time since the first packet stands for."""
+    """The number of samples at 48 kHz that a rounded time since the first packet represents."""
     return round(ticks * float(OPUS_RATE / _OPUS_GRID / ticks_per_second)) * _OPUS_GRID
 
 
 class WebM:
-    """A WebM of one track, found through its cues."""
+    """A WebM with one track that is read through its cues."""
 
     def __init__(self, reader: RangeReader, header: Header) -> None:
         self._reader = reader
@@ -68,7 +68,7 @@ class WebM:
         if not first.blocks:
             raise UnexpectedLayout("no block where the first cue points")
         self._zero = first.blocks[0].time
-        # Then a cue's time is its cluster's own time stamp, which blocks found by their chain count from.
+        # Then a cue's time is its cluster's timestamp, to which the times of blocks found by their chain are relative.
         self._cues_are_clusters = self._zero == header.cue_time[0] == first.cluster_time
         self._rounded = self._zero if self._zero * 1000 <= _ROUNDED_TO_ZERO_MS * header.ticks else 0
 
@@ -123,7 +123,7 @@ class WebM:
         return blocks
 
     def _further_back(self, begin: int, start: int, blocks: list[Block], lo: int, stop: int) -> int:
-        """Where to begin instead of `begin`, after its first block came too late."""
+        """The byte to begin at instead of `begin`, whose first block was too late."""
         if not blocks or blocks[-1].time <= blocks[0].time:
             return start
         rate = Fraction(stop - begin, blocks[-1].time - blocks[0].time)
@@ -131,7 +131,7 @@ class WebM:
         return back if back > start + _WORTH_A_SEARCH else start
 
     def _parse(self, begin: int, stop: int, first: int, lo: int) -> list[Block]:
-        """The blocks in bytes [begin, stop); none when their times are in doubt."""
+        """The blocks in bytes [begin, stop); none if their times are doubtful."""
         data = self._reader.get(begin, stop)
         header = self._header
         number = header.track.number

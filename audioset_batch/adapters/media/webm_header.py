@@ -1,4 +1,4 @@
-"""The head of a WebM: its one track, its cues, and the codec delay it declares."""
+"""Parse the header of a WebM: its one track, its cues, and the declared codec delay."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from audioset_batch.adapters.media.source import RangeReader, StreamHint
 OPUS_RATE: Final = 48000
 _MAX_HEADER: Final = 16 << 20
 _BEYOND_CUES: Final = 64
-"""The head of the first cluster and of its first block, read along with the cues."""
+"""Bytes of the headers of the first cluster and its first block, read along with the cues."""
 _CODECS: Final = {
     "A_OPUS": "opus",
     "V_VP9": "vp9",
@@ -38,10 +38,10 @@ class Header:
     Attributes:
         track: The one track.
         ticks: Ticks of block times per second.
-        delay: Samples (audio) that decoders give before presentation time zero of the first block.
+        delay: Audio samples that the decoder returns before presentation time zero.
         cue_time, cue_byte: The cues: ticks, and bytes from the start of the file.
         end: Byte where the segment ends, or None.
-        duration: Ticks, as the head says, or None.
+        duration: Ticks according to the header, or None.
     """
 
     track: Track
@@ -70,8 +70,8 @@ def parse_header(reader: RangeReader) -> Header:
     """Read everything in front of the clusters, and cues behind them if there are none in front.
 
     Raises:
-        UnexpectedLayout: no cues, several tracks, an unknown codec, or damage.
-        SegmentTransient: truncated, or past the cap.
+        UnexpectedLayout: it has no cues, several tracks or an unknown codec, or is damaged.
+        SegmentTransient: it is truncated, or `max_bytes` is exceeded.
     """
     try:
         return _parse_header(reader)
@@ -124,7 +124,7 @@ def _parse_header(reader: RangeReader) -> Header:
 
 
 def _far_cues(reader: RangeReader, at: int, end: int | None, track: int, origin: int) -> list[tuple[int, int]]:
-    """Cues behind the clusters: mostly the last element, so read to the end at once if that is near."""
+    """Read cues behind the clusters, mostly the last element: if the end of the file is near, up to there at once."""
     if end is not None and at < end <= at + (1 << 20) and (reader.size or end) >= end:
         reader.upto(at, end)
     head = _element(reader, at)
@@ -185,9 +185,9 @@ def _opus_track(number: int, head: bytes, fields: dict[int, ebml.Head], data: by
     if len(head) < 19 or not head.startswith(b"OpusHead"):
         raise UnexpectedLayout("an Opus track without OpusHead")
     channels, preskip = struct.unpack_from("<BH", head, 9)
-    if ebml.CODEC_DELAY in fields:  # what the container declares goes before what the codec says
+    if ebml.CODEC_DELAY in fields:  # the container's value takes precedence over the codec's
         preskip = round(ebml.unsigned(data, fields[ebml.CODEC_DELAY]) * OPUS_RATE / 1_000_000_000)
-    # The decoder must not skip at the start of what it is given: that is in the middle of the stream.
+    # The decoder must not skip samples: what it is given first is from the middle of the stream.
     extradata = head[:10] + b"\0\0" + head[12:]
     return Track("audio", number, "opus", extradata, Fraction(1, OPUS_RATE), OPUS_RATE, channels), preskip
 

@@ -19,7 +19,7 @@ _BLOCK_FRAMES: Final = 1 << 16
 
 
 def encode_audio(clip: AudioClip, audio: Audio) -> bytes:
-    """The clip as the bytes of a file of `audio.format`.
+    """Encode the clip as a file of `audio.format`, in memory.
 
     Raises:
         SegmentTransient: `internal` if libsndfile cannot encode it (rate or channels that the format lacks).
@@ -50,7 +50,7 @@ def write_audio(clip: AudioClip, path: Path, audio: Audio) -> None:
 
     Raises:
         SegmentTransient: see `encode_audio`.
-        OSError: the disk; nothing is translated, as only the caller knows what the path means.
+        OSError: the file cannot be written. Not translated, because only the caller knows what the path means.
     """
     data = encode_audio(clip, audio)
     with path.open("wb") as file:
@@ -58,10 +58,10 @@ def write_audio(clip: AudioClip, path: Path, audio: Audio) -> None:
 
 
 def quantise(samples: npt.NDArray[np.float32], audio: Audio) -> npt.NDArray[Any]:
-    """What is handed to libsndfile; shape (frames, channels).
+    """Convert samples to the type that libsndfile writes; shape (frames, channels).
 
-    int16 or int32 (24 bits in the upper ones) for flac and wav: full scale 1.0 is 2**(bits - 1), rounded to the
-    nearest and clipped, as FFmpeg does; float32 for ogg and mp3.
+    int16 or int32 (24 bits in the upper bytes) for flac and wav: full scale 1.0 is 2**(bits - 1), rounded to the
+    nearest and clipped, as in FFmpeg; float32 for ogg and mp3.
     """
     if audio.format not in ("flac", "wav"):
         return np.clip(samples, -1.0, 1.0)
