@@ -1,6 +1,6 @@
-"""Cookie files as browsers' add-ons export them: Netscape's format, or a refusal that says what else it is.
+"""Read cookie files in Netscape's format, as browser add-ons export them; refuse anything else.
 
-Looked at before yt-dlp reads them: it skips lines that it does not understand, and prints them as it does.
+Checked before yt-dlp reads them, because it skips lines that it does not understand, and prints them.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _EXPECTED: Final = "expected Netscape's format, as `yt-dlp --cookies-from-browse
 
 
 def read_cookies(path: Path) -> str:
-    """The text of a cookie file.
+    """Read the text of a cookie file.
 
     Raises:
-        UsageError: it cannot be read, or is no cookie file; the text shows nothing of what it holds.
+        UsageError: it cannot be read, or is no cookie file; the message shows nothing of its content.
     """
     text = _text(path)
     lines = text.splitlines()

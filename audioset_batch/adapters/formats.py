@@ -1,7 +1,7 @@
-"""Which formats of a video are taken: pure functions over yt-dlp's format dictionaries and YouTube's own answers.
+"""Choose the formats of a video to fetch: pure functions over yt-dlp's format dictionaries and YouTube's answers.
 
-The sound track comes first: YouTube offers a video with up to twenty of them, and yt-dlp's order puts quality,
-channels and codec before the language. Within one track yt-dlp's order holds, with compressed dynamics (DRC) last.
+The sound track is chosen first: YouTube offers up to twenty for one video, and yt-dlp sorts by quality, channels and
+codec before language. Within a track yt-dlp's order applies, with dynamic range compression (DRC) last.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Select = Callable[[str, list[Format]], Format | None]
 """yt-dlp's format selection: the format that an expression picks from a list (worst first), or None."""
 
 _MOST_CANDIDATES: Final = 3
-"""The chosen format, and two further ones in case that it cannot be read."""
+"""The chosen format, and two others in case it cannot be read."""
 _DIRECT: Final = "https"
 _SEGMENTED: Final = "m3u8_native"
 _ORIGINAL, _DEFAULT, _DESCRIPTIVE, _OTHER = 10, 5, -10, -1  # yt-dlp's language_preference
@@ -43,7 +43,7 @@ _LANG: Final = re.compile(r"(?:^|:)lang=([\w-]+)")
 
 
 class Track(NamedTuple):
-    """A sound track: its language as YouTube writes it, and what it is; both empty where YouTube says nothing."""
+    """A sound track: its language as YouTube writes it, and its kind; both empty if YouTube does not say."""
 
     language: str
     kind: str
@@ -51,12 +51,12 @@ class Track(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """What the answers of all player clients listed, with or without an address.
+    """What the answers of all player clients list, with or without a URL.
 
     Attributes:
-        kinds: Kind of each sound track, by language and preference as yt-dlp words them.
-        sound, pictures: Whether any format has them.
-        manifest: Whether there is an HLS manifest.
+        kinds: Kind of each sound track, by yt-dlp's language and language preference.
+        sound, pictures: True if any format has them.
+        manifest: True if there is an HLS manifest.
     """
 
     kinds: Mapping[tuple[str, int], str] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class Listed:
 
     @classmethod
     def of(cls, answers: Iterable[Any]) -> Listed:
-        """Read the player answers as YouTube sent them; what is not as expected is left out."""
+        """Read player answers as YouTube sent them; anything unexpected is left out."""
         kinds: dict[tuple[str, int], str] = {}
         sound = pictures = manifest = False
         for answer in answers:
@@ -86,7 +86,7 @@ class Listed:
 
     @property
     def original(self) -> bool:
-        """Whether an original sound track is among them."""
+        """True if an original sound track is listed."""
         return "original" in self.kinds.values()
 
 
@@ -97,7 +97,7 @@ def _entries(data: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _preference(track: Mapping[str, Any]) -> tuple[str, int]:
-    """Language and preference that yt-dlp makes of an `audioTrack`."""
+    """The language and language preference that yt-dlp derives from an `audioTrack`."""
     language = str(track.get("id") or "").partition(".")[0]
     name = str(track.get("displayName") or "").lower()
     if "descriptive" in name:
@@ -114,7 +114,7 @@ def _kind(track: Mapping[str, Any], url: str) -> str:
 
 
 def _tags_in_url(url: str) -> str:
-    """`xtags`, in a query or in a path, such as `acont=dubbed:lang=fr`."""
+    """The `xtags` of a URL, in its query or its path, such as `acont=dubbed:lang=fr`."""
     found = _XTAGS.search(url) or _XTAGS.search(unquote(url))
     return unquote(found[1]) if found else ""
 
@@ -140,9 +140,9 @@ def track_of(entry: Mapping[str, Any], listed: Listed) -> Track:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Formats to read, the best first; the others are for when it cannot be read.
+    """Formats to fetch, the best first, then those to try if it cannot be read.
 
-    `video` is `audio` where one file has both, and empty where no pictures are wanted.
+    `video` is `audio` if one file has both, and empty if no pictures are wanted.
     """
 
     audio: tuple[Format, ...]
@@ -154,8 +154,8 @@ class FormatChooser:
 
     Args:
         select: yt-dlp's own selection.
-        options: Video mode, height, codec, and whether another track may stand in for the original.
-        user_format: The `-f` of the user's yt-dlp options, for the sound.
+        options: Video mode, height, codec, and whether another track may replace the original.
+        user_format: The `-f` of the user's yt-dlp options, for the sound; None if there is none.
     """
 
     def __init__(self, select: Select, options: ClientOptions, user_format: str | None) -> None:
@@ -164,11 +164,11 @@ class FormatChooser:
         self._user_format = user_format
 
     def choose(self, formats: Sequence[Format], listed: Listed) -> Choice:
-        """Choose from `formats`, yt-dlp's in its order, worst first.
+        """Choose from `formats`, which are yt-dlp's in its order, worst first.
 
         Raises:
-            SegmentUnavailable: `no_audio`, `no_video`, `format_unavailable`: nothing was left out that might have it.
-            SegmentTransient: `no_usable_format`: YouTube has it, but not for us, or not at an address.
+            SegmentUnavailable: `no_audio`, `no_video`, `format_unavailable`; no format that might have it was left out.
+            SegmentTransient: `no_usable_format`: YouTube has it, but not for this client, or without a URL.
         """
         usable = [entry for entry in formats if entry.get("protocol") in (_DIRECT, _SEGMENTED)]
         if self._options.video_mode == "bestvideoaudio":
@@ -222,13 +222,13 @@ class FormatChooser:
     def _candidates(
         self, formats: list[Format], specs: Sequence[str], wanted: Callable[[Format], bool]
     ) -> tuple[Format, ...]:
-        """What `specs` pick, at most three; files that can be read by ranges before what a playlist lists."""
+        """At most three formats that `specs` select: files, which can be read by ranges, before playlists."""
         for protocol in (_DIRECT, _SEGMENTED):
             left = [entry for entry in formats if entry["protocol"] == protocol]
             found: list[Format] = []
             while len(found) < _MOST_CANDIDATES:
                 picked = next(filter(None, (self._select(spec, left) for spec in specs)), None)
-                # With bestvideo+bestaudio and the like, the part that is wanted.
+                # Of a selection such as bestvideo+bestaudio, the wanted part.
                 parts = [] if picked is None else picked.get("requested_formats") or [picked]
                 taken = next(filter(wanted, parts), None)
                 if taken is None:
@@ -252,14 +252,14 @@ class FormatChooser:
             )
         if muxed:
             if (with_sound or listed.sound) and (listed.pictures or any(map(_has_pictures, usable))):
-                # Some clients are sent no such file of any video.
+                # Some clients never get such a file.
                 advice = f"{what} (video.mode: bestvideowithaudio takes two)"
                 return SegmentTransient(Reason.NO_USABLE_FORMAT, _line(usable, advice))
             if not usable:
                 return _not_for_us(usable)
             missing = Reason.NO_AUDIO if any(map(_has_pictures, usable)) else Reason.NO_VIDEO
             return SegmentUnavailable(missing, _line(usable, what))
-        if with_sound:  # so the user's own choice is not among them
+        if with_sound:  # so the user's -f selects none of them
             return SegmentUnavailable(
                 Reason.FORMAT_UNAVAILABLE, _line(usable, f"-f {self._user_format} of youtube.args picks no sound")
             )
@@ -283,7 +283,7 @@ def _not_for_us(usable: Sequence[Format]) -> SegmentTransient:
 
 
 def _has_sound(entry: Mapping[str, Any]) -> bool:
-    """A playlist may leave the codecs out; then they are None."""
+    """True also where a playlist does not name the codecs: they are None then."""
     return entry.get("acodec") != "none"
 
 

@@ -1,7 +1,7 @@
-"""Manifests (HLS, DASH) are left out of a resolve, and an HLS one is fetched only where nothing else can be taken.
+"""Leave manifests (HLS, DASH) out of a resolve; fetch an HLS manifest only if no other format can be used.
 
-YouTube sends the address of one with nearly every answer, and yt-dlp would fetch it: a second request for each video,
-20 s where the manifest's host is silent, and a pause of the egress after its 429.
+Nearly every answer of YouTube contains the URL of one, and yt-dlp would fetch it: a second request for each video, 20 s
+of waiting if the manifest's host does not answer, and a pause of the egress after a 429 from it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _LIVE: Final = ("is_live", "is_upcoming", "post_live")
 
 
 class Manifests:
-    """Takes part in the extractor's listing of formats.
+    """Wraps the listing of formats in yt-dlp's YouTube extractor.
 
     Args:
         extractor: yt-dlp's YouTube extractor.
         params: The parameters of its `YoutubeDL`.
-        lacking: Whether formats, of a video that lists these, are not enough.
+        lacking: Says whether these formats are not enough for a video whose answers list this.
 
     Attributes:
         listed: What the answers of the last resolve listed.
@@ -39,7 +39,7 @@ class Manifests:
     def _list(
         self, video_id: str, microformats: Any, video_details: Any, answers: Any, player_url: Any, duration: Any = None
     ) -> Any:
-        """As `YoutubeIE._list_formats`; with the formats of the HLS manifests where the others are not enough."""
+        """As `YoutubeIE._list_formats`, with the formats of the HLS manifests if the others are not enough."""
 
         def ask() -> Any:
             return self._list_formats(video_id, microformats, video_details, answers, player_url, duration)

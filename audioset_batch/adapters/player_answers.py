@@ -1,7 +1,7 @@
-"""What YouTube's player API answered to each client: the structured answer, reduced to what decides.
+"""Parse what YouTube's player API answered to each client, reduced to what decides the outcome.
 
-Read from a copy of the bytes that yt-dlp received, so that it depends on YouTube's format alone, not on what yt-dlp
-makes of it. Whatever is not as expected is left out, never an error.
+Reads a copy of the bytes that yt-dlp received, so it depends on YouTube's format alone, not on yt-dlp's
+interpretation. Anything unexpected is left out; it is never an error.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _MARKUP: Final = re.compile(r"(?is)<(script|style)\b.*?(</\1>|$)|<[^>]*>?")
 _INITIAL: Final = re.compile(r"ytInitialPlayerResponse\s*=\s*(?=\{)")
 
 _COMPLETE_CLIENTS: Final = frozenset({"WEB", "MWEB", "ANDROID", "IOS", "TVHTML5", "TVHTML5_SIMPLY"})
-"""Clients that are shown every kind of public video. Others, and those that a later yt-dlp may bring, can refuse videos
-that exist: made for kids, not embeddable, no music, another account's."""
+"""Clients that can play every kind of public video. Others, including those of later yt-dlp versions, may refuse videos
+that exist: made for kids, not embeddable, not music, or of another account."""
 _LONGEST_TEXT: Final = 1000
 _MOST_MESSAGES: Final = 8
 
@@ -31,11 +31,11 @@ class ListedFormat:
     """One entry of `formats` or `adaptiveFormats`.
 
     Attributes:
-        itag: YouTube's number of it; "" if it has none.
+        itag: YouTube's number of the format; "" if it has none.
         address: It has a plain URL.
-        cipher: Its URL is ciphered and takes the player's script to read.
+        cipher: Its URL is ciphered; reading it takes the player's script.
         drm: It is encrypted.
-        sound, picture: What it carries.
+        sound, picture: It contains them.
         height: Pixels; None if unknown.
         track: YouTube's name of its sound track; "" if it has none.
     """
@@ -57,10 +57,10 @@ class PlayerAnswer:
     Attributes:
         client: InnerTube's name of the client, e.g. `VISIONOS`.
         status: `playabilityStatus.status`.
-        texts: What it says, without repetition: reason, subreason, title and description of either error screen.
-        ytid: The video that it is about; None where it does not say.
-        formats: What it lists.
-        streams: It has formats, or the address of a manifest or of SABR.
+        texts: Its messages without repetition: reason, subreason, title and description of either error screen.
+        ytid: The video that it is about; None if it does not say.
+        formats: The listed formats.
+        streams: It has formats, or the URL of a manifest or of SABR.
         age_gate: It carries the marker of an age gate.
         captcha: Its error screen is a captcha.
         trailer: Its error screen offers a trailer.
@@ -80,30 +80,30 @@ class PlayerAnswer:
 
     @property
     def text(self) -> str:
-        """All that it says, in one line."""
+        """All messages, in one line."""
         return " ".join(one if one.endswith((".", "!", "?")) else f"{one}." for one in self.texts).removesuffix(".")
 
     @property
     def playable(self) -> bool:
-        """It says that the video can be played, and lists something to play."""
+        """True if the video is playable and something to play is listed."""
         return self.status == "OK" and self.streams
 
     @property
     def sees_all(self) -> bool:
-        """Whether its client can see every kind of public video."""
+        """True if its client can play every kind of public video."""
         return self.client in _COMPLETE_CLIENTS
 
 
 @dataclass(slots=True)
 class Exchange:
-    """One request to the player API, for a page that has a player answer in it, or for a manifest.
+    """One request to the player API, for a page that contains a player answer, or for a manifest.
 
     Attributes:
-        client: Who asked.
-        status: HTTP status; None if no answer came.
-        failure: What the HTTP client said where no answer came.
-        body: The answer as far as it was read.
-        page: It was for a page or a manifest, which may well have no player answer in it.
+        client: The player client that asked.
+        status: HTTP status; None without an answer.
+        failure: Error of the HTTP client, without an answer.
+        body: The answer, as far as it was read.
+        page: It was for a page or a manifest, which may legitimately contain no player answer.
     """
 
     client: str
@@ -114,7 +114,7 @@ class Exchange:
     _parsed: tuple[int, PlayerAnswer | None] = (0, None)
 
     def answer(self) -> PlayerAnswer | None:
-        """The answer, if one came whole and it is one."""
+        """The player answer; None if it is incomplete or something else."""
         if self.failure:
             return None
         if len(self.body) != self._parsed[0]:
@@ -123,12 +123,12 @@ class Exchange:
 
     @property
     def failed(self) -> bool:
-        """Whether no answer came where there should be one."""
+        """True if there is no player answer where there should be one."""
         return self.answer() is None and (bool(self.failure) or not self.page)
 
     @property
     def notice(self) -> str:
-        """The words of an HTML page that came where the player's answer should be; "" if none did."""
+        """The text of an HTML page that came in place of a player answer; "" if none did."""
         start = "" if self.page else self.body[:_LONGEST_PAGE].decode("utf-8", "replace").lstrip()
         return " ".join(_MARKUP.sub(" ", start).split())[:_LONGEST_TEXT] if start.startswith("<") else ""
 
@@ -143,7 +143,7 @@ class Exchange:
 
 
 def read_answer(client: str, value: Any) -> PlayerAnswer | None:
-    """A player answer from its JSON; None if it is none."""
+    """Parse a player answer from its JSON; None if it is none."""
     status = _dig(value, "playabilityStatus")
     if not isinstance(status, dict) or not isinstance(status.get("status"), str):
         return None
@@ -167,7 +167,7 @@ def read_answer(client: str, value: Any) -> PlayerAnswer | None:
 
 
 def carries_sound(entry: Mapping[str, Any]) -> bool:
-    """Whether an entry of `formats` or `adaptiveFormats` has sound, or may have: files name their codecs, as a rule."""
+    """True if an entry of `formats` or `adaptiveFormats` has sound, or may have: most name their codecs."""
     mime = str(entry.get("mimeType") or "")
     codecs = mime.partition("codecs=")[2]
     return (
@@ -176,7 +176,7 @@ def carries_sound(entry: Mapping[str, Any]) -> bool:
 
 
 def client_of(body: bytes | None) -> str:
-    """The name of the client that sends this request to the player API; "" if it does not say."""
+    """The name of the client in the body of a request to the player API; "" if it is missing."""
     try:
         name = _dig(json.loads(body or b""), "context", "client", "clientName")
     except ValueError:
@@ -185,7 +185,7 @@ def client_of(body: bytes | None) -> str:
 
 
 def _texts(status: Any, screen: Any) -> Iterator[str]:
-    """Both shapes of error screens, and the words beside the status; YouTube repeats itself, this does not."""
+    """The messages of both kinds of error screen and beside the status, without YouTube's repetitions."""
     message = _dig(screen, "playerErrorMessageRenderer")
     interstitial = _dig(screen, "playerInterstitialRenderer", "content", "interstitialViewModel")
     captcha = _dig(screen, "playerCaptchaViewModel")
@@ -207,7 +207,7 @@ def _texts(status: Any, screen: Any) -> Iterator[str]:
 
 
 def _plain_text(part: Any) -> str:
-    """A text in one of YouTube's spellings: plain, `simpleText`, `runs`, `content`."""
+    """A text in one of YouTube's forms: plain, `simpleText`, `runs`, `content`."""
     if isinstance(part, str):
         return part
     for key in ("simpleText", "content"):
@@ -239,7 +239,7 @@ def _formats(streaming: Any) -> Iterator[ListedFormat]:
 
 
 def _starts(value: Any) -> str:
-    """The scheduled start as the offline slate, or the description of the broadcast, has it."""
+    """The scheduled start, from the offline slate or the description of the broadcast."""
     slate = _dig(
         value, "playabilityStatus", "liveStreamability", "liveStreamabilityRenderer", "offlineSlate",
         "liveStreamOfflineSlateRenderer", "scheduledStartTime",
@@ -256,7 +256,7 @@ def _starts(value: Any) -> str:
 
 
 def _dig(value: Any, *path: str) -> Any:
-    """The value behind a path of keys; None where there is none."""
+    """The value at a path of keys; None if there is none."""
     for key in path:
         if not isinstance(value, dict):
             return None
@@ -265,5 +265,5 @@ def _dig(value: Any, *path: str) -> Any:
 
 
 def answers_of(exchanges: Sequence[Exchange]) -> tuple[PlayerAnswer, ...]:
-    """The answers that came, in the order in which they were asked for."""
+    """The player answers of all exchanges, in the order of the requests."""
     return tuple(answer for exchange in exchanges if (answer := exchange.answer()) is not None)

@@ -1,8 +1,8 @@
-"""Which of YouTube's player clients are asked: the lean ones first, others only if these settle nothing.
+"""Choose which of YouTube's player clients are asked: the lean ones first, others only if these decide nothing.
 
-A lean client needs no player script, so its answer costs one request; with a JavaScript runtime on the PATH yt-dlp
-asks further clients as well, for four requests on a first video and three on each later one. But the lean client is
-not shown every kind of video (made for kids, for one), so its refusal may not be the last word.
+A lean client needs no player script, so its answer costs one request. With a JavaScript runtime on the PATH yt-dlp also
+asks other clients, with four requests for the first video and three for each later one. But a lean client cannot play
+every kind of video (those made for kids, for example), so its refusal may not be final.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from audioset_batch.reasons import Reason
 _T = TypeVar("_T")
 
 _EMBEDDED: Final = ("web_embedded",)
-"""yt-dlp's own fall-back for videos made for kids, which it recognises by a page that `player_skip` leaves out."""
+"""yt-dlp's own fallback for videos made for kids, which it recognizes by a page that `player_skip` leaves out."""
 _SCRIPTLESS: Final = ("android",)
-"""Is shown every kind of video, and needs no script; of most videos it gives format 18 alone."""
+"""Plays every kind of video and needs no script, but offers only format 18 of most videos."""
 
 _MAY_DIFFER: Final = frozenset(
     {
@@ -32,28 +32,28 @@ _MAY_DIFFER: Final = frozenset(
         Reason.HTTP_ERROR,
     }
 )
-"""Reasons that one client may give and another not; the others are facts about the video or the country. For age
-yt-dlp asks further clients by itself."""
+"""Reasons that may differ between clients; the others are facts about the video or the country. For age restrictions
+yt-dlp asks other clients by itself."""
 
 
 def _leaves_doubt(error: SegmentError, answers: Sequence[PlayerAnswer]) -> bool:
-    """Whether other clients may know better; where none has answered at all, they cannot be reached either."""
+    """True if other clients may answer otherwise. If none has answered at all, they cannot be reached either."""
     return bool(answers) and (error.reason in _MAY_DIFFER or not error.proven)
 
 
 def _may_be_for_kids(answers: Sequence[PlayerAnswer]) -> bool:
-    """Whether a client that is not shown such videos has refused without a cause, and its stand-in was not asked."""
+    """True if a client that cannot play such videos has refused without a cause, and the embedded one was not asked."""
     refused = any(not (one.sees_all or one.playable) and meaning_of(one.text) is None for one in answers)
     return refused and all(one.client != "WEB_EMBEDDED_PLAYER" for one in answers)
 
 
 class PlayerClients:
-    """Asks one question, of some clients and then of others.
+    """Resolves a video with some clients, and then with others if need be.
 
     Args:
-        params: The parameters of a `YoutubeDL`, whose `player_client` is set while a question is asked.
+        params: The parameters of a `YoutubeDL`, whose `player_client` is set during a resolve.
         extractor: Its YouTube extractor, which knows the lean clients.
-        lean: False to leave the first choice to yt-dlp. A `player_client` of the user's own is the only choice.
+        lean: False to leave the first choice to yt-dlp. If the user sets `player_client`, only those are asked.
     """
 
     def __init__(self, params: dict[str, Any], extractor: Any, *, lean: bool) -> None:
@@ -63,11 +63,11 @@ class PlayerClients:
         self._lean = list(getattr(extractor, "_DEFAULT_JSLESS_CLIENTS", ())) if lean else []
 
     def ask(self, question: Callable[[], _T], answers: Callable[[], Sequence[PlayerAnswer]]) -> _T:
-        """What the first clients that settle it say, else the last.
+        """The answer of the first clients that decide the outcome, else of the last ones.
 
         Args:
-            question: Asks the clients whose turn it is, and considers the answers of earlier ones as well.
-            answers: All answers so far.
+            question: Asks the clients that are set, and considers the answers of earlier ones as well.
+            answers: Returns all answers so far.
 
         Raises:
             SegmentUnavailable, SegmentTransient, EgressBlocked: from `question`.
@@ -82,7 +82,7 @@ class PlayerClients:
                 try:
                     return question()
                 except (SegmentUnavailable, SegmentTransient) as error:
-                    # Of several that cannot be fetched from, the first one's formats are those that were wanted.
+                    # If several offer nothing usable, report the first one, whose formats are the preferred ones.
                     if last is None or not last.reason is error.reason is Reason.NO_USABLE_FORMAT:
                         last = error
                     if not _leaves_doubt(error, answers()):
@@ -93,7 +93,7 @@ class PlayerClients:
             self._choice.pop("player_client", None)
 
     def _rounds(self, answers: Callable[[], Sequence[PlayerAnswer]]) -> Iterator[Sequence[str]]:
-        """Clients in yt-dlp's names; nothing stands for its own choice."""
+        """Names of clients for each round; an empty list leaves the choice to yt-dlp."""
         yield self._lean
         if not self._has_runtime():
             yield _SCRIPTLESS
@@ -104,7 +104,7 @@ class PlayerClients:
             yield _EMBEDDED
 
     def _has_runtime(self) -> bool:
-        """Whether yt-dlp has a JavaScript runtime: without one, most clients give it nothing to fetch."""
+        """True if yt-dlp has a JavaScript runtime; without one, most clients offer it nothing to fetch."""
         try:
             return any(provider.is_available() for provider in self._extractor._jsc_director.providers.values())
         except AttributeError:

@@ -1,7 +1,7 @@
-"""PO tokens: the page that a token is bound to is asked for where one is needed and can be had.
+"""Request the page to which a PO token is bound, if a token is needed and available.
 
-yt-dlp asks its provider plugins for a token only when it knows visitor data, which it has from a page that
-`youtube.player_skip` leaves out. The lean clients need no token, so they cost one request as before.
+yt-dlp asks its provider plugins for a token only if it has visitor data, which come from a page that
+`youtube.player_skip` leaves out. Lean clients need no token, so they still cost one request.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ _PAGE: Final = "webpage"
 
 
 class TokenPages:
-    """Decides, question by question, whether the watch page is left out.
+    """Decides for each round of clients whether the watch page is left out.
 
     Args:
         params: The parameters of a `YoutubeDL`.
         extractor: Its YouTube extractor.
-        own: True if `player_skip` is from `youtube.args`; then it stands.
+        own: True if `player_skip` is from `youtube.args`; then it is not changed.
     """
 
     def __init__(self, params: dict[str, Any], extractor: Any, *, own: bool) -> None:
@@ -43,7 +43,7 @@ class TokenPages:
 
 
 def providers(extractor: Any) -> list[str]:
-    """Names of the PO token providers that yt-dlp has, and that say they can be used now."""
+    """Names of yt-dlp's PO token providers that report that they are available."""
     extractor.initialize()
     director = getattr(extractor, "_pot_director", None)
     return [one.PROVIDER_NAME for one in getattr(director, "providers", {}).values() if one.is_available()]

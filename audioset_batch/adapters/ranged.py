@@ -1,7 +1,7 @@
-"""Bounded byte ranges of one stream: what the server says of a range is checked against what was asked for.
+"""Read bounded byte ranges of a stream, and check the server's answer against the request.
 
-Open-ended reads of long videos are throttled by YouTube, and a server may lie about sizes or ignore `Range`; a
-range that was asked for in one piece is neither (RFC 9110, section 14).
+YouTube throttles open-ended reads of long videos, but not bounded ranges. A server may lie about sizes or ignore
+`Range` (RFC 9110, section 14).
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from audioset_batch.reasons import Reason
 
 _CHUNK: Final = 64 * 1024
 _SKIP_LIMIT: Final = 8 * 1024 * 1024
-"""A server that ignores Range is read up to here to reach the start of the range."""
+"""If a server ignores `Range`, at most so many bytes are skipped to reach the start of the range."""
 _SEGMENT_LIMIT: Final = 16 * 1024 * 1024
-"""No segment or playlist of HLS comes near this."""
+"""Limit for one segment or playlist of HLS; real ones are far smaller."""
 
 
 class Answer(Protocol):
-    """An HTTP response; its errors are those of `SegmentTransient` already."""
+    """An HTTP response whose errors are translated to `SegmentTransient`."""
 
     status: int
     headers: Any
@@ -34,27 +34,27 @@ class Answer(Protocol):
 
 
 Ask = Callable[[Mapping[str, str]], AbstractContextManager[Answer]]
-"""Sends one GET with these headers. Status 416 is an answer; other errors are raised, translated."""
+"""Sends a GET with these headers. Returns an answer with status 416 as well; other errors are raised, translated."""
 
 
 def label_of(stream: Stream) -> str:
-    """What messages call a stream."""
+    """The name of a stream in messages."""
     return f"format {stream.format_id}"
 
 
 class RangedStream:
-    """Reads bounded byte ranges of one stream; the `ByteSource` that the media package cuts from.
+    """A stream as the `ByteSource` that the media package reads.
 
     Args:
         ask: Sends one request for the stream's URL.
-        stream: What was resolved.
-        traffic: Counts what is read.
-        max_bytes: Most bytes read altogether.
+        stream: The resolved stream.
+        traffic: Counter of requests and bytes.
+        max_bytes: Limit for all reads together.
 
     Attributes:
-        size: Bytes of the whole stream once the server has said so, else as announced, else None.
+        size: Bytes of the whole stream, as the server says, else as announced, else None.
         max_bytes: As above.
-        url_label: What messages call it.
+        url_label: Name of the stream in messages.
     """
 
     def __init__(self, ask: Ask, stream: Stream, traffic: Traffic, max_bytes: int) -> None:
@@ -67,7 +67,7 @@ class RangedStream:
         self.url_label = label_of(stream)
 
     def read(self, start: int, stop: int) -> bytes:
-        """Bytes [start, stop) by one request; shorter only where the stream ends.
+        """Read bytes [start, stop) with one request; fewer only at the end of the stream.
 
         Raises:
             EgressBlocked: 429.
@@ -127,19 +127,19 @@ class RangedStream:
 
 
 class AskFor(Protocol):
-    """As `Ask`, for any address."""
+    """As `Ask`, for any URL."""
 
     def __call__(self, headers: Mapping[str, str], url: str) -> AbstractContextManager[Answer]: ...
 
 
 class SegmentFetcher:
-    """Fetches an HLS playlist and the segments that it lists; the `Fetch` that the media package reads them by.
+    """Fetches an HLS playlist and its segments; passed to the media package as its `Fetch`.
 
     Args:
         ask: Sends one request.
-        stream: What was resolved: its URL is the playlist's.
-        traffic: Counts what is read.
-        max_bytes: Most bytes read altogether.
+        stream: The resolved stream; its URL is the playlist's.
+        traffic: Counter of requests and bytes.
+        max_bytes: Limit for all reads together.
     """
 
     def __init__(self, ask: AskFor, stream: Stream, traffic: Traffic, max_bytes: int) -> None:
@@ -149,7 +149,7 @@ class SegmentFetcher:
         self._left = max_bytes
 
     def __call__(self, url: str, span: tuple[int, int] | None) -> bytes:
-        """The bytes of `span`, or all.
+        """Fetch the bytes of `span`, or all of them if it is None.
 
         Raises:
             EgressBlocked: 429.
@@ -178,7 +178,7 @@ class SegmentFetcher:
 
 
 def _content_range(header: str | None) -> tuple[int | None, int | None]:
-    """`bytes 0-99/1234 -> (0, 1234)`; None for what is not said."""
+    """Parse `Content-Range`: `bytes 0-99/1234` -> (0, 1234); None for missing values."""
     unit, _, rest = (header or "").strip().partition(" ")
     span, _, total = rest.partition("/")
     first = span.partition("-")[0]

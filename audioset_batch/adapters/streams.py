@@ -1,4 +1,4 @@
-"""What is asked of YouTube and what comes back: values between the extractor and the stages."""
+"""Values that pass between the YouTube client and its callers."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class ClientOptions:
     Attributes:
         args: Options of the yt-dlp command.
         player_skip: Requests that yt-dlp's YouTube extractor leaves out.
-        lean: Ask the player clients that need no player script first, the others only where these settle nothing.
-        proxy: Proxy URL; None leaves it to the environment variables.
-        cookies: Netscape cookie file; the client works on a private copy.
+        lean: Ask the player clients that need no player script first, and others only if these decide nothing.
+        proxy: Proxy URL; None: the environment variables apply.
+        cookies: Netscape cookie file, of which the client uses a private copy.
         source_address: Local address to send from.
         video_mode: `Video.mode` of the config.
-        max_height: Highest video stream to take, pixels.
-        wordings: `youtube.wordings`: plain text that a refusal contains, and the reason that it is given.
-        prefer_h264: Take a worse H.264 stream before a better one of another codec: only that can be cut by copying.
-        any_track: Take another sound track where the original one has no address.
+        max_height: Largest height of a video stream, pixels; None: no limit.
+        prefer_h264: Prefer an H.264 stream to a better one of another codec: only H.264 can be cut by copying.
+        any_track: Accept another sound track if the original one has no URL.
+        wordings: `youtube.wordings`: text that a refusal contains, and the reason to record for it.
     """
 
     args: tuple[str, ...] = ()
@@ -73,12 +73,13 @@ class Stream:
     """One stream of a video. The URL is signed and short-lived: never log or store it.
 
     Attributes:
-        codec: Codec string of the audio, or of the video where there is no audio.
-        size: Bytes as announced, or None.
-        bitrate: bit/s as announced, or None.
+        codec: Codec string of the audio, or of the video if there is no audio.
+        size: Announced size in bytes, or None.
+        bitrate: Announced bit rate in bit/s, or None.
         segmented: The URL is that of an HLS playlist, not of a file.
-        available_at: Unix time from which on the server gives the bytes, after an ad; None: at once.
-        language, track: Of the sound, as YouTube says: `original`, `dubbed`, `descriptive`; or "".
+        available_at: Unix time from which the server delivers the bytes, after an ad; None: at once.
+        language: Language of the sound as YouTube writes it, or "".
+        track: Kind of the sound track: `original`, `dubbed`, `descriptive`, `secondary`, or "".
     """
 
     url: str
@@ -98,12 +99,12 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What a resolve found. `video` is the same object as `audio` where one stream has both.
+    """The streams of a video. `video` is the same object as `audio` if one stream has both.
 
     Attributes:
-        duration_seconds: Of the whole video, as announced; None if unknown.
-        more_audio, more_video: What to read, in this order, where `audio` or `video` cannot be read: the same sound
-            track in other formats. Where one stream has both, `more_video` is empty.
+        duration_seconds: Announced duration of the whole video; None if unknown.
+        more_audio, more_video: Other formats to try in this order if `audio` or `video` cannot be read, with the same
+            sound track. `more_video` is empty if one stream has both.
     """
 
     ytid: str
@@ -114,7 +115,7 @@ class Resolved:
     more_video: tuple[Stream, ...] = ()
 
     def without(self, stream: Stream) -> Resolved | None:
-        """The same with the next stream in place of this one; None where there is no further one."""
+        """The same with the next stream in place of this one; None if there is no other."""
         if stream is self.audio and self.more_audio:
             following, *left = self.more_audio
             video = following if self.video is self.audio else self.video
@@ -126,14 +127,14 @@ class Resolved:
 
 @dataclass(slots=True)
 class Traffic:
-    """Counters of one client; `take()` before and after a segment gives the segment's own."""
+    """Counters of one client; call `take` before and after an attempt to get those of the attempt."""
 
     requests: int = 0
     media_requests: int = 0
     media_bytes: int = 0
 
     def take(self) -> Traffic:
-        """The counts so far; they start again at zero."""
+        """Return the counts and reset them to zero."""
         taken = Traffic(self.requests, self.media_requests, self.media_bytes)
         self.requests = self.media_requests = self.media_bytes = 0
         return taken

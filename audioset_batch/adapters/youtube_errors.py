@@ -1,7 +1,7 @@
-"""What a resolve without streams comes to: a ban, a fact about the video, or nothing that settles it.
+"""Classify a resolve without streams: a ban, a fact about the video, or nothing conclusive.
 
-Pure: evidence in, error out; `adapters.ytdlp` collects the evidence. The structured answers of the clients come first,
-yt-dlp's own last sentence counts only where there are none.
+Pure functions from evidence to an error; `adapters.ytdlp` collects the evidence. The clients' structured answers come
+first; yt-dlp's error message counts only if there are none.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from audioset_batch.adapters.wordings import Blocked, Meaning, from_settings, me
 from audioset_batch.errors import AudiosetBatchError, EgressBlocked, SegmentTransient, SegmentUnavailable
 from audioset_batch.reasons import TRANSIENT_REASONS, Reason
 
-# These say only that something else went wrong before: look at the warnings first.
+# These only say that something went wrong before; the warnings say what.
 _VAGUE: Final = re.compile(
     r"no video formats found|failed to extract any player response|unable to extract|requested format is not available"
 )
@@ -28,9 +28,9 @@ _NETWORK: Final = re.compile(
     r"|incomplete ?read|bytes read|remote end closed|network"
 )
 _MANIFEST: Final = re.compile(r"m3u8|mpd|manifest")
-"""Warnings about what is fetched beside the player's answer, and was not needed."""
+"""Warnings about requests beside the player API that were not needed."""
 _LEFT_OUT: Final = re.compile(r"(?i)skipped|missing a url|challenge solving")
-"""Warnings of yt-dlp that say why it leaves formats out."""
+"""yt-dlp's warnings that say why it leaves formats out."""
 _DETAIL_LENGTH: Final = 300
 _AGE: Final = ("AGE_CHECK_REQUIRED", "AGE_VERIFICATION_REQUIRED", "CONTENT_CHECK_REQUIRED")
 
@@ -41,9 +41,9 @@ class Failure:
 
     Attributes:
         message: Its text.
-        http_status: Status of the HTTP error behind it, if there is one.
-        transport: True if the cause is a connection that failed.
-        geo_restricted: True if yt-dlp says so by the type of its error.
+        http_status: Status of the HTTP error that caused it, or None.
+        transport: True if a failed connection caused it.
+        geo_restricted: True if it is yt-dlp's `GeoRestrictedError`.
     """
 
     message: str
@@ -54,16 +54,16 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of a resolve that brought no streams.
+    """What is known about a resolve without streams.
 
     Attributes:
         failure: yt-dlp's error.
-        warnings: What yt-dlp warned about during this resolve.
-        ytid: The video that was asked for.
-        exchanges: Requests to the player API, all clients'.
-        offered: Itags that yt-dlp offers to be fetched directly.
-        lack: `NO_AUDIO` or `NO_VIDEO`: what no offered format has; None where there was none to choose from.
-        user_format: The choice of format is the user's own `-f`.
+        warnings: yt-dlp's warnings during this resolve.
+        ytid: The requested video.
+        exchanges: Requests of all clients to the player API.
+        offered: Itags that yt-dlp lists with a URL.
+        lack: `NO_AUDIO` or `NO_VIDEO`: what no offered format has; None if there was no format to choose from.
+        user_format: The format was chosen by the user's `-f`.
         max_height: `video.max_height`.
         wordings: `youtube.wordings`.
     """
@@ -80,7 +80,7 @@ class Evidence:
 
 
 def short(message: str) -> str:
-    """A yt-dlp message as it goes to the `detail` column: one line, no advice, at most 300 characters."""
+    """Shorten a message of yt-dlp for the `detail` column: one line, no advice, at most 300 characters."""
     text = " ".join(message.split()).removeprefix("ERROR: ")
     text = re.sub(r"^\[youtube[^\]]*\] (\S{11}: )?", "", text)
     text = re.split(r"; please report this issue| \(caused by |\. Use --cookies|;? ?see {1,2}https?:", text)[0]
@@ -88,11 +88,10 @@ def short(message: str) -> str:
 
 
 def classify(evidence: Evidence) -> AudiosetBatchError:
-    """The error that a resolve without streams amounts to.
+    """The error for a resolve without streams.
 
-    A fact about the video, from any client, comes first, unless another client lists streams; then bans; then what
-    the answers list; then "there is no such video", from a client that would know; then connections that failed; last,
-    what says nothing.
+    In this order: a fact about the video from any client, unless another client lists streams; a ban; what the answers
+    list; "there is no such video" from a client that can play all; failed connections; anything inconclusive.
     """
     answers = answers_of(evidence.exchanges)
     mine = [one for one in answers if one.ytid in (None, "", evidence.ytid)]
@@ -122,12 +121,12 @@ def classify(evidence: Evidence) -> AudiosetBatchError:
 
 
 def too_many_requests(exchanges: Sequence[Exchange]) -> bool:
-    """Whether the player API or a manifest's host has said 429; another client may have given streams all the same."""
+    """True if the player API or a manifest's host answered 429, even if another client returned streams."""
     return any(one.status == 429 for one in exchanges)
 
 
 def _meaning(answer: PlayerAnswer) -> Meaning | None:
-    """What a refusal means, by its structure before its words."""
+    """The meaning of a refusal, by its structure first and then by its wording."""
     if answer.captcha:
         return Blocked("bot check")
     if answer.trailer:
@@ -142,7 +141,7 @@ def _meaning(answer: PlayerAnswer) -> Meaning | None:
 
 
 def _detail(answer: PlayerAnswer, meaning: Meaning | None = None) -> str:
-    """The words of an answer; of what is still to come, with the date that it names."""
+    """The messages of an answer; for an upcoming event with its date."""
     text = answer.text[:_DETAIL_LENGTH] or answer.status
     dated = answer.starts and meaning is Reason.LIVE
     return f"{text}; scheduled for {answer.starts}" if dated else text
@@ -162,7 +161,7 @@ def _ban(
 
 
 def _ban_by_page(exchanges: Sequence[Exchange]) -> EgressBlocked | None:
-    """A page for people in place of a player's answer, with status 200 too: "unusual traffic" and its like."""
+    """A ban announced by an HTML page in place of a player answer ("unusual traffic"), possibly with status 200."""
     for notice in (one.notice for one in exchanges):
         if isinstance(meaning := meaning_of(notice), Blocked):
             return EgressBlocked(f"{meaning.kind}: {notice[:_DETAIL_LENGTH]}")
@@ -170,7 +169,7 @@ def _ban_by_page(exchanges: Sequence[Exchange]) -> EgressBlocked | None:
 
 
 def _without_streams(evidence: Evidence, playable: Sequence[PlayerAnswer]) -> AudiosetBatchError:
-    """Streams are listed, and none was chosen. Their absence is a fact only where nothing was left out."""
+    """Streams are listed, but none was chosen. That is a fact about the video only if no format was left out."""
     listed = [entry for answer in playable for entry in answer.formats]
     reachable = {(entry.itag, entry.track) for entry in listed if entry.address or entry.cipher}
     left_out = [
@@ -215,12 +214,12 @@ def _why_not(
 
 
 def left_out_words(warnings: Sequence[str]) -> str:
-    """What yt-dlp has warned about formats that it leaves out, to go on with; "" if nothing."""
+    """yt-dlp's warning about formats that it left out, to be appended to a detail; "" if there is none."""
     return next((f"; yt-dlp: {short(one)[:160]}" for one in warnings if _LEFT_OUT.search(one)), "")
 
 
 def _unsettled(evidence: Evidence, refused: Sequence[tuple[PlayerAnswer, Meaning | None]]) -> AudiosetBatchError:
-    """Words that settle nothing: those of a client that sees every video count most."""
+    """An inconclusive refusal; the answer of a client that can play every video is preferred."""
     ranked = sorted(refused, key=lambda pair: not pair[0].sees_all)
     for answer, _ in ranked:
         if found := from_settings(answer.text, evidence.wordings):
@@ -239,13 +238,13 @@ def _unsettled(evidence: Evidence, refused: Sequence[tuple[PlayerAnswer, Meaning
 
 
 def _as_set(text: str, pattern: str, reason: Reason) -> SegmentUnavailable | SegmentTransient:
-    """As `youtube.wordings` wants it. `detail` says so."""
+    """The outcome that `youtube.wordings` assigns, which `detail` names."""
     kind = SegmentUnavailable if reason.permanent else SegmentTransient
     return kind(reason, f"{text[:_DETAIL_LENGTH]} (by youtube.wordings: {pattern})", proven=False)
 
 
 def _by_message(evidence: Evidence) -> AudiosetBatchError:
-    """No client has answered, as far as is known: what yt-dlp says, and what it has warned about."""
+    """Classify by yt-dlp's error message and warnings, if no answer of a client is known."""
     detail = short(evidence.failure.message)
     vague = is_vague(evidence.failure.message)
     warnings = [one for one in evidence.warnings if not _MANIFEST.search(one.lower())]
@@ -263,7 +262,7 @@ def _by_message(evidence: Evidence) -> AudiosetBatchError:
         for warning in warnings:
             if isinstance(ban := meaning_of(short(warning)), Blocked):
                 return EgressBlocked(f"{ban.kind}: {detail} (from yt-dlp's warnings)")
-    if vague:  # the last warning that is not vague itself is why
+    if vague:  # the last warning that is not vague itself is the cause
         causes = [short(warning) for warning in warnings if not is_vague(warning)]
         detail = f"{detail}: {causes[-1]}"[:_DETAIL_LENGTH] if causes else detail
     text = plain("\n".join([detail, *(warnings if vague else ())]))
@@ -277,7 +276,7 @@ def _by_message(evidence: Evidence) -> AudiosetBatchError:
 
 
 def _failed(exchange: Exchange) -> SegmentTransient:
-    """What the answers so far settle, if anything, another client may contradict, and that one could not be asked."""
+    """The error of a client that could not be asked: it might have contradicted the other answers."""
     what = short(exchange.failure) or f"HTTP {exchange.status}, no answer of a player"
     broken = exchange.status is None or (exchange.status == 200 and bool(exchange.failure))
     failure = Failure(what, None if broken else exchange.status, transport=broken)
@@ -295,5 +294,5 @@ def _kind_of_failure(text: str, failure: Failure) -> Reason:
 
 
 def is_vague(message: str) -> bool:
-    """Whether a message says only that something went wrong before it."""
+    """True if a message only says that something went wrong before."""
     return _VAGUE.search(plain(message)) is not None

@@ -1,8 +1,8 @@
-"""Through yt-dlp: resolve a video to streams, and read bounded ranges of them.
+"""Resolve a video to streams with yt-dlp, and read bounded ranges of them.
 
-Every byte goes through yt-dlp's own session, so that proxy, cookies, TLS options and impersonation hold for
-the media as for the pages. `--download-sections` is not used: it goes through ffmpeg's HTTP client, which
-ignores all of these, and cuts at keyframes.
+Every request goes through yt-dlp's session, so that proxy, cookies, TLS options and impersonation apply to the media as
+to the pages. `--download-sections` is not used: it goes through FFmpeg's HTTP client, which ignores all of these, and
+cuts at keyframes.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ if TYPE_CHECKING:
 _SOCKET_TIMEOUT: Final = 20.0
 _NOT_YET_A_VIDEO: Final = ("is_live", "is_upcoming", "post_live")
 _BUILDING: Final = threading.Lock()
-"""The first YoutubeDL of a process loads yt-dlp's plugins, some of which object to being loaded twice."""
+"""The first YoutubeDL of a process loads yt-dlp's plugins, some of which must not be loaded twice."""
 
 
 class YtDlpClient:
-    """One long-lived yt-dlp. Not thread-safe: one per thread and egress.
+    """A long-lived `YoutubeDL` and what is needed around it. Not thread-safe: create one per thread and egress.
 
     Args:
         options: How to reach YouTube.
@@ -72,7 +72,7 @@ class YtDlpClient:
         extractor = yt_dlp.extractor.youtube.YoutubeIE()
         self._ydl.add_info_extractor(extractor)
         self._extractor = extractor
-        # The lean clients take no cookies.
+        # The lean clients do not accept cookies.
         self._clients = PlayerClients(self._ydl.params, extractor, lean=options.lean and options.cookies is None)
         self._token_pages = TokenPages(self._ydl.params, extractor, own=self._own_skip)
         self._offered: set[str] = set()
@@ -89,7 +89,7 @@ class YtDlpClient:
             quiet=True,
             noprogress=True,
             skip_download=True,
-            noplaylist=True,  # of an event with several cameras, the one that was asked for
+            noplaylist=True,  # of an event with several cameras, only the requested one
             ignoreerrors=False,
             ignore_no_formats_error=False,
             format=params.get("format") or None,
@@ -101,24 +101,24 @@ class YtDlpClient:
         if self._options.source_address is not None:
             params["source_address"] = self._options.source_address
         if self._options.cookies is not None:
-            # yt-dlp rewrites its cookie file, and workers must not overwrite each other's: each has its own, in memory.
+            # yt-dlp rewrites its cookie file, and workers must not overwrite each other's: each has a copy in memory.
             params["cookiefile"] = io.StringIO(read_cookies(self._options.cookies))
         of_youtube = params.setdefault("extractor_args", {}).setdefault("youtube", {})
         self._own_skip = "player_skip" in of_youtube
         if self._options.player_skip:
             of_youtube.setdefault("player_skip", list(self._options.player_skip))
         if os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR"):
-            # yt-dlp prefers certifi's list where that is installed; the variables mean the site's own.
+            # yt-dlp prefers certifi's certificates if it is installed; these variables name the site's own.
             params["compat_opts"] = {*params.get("compat_opts", ()), "no-certifi"}
         return params
 
     @property
     def parts(self) -> tuple[Any, Any]:
-        """The `YoutubeDL` and its YouTube extractor, for who looks at what they find on this machine."""
+        """The `YoutubeDL` and its YouTube extractor, for checks of what they find on this machine."""
         return self._ydl, self._extractor
 
     def resolve(self, ytid: str, context: RequestContext | None = None) -> Resolved:
-        """Ask for the streams of one video.
+        """Find the streams of one video.
 
         Args:
             ytid: Of the video.
@@ -127,8 +127,8 @@ class YtDlpClient:
         Raises:
             TooLate: `context.start_by` had passed before.
             EgressBlocked: bot check, rate limit or 429.
-            SegmentUnavailable: with the reason why the video cannot be had.
-            SegmentTransient: the question could not be asked or answered this time.
+            SegmentUnavailable: the video is not available, for the given reason.
+            SegmentTransient: it could not be found out this time.
         """
         self._ydl.exchanges.clear()
         self._log.warnings.clear()
@@ -140,13 +140,13 @@ class YtDlpClient:
             self._ydl.exchanges.clear()
 
     def _resolve(self, ytid: str) -> Resolved:
-        """One question to the clients whose turn it is; what earlier ones have answered counts as well."""
+        """Ask the player clients that are set now; answers of clients asked before count as well."""
         self._manifests.listed = Listed()
         self._token_pages.before_asking()
         url = f"https://www.youtube.com/watch?v={ytid}"
         try:
             info = self._ydl.extract_info(url, download=False, ie_key="Youtube", process=False)
-            if info.get("_type", "video") != "video":  # a trailer, in place of a film that is paid for
+            if info.get("_type", "video") != "video":  # a trailer in place of a paid film
                 raise self._refusal(ytid, Failure(f"yt-dlp gives a {info['_type']} in place of the video"))
             if info.get("live_status") in _NOT_YET_A_VIDEO:
                 raise self._not_yet(info["live_status"])
@@ -154,7 +154,7 @@ class YtDlpClient:
         except YoutubeDLError as error:
             raise self._refusal(ytid, failure_of(error)) from error
         except (OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
-            # Answers that are not what yt-dlp expects (garbage, truncated JSON) break extractors in these ways.
+            # Extractors fail in these ways on answers that they do not expect, such as truncated JSON.
             failure = Failure(f"yt-dlp: {type(error).__name__}: {error}")
             if self._answers():
                 raise self._refusal(ytid, failure) from error
@@ -167,7 +167,7 @@ class YtDlpClient:
         except SegmentUnavailable as error:
             self._lack = error
             raise self._refusal(ytid, Failure(error.detail)) from error
-        except SegmentTransient as error:  # of this client; what others have listed may settle it
+        except SegmentTransient as error:  # of this client; what others have listed may decide
             settled = self._refusal(ytid, Failure(error.detail))
             if isinstance(settled, SegmentUnavailable) or all(one["protocol"] == "mhtml" for one in formats):
                 raise settled from error
@@ -197,14 +197,14 @@ class YtDlpClient:
         return SegmentUnavailable(Reason.LIVE, f"live_status is {live_status}{dated}")
 
     def has_thumbnail(self, ytid: str, context: RequestContext) -> bool:
-        """Whether the thumbnail host still has a picture of the video: a hint, never more.
+        """True if the thumbnail host still has a picture of the video, which is only a hint that the video exists.
 
-        With status 404 it sends a placeholder. For some that are gone it sends the same with status 200, which is known
-        by its length once there was a 404.
+        The host sends a placeholder with status 404. For some deleted videos it sends the same picture with status 200,
+        which is recognized by its length after the first 404.
 
         Raises:
             EgressBlocked: the host refuses (403, 429).
-            SegmentTransient: it could not be asked, or answered with something else than 200 and 404.
+            SegmentTransient: the request failed, or the status is none of these.
         """
         request = Request(f"https://i.ytimg.com/vi/{ytid}/default.jpg", method="HEAD")
         try:
@@ -237,7 +237,7 @@ class YtDlpClient:
 
     @contextlib.contextmanager
     def _ask(self, stream: Stream, headers: Mapping[str, str], context: RequestContext) -> Iterator[Any]:
-        """One media request; what fails in asking or in reading is translated."""
+        """Send one media request; errors while sending or reading are translated."""
         label = label_of(stream)
         try:
             try:
@@ -257,7 +257,7 @@ class YtDlpClient:
             raise SegmentTransient(Reason.TIMEOUT if timeout else Reason.NETWORK, f"{label}: {text}") from error
 
     def _lacking(self, formats: list[Format], listed: Listed) -> bool:
-        """Whether an HLS manifest is needed: without it, formats are listed but none can be taken."""
+        """True if an HLS manifest is needed: without it, formats are listed but none can be used."""
         info = {"formats": list(formats)}
         try:
             self._chooser.choose(self._in_order(info), listed)
@@ -268,7 +268,7 @@ class YtDlpClient:
         return False
 
     def _sorted_formats(self, info: dict[str, Any]) -> list[Format]:
-        """yt-dlp's order, worst first, without its selection, which raises instead of saying what is missing."""
+        """Sort formats as yt-dlp does, worst first. Its selection is not used: it does not say what is missing."""
         formats = self._in_order(info)
         if not formats and not self._ydl.params.get("ignore_no_formats_error"):
             self._ydl.raise_no_formats(info)
@@ -322,7 +322,7 @@ def _media_http_error(error: HTTPError, label: str) -> EgressBlocked | SegmentTr
 
 def _stream(entry: Mapping[str, Any], listed: Listed) -> Stream:
     segmented = entry.get("protocol") != "https"
-    # A playlist may leave codecs out (None); a file's are known.
+    # The codecs of a playlist may be unknown (None); those of a file are known.
     acodec, vcodec = (entry.get(key) or ("" if segmented else "none") for key in ("acodec", "vcodec"))
     size = entry.get("filesize") or entry.get("filesize_approx")
     bitrate = entry.get("tbr")

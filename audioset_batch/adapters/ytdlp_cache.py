@@ -1,4 +1,4 @@
-"""yt-dlp's cache of what it learned from player scripts, for a process with several threads."""
+"""yt-dlp's cache of player scripts, made safe for a process with several threads."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from audioset_batch.errors import StorageUnusable
 
 
 class ThreadSafeCache(Cache):  # type: ignore[misc]
-    """The same files in the same place.
+    """yt-dlp's cache, with the same files.
 
-    yt-dlp's own `store` learns the umask by setting it to 0 and back. What another thread creates in that moment is
-    writable for all, and two threads that do it at once may leave the process with umask 0.
+    yt-dlp's `store` reads the umask by setting it to 0 and back. A file that another thread creates at that moment is
+    writable by everybody, and two threads that do so at once may leave the process with umask 0.
     """
 
     def store(self, section: str, key: str, data: Any, dtype: str = "json") -> None:
-        """Keep `data`; a cache that cannot be written is no reason to fail."""
+        """Store `data`; a cache that cannot be written is not an error."""
         if not self.enabled:
             return
         path = Path(self._get_cache_fn(section, key, dtype))

@@ -1,4 +1,4 @@
-"""What lies behind an error of yt-dlp: its `exc_info`, its `cause`, and Python's own links are followed."""
+"""Find the causes of an error of yt-dlp, by its `exc_info`, its `cause`, and Python's exception chain."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from audioset_batch.adapters.youtube_errors import Failure
 
 
 def failure_of(error: BaseException) -> Failure:
-    """The error and its causes as plain values."""
+    """Describe an error and its causes by plain values."""
     causes = _causes(error)
     http = next((cause for cause in causes if isinstance(cause, HTTPError)), None)
     if any(isinstance(cause, UserNotLive) for cause in causes):

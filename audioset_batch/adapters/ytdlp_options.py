@@ -1,4 +1,4 @@
-"""Options of the yt-dlp command as the options of its Python interface."""
+"""Translate options of the yt-dlp command to options of its Python interface."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _ONLY_FOR_PEOPLE: Final = {
     "verbose": "--verbose",
     "batchfile": "--batch-file",
 }
-"""Options that make yt-dlp's parser print, or read standard input: it is called from threads of a process that has one
-stdout, one stderr and one stdin, and exchanging them for the parser would exchange them for everybody."""
+"""Options that make yt-dlp's parser print or read standard input. It is called from threads, which share stdin, stdout
+and stderr, so these cannot be redirected for the parser alone."""
 
 
 def parse_args(args: Sequence[str]) -> dict[str, Any]:
-    """Options of the yt-dlp command as its Python options, by yt-dlp's own parser.
+    """Parse options of the yt-dlp command with its own parser; safe to call from several threads.
 
-    Its options dictionary accepts unknown keys in silence; its parser does not. Safe to call from several threads.
+    Unlike the parser, yt-dlp's Python interface ignores unknown options.
 
     Raises:
-        UsageError: with yt-dlp's own words.
+        UsageError: an option is invalid; with yt-dlp's message.
     """
     arguments = ["--ignore-config", *args]
     try:
@@ -51,17 +51,17 @@ def parse_args(args: Sequence[str]) -> dict[str, Any]:
 
 
 def plugin_dirs_of(args: Sequence[str]) -> list[str]:
-    """What `--plugin-dirs` and `--no-plugin-dirs` come to; `args` have passed `parse_args`."""
+    """The folders of `--plugin-dirs` and `--no-plugin-dirs`; `args` have passed `parse_args`."""
     values, _ = create_parser().parse_known_args(["--ignore-config", *args])
     return list(values.plugin_dirs or ())
 
 
 @contextlib.contextmanager
 def usage_errors() -> Iterator[None]:
-    """What yt-dlp finds wrong with its options later, as it is built: a format selector, a browser to impersonate.
+    """Translate errors in options that yt-dlp finds only when it is created, such as in a format selector.
 
     Raises:
-        UsageError: with yt-dlp's own words.
+        UsageError: with yt-dlp's message.
     """
     try:
         yield
@@ -70,7 +70,7 @@ def usage_errors() -> Iterator[None]:
 
 
 def _refuse_languages(options: Mapping[str, Any]) -> None:
-    """What an answer means is read from its English words: `hl=en`, which is yt-dlp's default."""
+    """Refuse other languages: answers are understood by their English wording (`hl=en`, yt-dlp's default)."""
     languages = options.get("extractor_args", {}).get("youtube", {}).get("lang")
     headers = [name for name in options.get("http_headers") or () if name.lower() == "accept-language"]
     if languages or headers:
@@ -101,6 +101,6 @@ def _refuse_version(*_: object) -> NoReturn:
 
 
 def _last_line(error: Exception) -> str:
-    """Of yt-dlp's message, which begins with how the command is used."""
+    """The last line of yt-dlp's message, which begins with the command's usage."""
     lines = str(error).strip().splitlines()
     return lines[-1].removeprefix("-: error: ") if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""yt-dlp's plugins: loaded from folders that nobody else can change, or not at all.
+"""Load yt-dlp's plugins only from folders that no other user can change.
 
 yt-dlp looks for a package `yt_dlp_plugins` in its config folders, in /etc and in every folder of `sys.path`.
 """
@@ -18,10 +18,10 @@ _refused: list[str] = []
 
 
 def choose_plugins(wanted: Sequence[str]) -> None:
-    """Decide, before the first `YoutubeDL` of this process, whether it loads plugins.
+    """Decide whether this process loads plugins; called before its first `YoutubeDL`.
 
     Args:
-        wanted: As `--plugin-dirs` has it: folders that hold folders with plugins; `default` for those of yt-dlp.
+        wanted: Values of `--plugin-dirs`: folders of folders with plugins; `default` for yt-dlp's own.
     """
     if all_plugins_loaded.value:
         return
@@ -32,7 +32,7 @@ def choose_plugins(wanted: Sequence[str]) -> None:
 
 
 def untrusted_plugins() -> list[str]:
-    """Why this process loads no plugins of yt-dlp: each folder that others can change, in words."""
+    """Why this process loads no plugins: a message for each folder that other users can change."""
     return list(_refused)
 
 
@@ -45,5 +45,5 @@ def _who_can_change_plugins(folder: str) -> str:
 
 
 def _existing(path: Path) -> Path:
-    """The archive that holds a folder of plugins."""
+    """The archive that contains a folder of plugins."""
     return next((one for one in path.parents if os.path.lexists(one)), path)

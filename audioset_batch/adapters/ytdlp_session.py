@@ -1,4 +1,4 @@
-"""yt-dlp's session: requests are counted, begin and end in time, and leave a copy of what the player API answers."""
+"""yt-dlp's HTTP session with limits: counts requests, enforces deadlines, and copies answers of the player API."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CHUNK: Final = 64 * 1024
 
 
 class Log:
-    """Collects yt-dlp's warnings: why no client has answered is said nowhere else."""
+    """Collects yt-dlp's warnings, the only place that says why a client has not answered."""
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
@@ -40,9 +40,10 @@ class Log:
 
 
 class _Body:
-    """An answer's body with an end, in time and in bytes.
+    """A response body with a deadline and a size limit.
 
-    Hands out what has come instead of waiting for all that was asked for, so that a server that drips is noticed.
+    Returns the bytes that have arrived instead of waiting for all that were asked for, so that the deadline also
+    applies to a server that sends slowly.
     """
 
     def __init__(self, body: Any, context: RequestContext, exchange: Exchange | None) -> None:
@@ -83,14 +84,14 @@ def _seconds_left(context: RequestContext) -> float:
 
 
 class Session(yt_dlp.YoutubeDL):  # type: ignore[misc]
-    """A `YoutubeDL` with counted requests that begin and end in time; everything else is yt-dlp's own.
+    """A `YoutubeDL` whose requests are counted and limited; everything else is unchanged.
 
     Args:
-        params: Of the `YoutubeDL`.
-        traffic: Counts the requests.
+        params: Parameters of the `YoutubeDL`.
+        traffic: Counter of the requests.
 
     Attributes:
-        exchanges: Requests to the player API, for pages with a player answer in them and for manifests, until cleared.
+        exchanges: Requests to the player API, for pages that contain a player answer, and for manifests, until cleared.
     """
 
     def __init__(self, params: dict[str, Any], traffic: Traffic) -> None:
@@ -101,7 +102,7 @@ class Session(yt_dlp.YoutubeDL):  # type: ignore[misc]
 
     @contextlib.contextmanager
     def within(self, context: RequestContext) -> Iterator[None]:
-        """Apply these limits to requests that yt-dlp makes by itself."""
+        """Apply these limits to the requests that yt-dlp makes while resolving."""
         self._context = context
         try:
             yield
@@ -148,11 +149,11 @@ class Session(yt_dlp.YoutubeDL):  # type: ignore[misc]
 
 
 def _exchange(request: Any) -> Exchange | None:
-    """Where a copy of the answer goes; None for a request that decides nothing."""
+    """The record of a request whose answer matters; None for others."""
     url = urlsplit(request.url)
     if url.path == "/watch":
         return Exchange("WEB", page=True)
-    if url.path.startswith("/api/manifest/"):  # fetched only where nothing else can be taken
+    if url.path.startswith("/api/manifest/"):  # fetched only if no other format can be used
         return Exchange("the manifest", page=True)
     if not url.path.endswith("/youtubei/v1/player"):
         return None

@@ -1,4 +1,4 @@
-"""What yt-dlp finds on this machine: JavaScript runtimes and PO token providers, as it sees them itself."""
+"""Report what yt-dlp finds on this machine: JavaScript runtimes and PO token providers."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Runtime:
     """A JavaScript runtime that was found.
 
     Attributes:
-        enabled: yt-dlp takes it by itself, or because `--js-runtimes` says so.
+        enabled: yt-dlp uses it, by default or because of `--js-runtimes`.
         supported: It is new enough for this yt-dlp.
-        oldest: The oldest version that is; "" if unknown.
+        oldest: The oldest supported version; "" if unknown.
     """
 
     name: str
@@ -37,12 +37,12 @@ class Runtime:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What there is.
+    """JavaScript runtimes, PO token providers and plugins of this machine.
 
     Attributes:
-        solves: yt-dlp can run player scripts: a runtime is enabled and supported, and its own scripts are there.
-        providers: PO token providers that can be used.
-        untrusted: Why no plugins are loaded, if so.
+        solves: yt-dlp can run player scripts: a runtime is enabled and supported, and yt-dlp-ejs is installed.
+        providers: Names of the usable PO token providers.
+        untrusted: Why no plugins are loaded; empty if they are.
     """
 
     runtimes: tuple[Runtime, ...]
@@ -53,14 +53,14 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What there is of JavaScript for people; `advice` is "" where nothing is to be done."""
+    """Whether player scripts can be run, as text; `advice` is "" if nothing needs to be done."""
 
     text: str
     advice: str = ""
 
 
 def javascript(found: Surroundings) -> Verdict:
-    """Whether yt-dlp can run player scripts, with what, and what to do if it cannot."""
+    """Describe whether yt-dlp can run player scripts, with which runtime, and what to do if it cannot."""
     named = {one.name: f"{one.name} {one.version} at {one.path}" for one in found.runtimes}
     used = [named[one.name] for one in found.runtimes if one.enabled and one.supported]
     if found.solves:
@@ -77,10 +77,10 @@ def javascript(found: Surroundings) -> Verdict:
 
 
 def look_around(args: Sequence[str]) -> Surroundings:
-    """What yt-dlp finds with these options of its command.
+    """Find out what yt-dlp finds with these command-line options.
 
     Raises:
-        UsageError: it does not take them.
+        UsageError: the options are invalid.
     """
     client = YtDlpClient(ClientOptions(args=tuple(args)))
     ydl, extractor = client.parts

@@ -1,9 +1,9 @@
-"""Which yt-dlp a process imports: the one installed with this package, or a newer one that was put beside it.
+"""Which yt-dlp a process imports: the one installed with this package, or a newer one beside it.
 
-    <home>/current.json    names the version that processes take from their start on; replaced atomically
-    <home>/2026.11.20/     a version with all that it needs, as `pip install --target` lays it out
+    <home>/current.json    names the version that new processes use; replaced atomically
+    <home>/2026.11.20/     a version with its dependencies, as `pip install --target` lays it out
 
-A process decides once; its worker processes get the decision from it (`handed_on`). Nothing is imported from a folder
+A process decides once; its worker processes inherit the decision (`handed_on`). Nothing is imported from a folder
 that other users can write.
 """
 
@@ -28,10 +28,10 @@ from audioset_batch.errors import UsageError
 from audioset_batch.paths import expand_home
 
 HOME_VARIABLE: Final = "AUDIOSET_YTDLP_DIR"
-"""Names another folder for the versions."""
+"""Environment variable with another folder for the versions."""
 
 OLD_DAYS: Final = 30
-"""Age in days from which a yt-dlp is worth a word: YouTube changes, and yt-dlp follows within days."""
+"""Age in days from which a yt-dlp is reported as old: YouTube changes, and yt-dlp follows within days."""
 
 _HANDED_ON: Final = "AUDIOSET_BATCH_YTDLP"
 _INSTALLED: Final = "installed"
@@ -46,8 +46,8 @@ class Home:
 
     Attributes:
         folder: Holds `current.json` and a folder for each version.
-        top: The topmost folder that has to be trusted: a user who can write above it can replace this program, too, or
-            is you. `/` for a folder that a variable names.
+        top: The topmost folder that is checked: a user who can write above it can replace this program as well. `/` for
+            a folder from the environment variable.
     """
 
     folder: Path
@@ -55,21 +55,21 @@ class Home:
 
     @property
     def pointer(self) -> Path:
-        """Names the version that is taken."""
+        """The file that names the current version."""
         return self.folder / "current.json"
 
     @property
     def checked(self) -> Path:
-        """When somebody looked for a newer version last."""
+        """The file whose time says when a newer version was last looked for."""
         return self.folder / "checked.json"
 
     @property
     def lease(self) -> Path:
-        """Held by the process that updates."""
+        """Lease of the process that updates."""
         return self.folder / "update.lease"
 
     def current(self) -> Path | None:
-        """The folder of the version that is taken; None: there is none, or it may not be used, which is logged."""
+        """The folder of the current version; None if there is none, or if it must not be used, which is logged."""
         try:
             version = json.loads(self.pointer.read_bytes())["version"]
         except FileNotFoundError:
@@ -82,7 +82,7 @@ class Home:
             return None
         found = self.folder / version
         with contextlib.suppress(OSError):
-            list(self.folder.iterdir())  # NFS may remember that the folder was not there
+            list(self.folder.iterdir())  # NFS may have cached that the folder was missing
         problem = self.problem_with(found)
         if problem is not None:
             _log.warning("yt-dlp %s is not used, the installed one is: %s", version, problem)
@@ -90,11 +90,11 @@ class Home:
         return found
 
     def problem_with(self, path: Path) -> str | None:
-        """Why nothing may be imported from `path`, a version's folder here or this one; None if it may.
+        """Why nothing may be imported from `path`, a version's folder here or this folder; None if it may.
 
-        It, what lies in a version's folder, and the folders above must belong to the user or root (in the environment:
-        or to its owner), and nobody else may be able to write them. Above this one a sticky folder (/tmp) will do:
-        what is the user's own cannot be exchanged there.
+        The folder, the contents of a version's folder, and the folders above must belong to the user or root (in the
+        environment: or to its owner), and nobody else may be able to write them. Above this folder a sticky one (/tmp)
+        is accepted: nobody can replace the user's own files there.
         """
         above = [self.folder, *self.folder.parents]
         above = above[: above.index(self.top) + 1]
@@ -118,13 +118,13 @@ class Home:
 
 
 def homes() -> tuple[Home, ...]:
-    """Where versions may lie: in the environment, and where that is read-only, in a folder of the user's own."""
+    """Folders for versions: in the environment, or if that is read-only, in the user's home."""
     if given := os.environ.get(HOME_VARIABLE):
         return (Home(_real(given), Path("/")),)
     python = sys.implementation.cache_tag or "python"
     prefix = Path(sys.prefix)
     of_environment = Home(prefix / "share" / "audioset-batch" / "yt-dlp" / python, prefix)
-    # Compiled packages fit one Python, and each environment has its own.
+    # Compiled packages depend on the version of Python, and each environment has its own.
     below = Path("audioset-batch", "yt-dlp", f"{python}-{hashlib.sha256(sys.prefix.encode()).hexdigest()[:8]}")
     if given := os.environ.get("XDG_DATA_HOME"):
         return of_environment, Home(_real(given) / below, Path("/"))
@@ -136,22 +136,22 @@ def homes() -> tuple[Home, ...]:
 
 
 def _real(given: str) -> Path:
-    """The folder without links on the way, which somebody might exchange."""
+    """The folder with all links resolved, because somebody might exchange them."""
     return Path(os.path.realpath(os.path.expanduser(given)))  # noqa: PTH111 - imported by all: it must not raise
 
 
 def is_version(name: str) -> bool:
-    """Whether `name` is what a version of yt-dlp looks like; it is used as the name of a folder."""
+    """True if `name` looks like a version of yt-dlp; it is used as the name of a folder."""
     return _NAME.match(name) is not None
 
 
 def order(version: str) -> tuple[int, ...]:
-    """Sorts versions by age: `2026.10.26` before its nightly `2026.10.26.220202.dev0` before `2026.11.1`."""
+    """Sort key for versions: `2026.10.26` before its nightly `2026.10.26.220202.dev0` before `2026.11.1`."""
     return tuple(int(part) for part in re.findall(r"\d+", re.split(r"\.?(?:dev|post)", version)[0]))
 
 
 def age_days(version: str, today: datetime.date | None = None) -> int | None:
-    """Days since the release, which is the date that a version begins with; None if there is no date in it."""
+    """Days since the release date that a version begins with; None if it has none."""
     match = re.match(r"(\d{4})\.(\d{1,2})\.(\d{1,2})(?!\d)", version)
     try:
         released = None if match is None else datetime.date(*map(int, match.groups()))
@@ -161,7 +161,7 @@ def age_days(version: str, today: datetime.date | None = None) -> int | None:
 
 
 def age_note(version: str, today: datetime.date | None = None) -> str:
-    """A sentence about a version of 30 days and more; empty for a newer one."""
+    """A warning about a version that is 30 days old or more; "" for a newer one."""
     age = age_days(version, today)
     if age is None or age < OLD_DAYS:
         return ""
@@ -169,7 +169,7 @@ def age_note(version: str, today: datetime.date | None = None) -> str:
 
 
 def installed_version() -> str:
-    """Of the yt-dlp that is installed with this package.
+    """The version of the yt-dlp that is installed with this package.
 
     Raises:
         importlib.metadata.PackageNotFoundError: there is none.
@@ -185,7 +185,7 @@ def installed_version() -> str:
 
 
 def version_in_use() -> str:
-    """Of the yt-dlp that this process imports, or would import.
+    """The version of the yt-dlp that this process imports, or would import.
 
     Raises:
         importlib.metadata.PackageNotFoundError: there is none.
@@ -195,14 +195,14 @@ def version_in_use() -> str:
 
 
 def activate() -> None:
-    """Let `import yt_dlp` find the version that this process takes. Called before anything imports it."""
+    """Make `import yt_dlp` find the version that this process uses. Call it before anything imports yt-dlp."""
     beside = _folder_in_use()
     if beside is not None and str(beside) not in sys.path:
         sys.path.insert(0, str(beside))
 
 
 def decide_again() -> None:
-    """Take what is current now, unless yt-dlp was imported already: a process keeps one version for life."""
+    """Use the current version from now on, unless yt-dlp was already imported: a process never changes its version."""
     beside = _folder_in_use()
     if "yt_dlp" in sys.modules:
         return
@@ -213,7 +213,7 @@ def decide_again() -> None:
 
 
 def note_use() -> None:
-    """Mark the version as in use by a worker from now on, so that no update removes it for the next month."""
+    """Mark the version as in use by a worker, so that no update removes it within a month."""
     beside = _folder_in_use()
     if beside is not None:
         with contextlib.suppress(OSError):
@@ -222,7 +222,7 @@ def note_use() -> None:
 
 @contextlib.contextmanager
 def handed_on() -> Iterator[None]:
-    """Processes started within take the same version. Not for longer: jobs that they submit decide for themselves."""
+    """Make processes started within use the same version. Jobs that they submit later decide for themselves."""
     os.environ.update(handing_on(_folder_in_use()))
     try:
         yield
@@ -231,13 +231,13 @@ def handed_on() -> Iterator[None]:
 
 
 def handing_on(folder: Path | None) -> dict[str, str]:
-    """The environment variable by which a new process takes the version in `folder`, or the installed one."""
+    """The environment variable that makes a new process use the version in `folder`, or the installed one."""
     return {_HANDED_ON: _INSTALLED if folder is None else str(folder)}
 
 
 @functools.cache
 def _folder_in_use() -> Path | None:
-    """The folder of the version that this process takes; None for the installed one."""
+    """The folder of the version that this process uses; None for the installed one."""
     if "yt_dlp" in sys.modules:  # too late to decide
         return None
     handed = os.environ.get(_HANDED_ON)
