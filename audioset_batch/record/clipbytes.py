@@ -1,8 +1,8 @@
-"""The bytes of a recorded clip, wherever its layout put them: a file of its own, or a sample in a tar.
+"""Read the bytes of a recorded clip, from a file of its own or from a sample in a tar.
 
 A sample is a run of members `<key>.<ending>` in a tar, as the `webdataset` package reads them; here the key is
 `<ytid>_<start ms>_<end ms>` and the endings are the audio format's, `mp4` if there is video, and `json`, in this order.
-The manifest is the truth: a sample that no row points at (a retry came after it) is dead.
+The manifest is authoritative: a sample that no row points at, for example before a retry, is unused.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BLOCK: Final = tarfile.BLOCKSIZE
 """Headers and contents begin at multiples of 512 bytes (POSIX.1-1988, ustar)."""
 
 OPEN_SUFFIX: Final = ".open"
-"""Behind the name of a tar that a worker still adds to. Rows say the name without it from the start."""
+"""Suffix of a tar that a worker still appends to. Rows always have the name without it."""
 
 AUDIO_ENDINGS: Final = ("flac", "wav", "ogg", "mp3")
 VIDEO_ENDINGS: Final = ("mp4",)
@@ -33,8 +33,8 @@ class Member:
     """One file in a tar.
 
     Attributes:
-        begin: Byte of its first content byte in the tar.
-        size: Content bytes.
+        begin: Position of its content in the tar, bytes.
+        size: Bytes of its content.
     """
 
     key: str
@@ -44,7 +44,7 @@ class Member:
 
     @property
     def end(self) -> int:
-        """Byte behind its padding."""
+        """Position after its padding, bytes."""
         return self.begin + -(-self.size // BLOCK) * BLOCK
 
 
@@ -54,20 +54,20 @@ def row_stem(row: Mapping[str, Any]) -> str:
 
 
 def in_tar(row: Mapping[str, Any]) -> bool:
-    """True if the clip of an `ok` row lies in a tar."""
+    """True if the clip of an `ok` row is in a tar."""
     return bool(_text(row, "tar"))
 
 
 def read_clip(data_dir: Path | str, row: Mapping[str, Any], kind: Literal["audio", "video", "json"] = "audio") -> bytes:
-    """The bytes of one clip, in the format in which it was published.
+    """Read one clip, in the format in which it was published.
 
     Args:
         data_dir: DATADIR.
         row: An `ok` row of a manifest or of the merged table: a dict, or a row of a pandas frame.
-        kind: Which of its files; `json` (the row's essence, see docs/layouts.md) is there in tars only.
+        kind: Which of its files; `json` (a summary of the row, see docs/layouts.md) exists in tars only.
 
     Raises:
-        InputRefused: the row has no such file, or what it points at is missing, cut off or another clip.
+        InputRefused: the row names no such file, or the file is missing, cut off or of another clip.
     """
     data_dir = Path(data_dir)
     if in_tar(row):
@@ -84,12 +84,12 @@ def read_clip(data_dir: Path | str, row: Mapping[str, Any], kind: Literal["audio
 
 
 def _again(data_dir: Path, row: Mapping[str, Any]) -> str:
-    """How to get a clip that is recorded and not there."""
+    """How to get a clip that is recorded but missing."""
     return f"`audioset-batch retry {data_dir} --ytid={row.get('ytid')} --reset` lets the next run fetch it again"
 
 
 def read_files(data_dir: Path, row: Mapping[str, Any]) -> list[tuple[str, bytes]]:
-    """(ending, bytes) of the files of a clip: its audio, and its video if it has one. As `read_clip`."""
+    """(ending, bytes) of a clip's audio, and of its video if it has one. Raises what `read_clip` raises."""
     if not in_tar(row):
         paths = [("audio", _text(row, "audio_path")), ("video", _text(row, "video_path"))]
         return [
@@ -135,21 +135,21 @@ def _text(row: Mapping[str, Any], name: str) -> str:
 
 
 def open_tar(path: Path) -> BinaryIO:
-    """Open a tar by the name that rows give it, also while a worker still adds to it.
+    """Open a tar by its name in the rows, also while a worker still appends to it.
 
     Raises:
-        FileNotFoundError: it is there under neither name.
+        FileNotFoundError: it exists under neither name.
     """
     for name in (path, path.with_name(path.name + OPEN_SUFFIX)):
         try:
             return name.open("rb")
         except FileNotFoundError:
             continue
-    return path.open("rb")  # closed between the two looks
+    return path.open("rb")  # published between the two attempts
 
 
 def sample_members(file: BinaryIO, offset: int, key: str) -> Iterator[Member]:
-    """The members of the sample `key` whose first header is at `offset`; ends where another key or no header is."""
+    """The members of the sample `key` whose first header is at `offset`, up to another key or the end."""
     while True:
         file.seek(offset)
         try:
@@ -165,7 +165,7 @@ def sample_members(file: BinaryIO, offset: int, key: str) -> Iterator[Member]:
 
 
 def sample_end(file: BinaryIO, offset: int, key: str) -> int | None:
-    """The byte behind the sample at `offset`; None if it is not there, or not whole."""
+    """The position after the sample at `offset`; None if it is missing or incomplete."""
     size = file.seek(0, 2)
     for member in sample_members(file, offset, key):
         if member.ending == JSON_ENDING:

@@ -16,10 +16,10 @@ from audioset_batch.layout import DataDir
 from audioset_batch.record.usage import TaskUsage, read_usage
 
 _PATIENCE: Final = 10.0
-"""Seconds for an answer of sacct; somebody is looking at an empty screen meanwhile."""
+"""Seconds to wait for sacct; the user sees an empty screen meanwhile."""
 _MOST_JOBS: Final = 500
 _SMALL: Final = 1.0
-"""Core-hours or GB-hours beyond the need that are no matter, such as those of start-ups."""
+"""Core-hours or GB-hours beyond the need that are ignored, such as those of start-ups."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,11 @@ class Costs:
     """All tasks of a data directory together.
 
     Attributes:
-        source: Where what was held is known from: `sacct`, or the clocks of the `tasks`; "" where no task ran in SLURM.
-        held_core_hours, held_gb_hours: What SLURM gave, times the time that it was held; GB of 1024 MB.
+        source: Source of the held hours: `sacct`, or the clocks of the `tasks`; "" if no task ran under SLURM.
+        held_core_hours, held_gb_hours: What SLURM allocated, times how long it was held; GB of 1024 MB.
         used_core_hours: CPU time of all processes.
         segments, clips: Rows written, and those of them that are ok.
-        tasks: What they noted.
+        tasks: Their usage records.
     """
 
     source: Literal["sacct", "tasks", ""] = ""
@@ -43,11 +43,11 @@ class Costs:
     tasks: Sequence[TaskUsage] = ()
 
     def per_1000_clips(self, hours: float) -> float | None:
-        """So many hours shared out; None without a clip."""
+        """These hours per 1,000 clips; None without a clip."""
         return 1000 * hours / self.clips if self.clips else None
 
     def to_json(self, asked: Reservation, need: Reservation, left: int) -> dict[str, Any]:
-        """The figures, for scripts: so far, and what is expected of the segments that are left."""
+        """The figures for scripts: the cost so far, and the expected cost of the segments that are left."""
         hours = {
             "held_core_hours": self.held_core_hours,
             "held_gb_hours": self.held_gb_hours,
@@ -67,7 +67,7 @@ class Costs:
 
 
 def read_costs(data: DataDir, *, ask_slurm: bool = True) -> Costs:
-    """From accounting for the jobs that it knows, else from what the tasks noted.
+    """Read the costs from SLURM's accounting for the jobs that it knows, else from the tasks' usage records.
 
     Args:
         data: The data directory.
@@ -102,7 +102,7 @@ def _jobs(tasks: Sequence[TaskUsage]) -> dict[str, list[TaskUsage]]:
 
 
 def _noted(tasks: Sequence[TaskUsage]) -> JobHeld:
-    """Of one job. What ran side by side in the same task held its CPUs once."""
+    """What one job held. Runs in parallel within a task hold its CPUs only once."""
     largest: dict[str, JobHeld] = {}
     for task in tasks:
         now, before = JobHeld(task.core_seconds, task.mb_seconds), largest.get(task.job_id)
@@ -117,19 +117,19 @@ def _ask(jobs: Mapping[str, Sequence[TaskUsage]], tasks: Sequence[TaskUsage]) ->
     newest = sorted(jobs, key=int)[-_MOST_JOBS:]
     began = [task.began for task in tasks if task.job_id and task.began is not None]
     try:
-        since = min(began) - datetime.timedelta(days=30) if began else None  # it may have waited in the queue
+        since = min(began) - datetime.timedelta(days=30) if began else None  # the job may have waited in the queue
         return slurm_accounting.held(newest, since, _PATIENCE)
-    except (InputRefused, OverflowError, ValueError):  # times that are none
+    except (InputRefused, OverflowError, ValueError):  # invalid times
         return {}
 
 
 def warning(costs: Costs, asked: Reservation, need: Reservation, left: int) -> str:
-    """Where more than twice the need was held, or will be for the segments that are left; else ""."""
+    """A warning if more than twice the need was held, or will be for the segments that are left; else ""."""
     return too_much_held(costs, need) or (excess(asked, need) if costs.source and left else "")
 
 
 def too_much_held(costs: Costs, need: Reservation) -> str:
-    """What to change where more than twice the need was held; "" where it was not, or there is nothing to change."""
+    """What to change if more than twice the need was held; "" if it was not, or if there is nothing to change."""
     core_hours, gb_hours = need.core_hours(costs.segments), need.gb_hours(costs.segments)
     if core_hours is None or gb_hours is None or not costs.tasks:
         return ""
@@ -146,7 +146,7 @@ def too_much_held(costs: Costs, need: Reservation) -> str:
 
 
 def _latest_job(tasks: Sequence[TaskUsage]) -> list[TaskUsage]:
-    """What was wrong with an earlier one may have been changed since."""
+    """The tasks of the latest job; settings of earlier ones may have been changed since."""
     known = [task for task in tasks if task.job_id and task.updated is not None]
     latest = max(known, key=lambda task: task.updated_at, default=None)
     return [] if latest is None else [task for task in known if _job(task) == _job(latest)]
@@ -177,7 +177,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 def cost_so_far(costs: Costs) -> str:
-    """In one line; "" where nothing is known."""
+    """The cost so far in one line; "" if nothing is known."""
     if not costs.segments and not costs.held_core_hours:
         return ""
     used = f"{amount(costs.used_core_hours)} core-hours used"

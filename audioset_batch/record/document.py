@@ -1,7 +1,7 @@
-"""`docs/manifest.md` from the code: `python -m audioset_batch.record.document` prints it.
+"""Generate `docs/manifest.md`: `python -m audioset_batch.record.document` prints it.
 
 Names, order and types come from `ManifestRow` and its Arrow schema, statuses and reasons from their enumerations; the
-words are here. A column, status or reason without a description is an error.
+descriptions are here. A column, status or reason without a description is an error.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def markdown() -> str:
     """The text of `docs/manifest.md`.
 
     Raises:
-        ValueError: a column, status or reason has no words, or words are about none.
+        ValueError: a column, status or reason has no description, or a description belongs to none.
     """
     _check("columns", COLUMNS, _COLUMN_WORDS)
     _check("statuses", Status, _STATUS_WORDS)

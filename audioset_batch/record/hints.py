@@ -1,4 +1,4 @@
-"""Hints at which videos are gone, as `screen` writes them: they order the queue and decide nothing."""
+"""Hints of `screen` at which videos are gone. They only affect the order of the queue."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_BYTES: Final = 256 << 20
 
 
 def read_hints(path: Path) -> dict[str, bool]:
-    """Video id -> whether the thumbnail host has a picture of it; lines that are no hints are passed over.
+    """Video id -> whether the thumbnail host has a picture of it; invalid lines are skipped.
 
     Raises:
         StorageUnusable: the file cannot be read.
@@ -37,7 +37,7 @@ def read_hints(path: Path) -> dict[str, bool]:
 
 
 class HintWriter:
-    """Appends hints, each flushed, so that a kill loses none but the last."""
+    """Appends hints and flushes each, so that a kill loses at most the last one."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -45,14 +45,14 @@ class HintWriter:
             path.parent.mkdir(parents=True, exist_ok=True)
             with Folder(path.parent, may_be_link=True) as folder:
                 fd = folder.open_or_create(path.name, os.O_RDWR | os.O_APPEND)
-            self._file = open(fd, "a+b", buffering=0)  # noqa: PTH123,SIM115 - nothing is left for `close` to fail at
+            self._file = open(fd, "a+b", buffering=0)  # noqa: PTH123,SIM115 - unbuffered
             if self._file.tell():
                 self._file.seek(-1, 2)
                 if self._file.read(1) != b"\n":
-                    self._file.write(b"\n")  # a torn line stays by itself
+                    self._file.write(b"\n")  # separate what follows from a torn line
 
     def append(self, ytid: str, *, picture: bool) -> None:
-        """Note one answer.
+        """Append one answer.
 
         Raises:
             StorageUnusable: it cannot be written.

@@ -1,8 +1,8 @@
 """The manifest of one shard: append-only JSON lines, one row per segment and run.
 
-A line is one `write`; what a kill or a full disk left of one is moved to `<manifest>.torn` when the
-manifest is opened for writing next. Readers never change the file. A line that cannot be read is reported and
-skipped; its segment then counts by its other rows, at worst as pending: nothing is lost, no run is blocked.
+A line is written by one `write`. What a kill or a full disk left of one is moved to `<manifest>.torn` when the manifest
+is next opened for writing. Readers never change the file. A line that cannot be read is reported and skipped; its
+segment then counts by its other rows, at worst as pending, so that nothing is lost and no run is blocked.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from audioset_batch.model import ManifestRow, SegmentKey
 from audioset_batch.reasons import Reason, Status
 
 RETRY: Final = "retry"
-"""The reason of a `pending` row that resets what was known of its segment."""
+"""The reason of a `pending` row that resets its segment."""
 
 TIME_LIMIT: Final = 1e9
-"""Seconds. No video is as long; a row that says so is damaged."""
+"""Upper limit for times, seconds; a row with a larger one is damaged."""
 
 _log = logging.getLogger(__name__)
 _STATUSES: Final = frozenset(str(status) for status in Status)
@@ -39,10 +39,10 @@ _TYPES: Final[tuple[tuple[str, type], ...]] = (
     *((name, str) for name in ("reason", *_PATHS, "finished_at")),
     *((name, int) for name in ("attempts", "offset", "restart_count")),
 )
-"""Columns that are calculated with or looked up here."""
+"""Columns whose values are used here, and their types."""
 
 OUTSIDE: Final = r"^/|(^|/)\.\.(/|$)"
-"""A path that leads out of the data directory."""
+"""Pattern of paths that lead out of the data directory."""
 
 _TAIL_BLOCK: Final = 1 << 16
 _LONGEST_LINE: Final = 1 << 20
@@ -50,7 +50,7 @@ _LONGEST_LINE: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class LineProblem:
-    """A line that is not a row. `torn`: the last one, without its line end, perhaps in writing just now."""
+    """A line that is not a row. `torn`: the last line, without its line end; it may just be being written."""
 
     path: Path
     line: int
@@ -79,7 +79,7 @@ class Outcome:
     video_bytes: int | None
     finished_at: str
     words: str = ""
-    """The refusal, where it was in words that are not known."""
+    """Text of a refusal with unrecognized wording, else ""."""
 
     @property
     def ok(self) -> bool:
@@ -87,26 +87,26 @@ class Outcome:
 
     @property
     def settled(self) -> bool:
-        """True if no later run has to try it again."""
+        """True if no later run tries it again."""
         return self.status in (Status.OK, Status.UNAVAILABLE)
 
     @property
     def reset(self) -> bool:
-        """True if `retry` asked for this segment and nothing came after."""
+        """True if `retry` has reset this segment and no later row exists."""
         return self.status == "pending" and self.reason == RETRY
 
 
 def warn_of_problem(problem: LineProblem) -> None:
-    """What the readers do with an unreadable line unless told otherwise: log it as a warning."""
+    """Log an unreadable line as a warning; the default of the readers."""
     _log.warning("%s", problem)
 
 
 def encode_row(row: ManifestRow) -> bytes:
-    """The row as one line of JSON with its line end. Infinite levels become null, lone surrogates `?`."""
+    """Encode a row as one line of JSON with its line end. Infinite levels become null, lone surrogates `?`."""
     values = row.to_json()
     try:
         text = _dump(values)
-    except ValueError:  # JSON has no NaN and no infinity, and other readers refuse Python's spelling of them
+    except ValueError:  # JSON has no NaN and no infinity, and other readers reject Python's spelling of them
         text = _dump({k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()})
     return text.encode("utf-8", errors="replace") + b"\n"
 
@@ -116,7 +116,7 @@ def _dump(values: dict[str, Any]) -> str:
 
 
 def decode_row(line: bytes) -> dict[str, Any]:
-    """The row in `line` as a dict.
+    """Decode the row in `line`.
 
     Raises:
         ValueError: the line is not a manifest row; the text says why.
@@ -139,7 +139,7 @@ def decode_row(line: bytes) -> dict[str, Any]:
     for name, kind in _TYPES:
         value = row.get(name)
         if value and type(value) is not kind:
-            row[name] = None  # as `merge` does with what does not fit a column
+            row[name] = None  # as `merge` does with a value of the wrong type
     for name in _PATHS:
         value = row.get(name)
         if value and (value[0] == "/" or (".." in value and ".." in value.split("/"))):
@@ -148,12 +148,12 @@ def decode_row(line: bytes) -> dict[str, Any]:
 
 
 def row_key(row: dict[str, Any]) -> SegmentKey:
-    """The segment that a row from `read_rows` is about."""
+    """The key of the segment of a row from `read_rows`."""
     return SegmentKey(row["subset"], row["ytid"], round(row["start_seconds"] * 1000), round(row["end_seconds"] * 1000))
 
 
 def read_rows(path: Path, on_problem: Callable[[LineProblem], None] = warn_of_problem) -> Iterator[dict[str, Any]]:
-    """The rows of a manifest in the order of writing; none if the file does not exist.
+    """Read the rows of a manifest in the order of writing; none if the file does not exist.
 
     Args:
         path: The manifest; may be written to meanwhile.
@@ -175,12 +175,12 @@ def read_rows(path: Path, on_problem: Callable[[LineProblem], None] = warn_of_pr
             except ValueError as error:
                 on_problem(LineProblem(path, number, torn=not line.endswith(b"\n"), why=str(error)))
                 continue
-            # A whole object without its line end is a whole row: no proper beginning of an object is one.
+            # A complete object without its line end is a complete row: no proper prefix of an object is valid JSON.
             yield row
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """The lines of a file; of one that no row is as long as, the beginning, for a problem to be reported."""
+    """The lines of a file. Of a line that is longer than any row, only the beginning, which is then reported."""
     while line := file.readline(_LONGEST_LINE):
         yield line
         while len(line) == _LONGEST_LINE and not line.endswith(b"\n"):
@@ -188,17 +188,17 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
 
 
 def replay(path: Path, on_problem: Callable[[LineProblem], None] = warn_of_problem) -> dict[SegmentKey, Outcome]:
-    """What a manifest says of each segment: the last `ok` since its last reset, else its newest row."""
+    """The outcome of each segment in a manifest: the last `ok` since its last reset, else its newest row."""
     return replay_rows(read_rows(path, on_problem))
 
 
 def replay_rows(rows: Iterable[dict[str, Any]]) -> dict[SegmentKey, Outcome]:
-    """`replay` for rows that were read already, in the order of writing."""
+    """As `replay`, for rows that were already read, in the order of writing."""
     return {key: _outcome(row) for key, row in latest_rows(rows).items()}
 
 
 def latest_rows(rows: Iterable[dict[str, Any]]) -> dict[SegmentKey, dict[str, Any]]:
-    """The whole row that counts of each segment, in the order in which segments came up first. As `replay`."""
+    """The row that counts for each segment, chosen as by `replay`, in the order of the segments' first rows."""
     latest: dict[SegmentKey, dict[str, Any]] = {}
     for row in rows:
         key = row_key(row)
@@ -209,7 +209,7 @@ def latest_rows(rows: Iterable[dict[str, Any]]) -> dict[SegmentKey, dict[str, An
 
 
 def is_reset(row: dict[str, Any]) -> bool:
-    """True for the row that `retry` writes, and `tars` for a damaged sample."""
+    """True for a row that resets its segment, as `retry` writes, and `tars` for a damaged sample."""
     return row["status"] == "pending" and row.get("reason") == RETRY
 
 
@@ -230,10 +230,10 @@ def _outcome(row: dict[str, Any]) -> Outcome:
 
 
 def _open_own(path: Path) -> int:
-    """A descriptor to append to a file of `manifests/`, which is made if need be.
+    """Open a file of `manifests/` for appending, creating it if necessary; returns the descriptor.
 
     Raises:
-        UnsafePath: it is no regular file, or has a second name, under which rows would be written elsewhere.
+        UnsafePath: it is no regular file, or has a second hard link, so that rows would also be written elsewhere.
         OSError: it cannot be opened.
     """
     with Folder(path.parent, may_be_link=True) as folder:
@@ -249,12 +249,12 @@ def _open_own(path: Path) -> int:
 
 
 class ManifestWriter:
-    """Appends rows to one manifest; the caller holds the shard's lease. Usable from several threads.
+    """Appends rows to one manifest; the caller holds the shard's lease. Thread-safe.
 
     Args:
-        path: The manifest; made, with its folder, if it is not there. A half-written last line is repaired.
-        fsync_seconds: Force rows to the disk when this many seconds have passed since the last time, and on
-            closing; None: leave it to the system (a kill of the process loses nothing either way).
+        path: The manifest; created, with its folder, if it does not exist. A half-written last line is repaired.
+        fsync_seconds: Call `fsync` if this many seconds have passed since the last time, and on closing; None: never.
+            A kill of the process loses nothing either way.
 
     Raises:
         StorageUnusable: the file cannot be opened, repaired or written.
@@ -280,11 +280,11 @@ class ManifestWriter:
             raise self._unusable(error) from error
 
     def append(self, row: ManifestRow) -> None:
-        """Write one row; when this returns, a kill of this process no longer loses it.
+        """Write one row. Once this has returned, a kill of the process does not lose it.
 
         Raises:
-            StorageUnusable: the row was not written whole (what came of it is taken back), or the file was removed,
-                replaced or shortened since the last row: this row is then in the file that has the name now.
+            StorageUnusable: the row was not written completely, and what was written has been removed again; or the
+                file was removed, replaced or shortened since the last row, and this row is in the new file.
         """
         line = encode_row(row)
         with self._lock:
@@ -308,7 +308,7 @@ class ManifestWriter:
                 raise self._unusable(error) from error
 
     def check(self) -> None:
-        """Look once more, before what was written is called done.
+        """Check the file once more, before the shard counts as done.
 
         Raises:
             StorageUnusable: the file was removed, replaced or shortened since the last row.
@@ -328,7 +328,7 @@ class ManifestWriter:
         )
 
     def _what_became_of_the_file(self) -> str:
-        """One look by name: a row in a file that no longer has its name is lost to everybody. "" if it has."""
+        """What happened to the file, by a look at its name; "" if it is the same. A row in an unlinked file is lost."""
         try:
             facts = self.path.lstat()
         except FileNotFoundError:
@@ -343,14 +343,14 @@ class ManifestWriter:
         return ""
 
     def close(self) -> None:
-        """Close the file (after a last fsync if asked for one). Closing twice is fine."""
+        """Close the file, after a last `fsync` if `fsync_seconds` is set. May be called twice."""
         with self._lock:
             if self._fd < 0:
                 return
             try:
                 if self._fsync_seconds is not None:
                     self._sync()
-                self._close_fd()  # NFS may tell only now that the disk is full
+                self._close_fd()  # NFS may report a full disk only now
             except OSError as error:
                 raise self._unusable(error) from error
             finally:
@@ -365,7 +365,7 @@ class ManifestWriter:
         self.close()
 
     def _repair(self) -> None:
-        """End a whole last row that lacks its line end; move anything less than a row to the side file."""
+        """Complete a last row without line end; move an incomplete one to the `.torn` file."""
         size = os.fstat(self._fd).st_size
         start = self._last_line_start(size)
         if size - start > _LONGEST_LINE:

@@ -1,7 +1,7 @@
-"""Notes of tasks that SLURM did not put back into its queue: what is left, and the command that continues it.
+"""Notes of tasks that SLURM did not requeue: the shards that are left, and the command that continues them.
 
-One file for each shard, `state/<shard>.resubmit.json`, removed by the task that takes the shard again. A user is going
-to run what it says, so a command is shown only from a note that nobody but a trusted user could have written.
+One file for each shard, `state/<shard>.resubmit.json`, which the task that next opens the shard removes. Users run the
+command, so it is only shown from a note that nobody but a trusted user can have written.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from audioset_batch.errors import StorageUnusable, UnsafePath
 from audioset_batch.layout import DataDir, ShardId
 
 FORMAT: Final = 1
-"""Of the note; later ones are passed over."""
+"""Format version of the note; later versions are skipped."""
 _MOST_BYTES: Final = 1 << 16
 _MOST_WORDS: Final = 200
 _LONGEST_WORD: Final = 4096
@@ -34,22 +34,22 @@ _LATEST: Final = 4102444800.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resubmission:
-    """One shard that no task will continue by itself.
+    """One shard that no task continues automatically.
 
     Attributes:
-        shard: Its name.
-        number: Its number.
-        job_id: The task that had it.
-        why: It was not requeued.
-        at: Unix time.
-        index: Of the task in its array; None for a job without one.
-        parallel: Tasks of the array that may run at a time; 0: no limit.
-        folder: From which to submit.
-        script: To submit; "" where it is not known.
-        options: Of sbatch.
-        arguments: Of the script.
-        ours: The script is one of this project's and hands its arguments on to `worker`.
-        stranger: The user who wrote the note, if that one is not trusted: then there is no command.
+        shard: Name of the shard.
+        number: Number of the shard.
+        job_id: The task that worked on it.
+        why: Why the task was not requeued.
+        at: Unix time of the note.
+        index: Index of the task in its array; None for a job without one.
+        parallel: Number of tasks of the array that may run at a time; 0: no limit.
+        folder: Folder to submit from.
+        script: Script to submit; "" if unknown.
+        options: Options of sbatch.
+        arguments: Arguments of the script.
+        ours: The script is one of this project's and passes its arguments to `worker`.
+        stranger: The user who wrote the note, if not a trusted one; then no command is shown. Else "".
     """
 
     shard: str
@@ -68,15 +68,15 @@ class Resubmission:
 
     @property
     def _alike(self) -> tuple[object, ...]:
-        """Of notes that one command continues."""
+        """Equal for notes that the same command continues."""
         offset = None if self.index is None else self.number - self.index
         return (offset, self.parallel, self.folder, self.script, self.options, self.arguments, self.ours, self.stranger)
 
 
 def note_resubmission(data: DataDir, note: Resubmission) -> None:
-    """Write the note of a shard; where even that fails, the log has what it says.
+    """Write the note of a shard. If that fails, the log still has its content.
 
-    Others may read it; the group of a shared folder may not write it.
+    Other users may read the file; the group of a shared folder may not write it.
     """
     values = {"format": FORMAT, **dataclasses.asdict(note)}
     del values["stranger"]
@@ -86,7 +86,7 @@ def note_resubmission(data: DataDir, note: Resubmission) -> None:
 
 
 def forget_resubmissions(data: DataDir, shards: Iterable[ShardId]) -> None:
-    """A task has these shards: their notes are void."""
+    """Remove the notes of shards that a task has opened."""
     with contextlib.suppress(OSError, UnsafePath), Folder(data.states, may_be_link=True) as folder:
         for name in {data.resubmission(str(shard)).name for shard in shards}.intersection(folder.names()):
             with contextlib.suppress(OSError, UnsafePath):
@@ -94,7 +94,7 @@ def forget_resubmissions(data: DataDir, shards: Iterable[ShardId]) -> None:
 
 
 def read_resubmissions(data: DataDir) -> list[Resubmission]:
-    """The notes that are there; what is none is passed over.
+    """Read all notes; invalid files are skipped.
 
     Raises:
         StorageUnusable: the filesystem fails.
@@ -117,7 +117,7 @@ def read_resubmissions(data: DataDir) -> list[Resubmission]:
 
 
 def _decoded(content: bytes, facts: os.stat_result) -> Resubmission:
-    """Raises ValueError where it is no note."""
+    """Decode a note; raises ValueError if it is invalid."""
     values = untrusted.load_object(content)
     if untrusted.whole(values.get("format"), 1, 10**6) > FORMAT:
         raise ValueError("of a later version")
@@ -139,7 +139,7 @@ def _decoded(content: bytes, facts: os.stat_result) -> Resubmission:
 
 
 def _word(value: Any) -> str:
-    """Part of a command; one with characters that steer a terminal cannot be shown, and is no part."""
+    """Check a part of a command; raises ValueError for one with control characters of a terminal."""
     if not isinstance(value, str) or untrusted.visible(value, _LONGEST_WORD) != value:
         raise ValueError("expected a short text")
     return value
@@ -155,7 +155,7 @@ def _stranger(facts: os.stat_result) -> str:
 
 
 def commands(notes: Sequence[Resubmission]) -> list[str]:
-    """What to tell a user: as few commands as will do, each with the reason above it."""
+    """Lines for the user: the smallest number of commands, each with the reason above it."""
     groups: dict[tuple[object, ...], list[Resubmission]] = {}
     for note in notes:
         groups.setdefault(note._alike, []).append(note)
@@ -174,7 +174,7 @@ def _told(group: Sequence[Resubmission]) -> list[str]:
 
 
 def command(group: Sequence[Resubmission]) -> str:
-    """The line for the shell that continues these shards and no others."""
+    """The shell command that continues these shards and no others."""
     one = group[0]
     if not one.script:
         return shlex.join(["audioset-batch", "submit", *one.arguments])

@@ -1,4 +1,4 @@
-"""The newest rows of some manifests: enough for means, whatever the size of the data set."""
+"""Read a sample of the newest rows, enough for averages, in a time that does not depend on the data set's size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOST_BYTES: Final = 2 << 20
 
 
 def newest_rows(data: DataDir) -> list[dict[str, Any]]:
-    """Rows from the ends of at most 32 manifests, evenly spread over all of them: 2 MiB together, some 3,000 rows.
+    """Rows from the ends of at most 32 evenly spaced manifests, 2 MiB or some 3,000 rows together.
 
     Raises:
         StorageUnusable: a manifest cannot be read.
@@ -32,5 +32,5 @@ def newest_rows(data: DataDir) -> list[dict[str, Any]]:
             try:
                 rows.append(decode_row(line))
             except ValueError:
-                continue  # the empty piece behind the last line end, or a torn line: the worker's to mend
+                continue  # the empty piece after the last line end, or a torn line, which a worker repairs
     return rows

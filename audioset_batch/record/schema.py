@@ -1,4 +1,4 @@
-"""The manifest's columns as an Arrow schema: the one table from column to type."""
+"""The Arrow schema of the manifest: the only table from column to type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The settings that workers ran with, as `worker.settings` noted them."""
+"""Read the settings that workers ran with, which `worker.settings` writes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _RESERVED: Final = ("cpus_per_task", "mem", "array_parallelism")
 
 
 def read_settings(data: DataDir) -> list[dict[str, Any]]:
-    """The settings that `worker.settings` noted, those used last in front; files that are no settings are left out.
+    """Read all settings files, the most recently used first; invalid files are skipped.
 
     Raises:
         StorageUnusable: the folder cannot be read.
@@ -47,10 +47,7 @@ def read_settings(data: DataDir) -> list[dict[str, Any]]:
 
 
 def egress_config(data: DataDir) -> Config:
-    """The defaults, with what workers noted: names, budgets and folder of the egresses, pictures, what is reserved.
-
-    No secrets are in it.
-    """
+    """The default config with what workers have noted: egresses, video mode and SLURM reservation; no secrets."""
     default = Config(data_dir=data.root)
     for noted in read_settings(data):
         values = noted["config"]
@@ -67,7 +64,7 @@ def egress_config(data: DataDir) -> Config:
             continue
         folder = values.get("egress_dir")
         found = default.model_copy(update={"egress": egresses, "egress_dir": Path(folder) if folder else None})
-        with contextlib.suppress(KeyError, TypeError, ValidationError):  # a later version's
+        with contextlib.suppress(KeyError, TypeError, ValidationError):  # written by a later version
             video = Video.model_validate(values["video"])
             slurm = Slurm.model_validate({key: values["slurm"][key] for key in _RESERVED})
             worker = Worker.model_validate({key: values["worker"][key] for key in _PACE if key in values["worker"]})
@@ -77,5 +74,5 @@ def egress_config(data: DataDir) -> Config:
 
 
 def iso_time(moment: float) -> str:
-    """A Unix time in UTC, ISO 8601."""
+    """Format a Unix time as ISO 8601 in UTC."""
     return datetime.datetime.fromtimestamp(moment, datetime.UTC).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""What is known of a shard's planned segments, counted: by status, by reason, and how many were recorded lately."""
+"""Count a shard's planned segments by status and reason, and the rows recorded lately."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _NOT_YET: _StatusReasonWords = (Status.PENDING, "", "")
 
 
 class ShardCounts:
-    """The counts of one shard, as merge would give them at this moment. `record` is called once for each row.
+    """Counts of one shard, equal to those of `merge` at any moment. Call `record` once for each row.
 
     Args:
         planned: Keys of the shard's segments.
-        known: What its manifest says so far.
-        rows: The rows of this run by status, over all of its shards; counted up here as well.
+        known: Outcomes in its manifest so far.
+        rows: Rows of this run by status, over all of its shards, which are incremented as well.
 
     Attributes:
         planned: Number of the shard's segments.
@@ -88,12 +88,12 @@ class ShardCounts:
         return dict(reasons.most_common())
 
     def unrecognized(self) -> dict[str, int]:
-        """The most frequent refusals whose words are not known, with their counts."""
+        """The most frequent refusals with unrecognized wording, and their counts."""
         words = Counter({words: count for (_, _, words), count in self._segments.items() if words and count})
         return dict(words.most_common(_MOST_WORDINGS))
 
     def recorded_within(self, seconds: float) -> tuple[int, float]:
-        """Rows recorded within the last `seconds` (an hour at most), and how long that is, if the start is later."""
+        """Rows recorded in the last `seconds` (at most an hour) or since the start, and the length of that time."""
         now = time.monotonic()
         # A copy, because the live display calls this from a thread of its own.
         recent = sum(moment >= now - seconds for moment in tuple(self._recorded_at))

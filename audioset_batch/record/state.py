@@ -1,4 +1,4 @@
-"""The state file of one shard: what `status` shows while a worker runs. A hint for people, never a record."""
+"""The state file of a shard, which `status` shows while a worker runs. Informative only; the manifest is the record."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from audioset_batch.record.manifest import replay
 from audioset_batch.record.shard_counts import HOUR, ShardCounts
 
 FORMAT: Final = 1
-"""Of the state file; grows when older versions of this package would misread it. They pass over a later one."""
+"""Format version of the state file, incremented if older versions would misread it. They skip later formats."""
 
 _MOST_BYTES: Final = 1 << 20
 _MOST_COUNTS: Final = 1000
@@ -34,19 +34,19 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardState:
-    """What a worker last said of its shard.
+    """What a worker last reported about its shard.
 
     Attributes:
         planned: Segments of the shard.
         counts: Segments by status (`ok`, `unavailable`, `failed`), those of earlier runs included; the rest is pending.
         reasons: Unavailable and failed segments by reason.
-        words: The most frequent refusals in words that are not known.
-        holder: Who works on it, for people.
-        finished_lately: Segments that this worker finished in the last hour, or since it began.
-        lately_seconds: How long that is; 3600 at most.
+        words: The most frequent refusals with unrecognized wording, and their counts.
+        holder: The worker that has the shard, as text.
+        finished_lately: Segments that this worker finished in the last hour, or since it started.
+        lately_seconds: Length of that time; at most 3600.
         started_at, updated_at: UTC, ISO 8601, by the worker's clock.
-        finished: True once the worker has let go of the shard.
-        note: Why it stopped early, or what it waits for.
+        finished: True once the worker has closed the shard.
+        note: Why it stopped early, or what it is waiting for.
     """
 
     planned: int
@@ -72,7 +72,7 @@ class ShardState:
 
 
 def read_state(path: Path) -> ShardState | None:
-    """The state file at `path`; None if there is none or it is not one. Unknown keys are left out.
+    """Read the state file at `path`; None if there is none or if it is invalid. Unknown keys are ignored.
 
     Raises:
         StorageUnusable: the filesystem fails.
@@ -100,9 +100,9 @@ def _counts(value: object) -> dict[str, int]:
 
 
 def update_state(data: DataDir, shard: ShardId, planned: Iterable[SegmentKey]) -> None:
-    """Write the counts of a shard's manifest to its state file, which `status` and `plan` read in its place.
+    """Update a shard's state file from its manifest, because `status` and `plan` read only the state file.
 
-    For commands that add rows without being a worker; what the file says of the last worker stays. The caller holds
+    For commands that add rows outside of a worker; what the file says about the last worker is kept. The caller holds
     the lease of the shard.
 
     Raises:
@@ -114,7 +114,7 @@ def update_state(data: DataDir, shard: ShardId, planned: Iterable[SegmentKey]) -
 
 
 def _figures(counts: ShardCounts) -> dict[str, Any]:
-    """The fields of `ShardState` that a ledger fills."""
+    """The fields of `ShardState` that come from the counts."""
     by_status = counts.by_status()
     del by_status[Status.PENDING]
     return {
@@ -130,12 +130,12 @@ def _write(path: Path, state: ShardState) -> None:
 
 
 class StateWriter:
-    """Writes the state file of a shard that this process holds: at once, when it is due, and on leaving.
+    """Writes the state file of a shard that this process holds: on entry, when `write` is called, and on exit.
 
     Args:
         path: `DataDir.state(shard)`; its folder must exist.
-        counts: Of the shard; read for each write.
-        every: Seconds between two writes, at least.
+        counts: Counts of the shard, read at each write.
+        every: Seconds after a write until the next one is `due`.
         holder: The holder of the shard's lease.
     """
 
@@ -160,10 +160,10 @@ class StateWriter:
         return time.monotonic() - self._written_at >= self._every
 
     def write(self, *, finished: bool = False, note: str = "") -> None:
-        """Replace the file by one with the present counts.
+        """Write the file with the current counts.
 
         Args:
-            finished: This worker lets go of the shard.
+            finished: The worker closes the shard.
             note: Why it stops early.
 
         Raises:
@@ -192,7 +192,7 @@ class StateWriter:
         if value is None:
             self.write(finished=True)
         elif not isinstance(value, ShardHeld):  # else the file is the other worker's now
-            with contextlib.suppress(StorageUnusable):  # the error on its way out says more
+            with contextlib.suppress(StorageUnusable):  # the original error is more informative
                 self.write(finished=True, note=str(value))
 
 

@@ -1,4 +1,4 @@
-"""The latest submission of a data directory: which jobs it consists of, so that a second one can be told."""
+"""The latest submission of a data directory and its jobs, so that a second submission can be detected."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from audioset_batch.layout import DataDir
 Role = Literal["prep", "array", "merge", "report"]
 _MOST_BYTES: Final = 16 << 20
 _JOB_ID: Final = re.compile(r"[A-Za-z0-9_.+-]{1,64}")
-"""SLURM's are numbers, with a cluster's name behind `;` left out; those of one machine are words."""
+"""Under SLURM a number, without the cluster's name after `;`; with the local executor a word."""
 
 
 @dataclass(frozen=True, slots=True)
 class SubmittedJob:
-    """One job. For an array, shard = array index + `offset`, and `tasks` are its shards."""
+    """One job. For an array, `tasks` are its shards, and a shard's number is the array index plus `offset`."""
 
     role: Role
     job_id: str
@@ -32,7 +32,13 @@ class SubmittedJob:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What `submit` did: `submitted_at` is UTC, ISO 8601; `config` the path of the file, "" for the defaults."""
+    """One call of `submit`.
+
+    Attributes:
+        submitted_at: UTC, ISO 8601.
+        config: Path of the config file; "" for the defaults.
+        jobs: The jobs, in the order of submission.
+    """
 
     submitted_at: str
     config: str
@@ -40,16 +46,16 @@ class Submission:
 
     @classmethod
     def begin(cls, config: str) -> Submission:
-        """A submission without jobs yet."""
+        """Start a submission, without jobs yet."""
         return cls(datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), config, ())
 
     def with_job(self, job: SubmittedJob) -> Submission:
-        """The same with one more job."""
+        """The same submission with one more job."""
         return dataclasses.replace(self, jobs=(*self.jobs, job))
 
 
 def write_submission(data: DataDir, submission: Submission) -> None:
-    """Replace the record.
+    """Write the record of the latest submission.
 
     Raises:
         StorageUnusable: it cannot be written.
@@ -60,7 +66,7 @@ def write_submission(data: DataDir, submission: Submission) -> None:
 
 
 def read_submission(data: DataDir) -> Submission | None:
-    """The latest submission; None if there is none or its record cannot be understood.
+    """Read the latest submission; None if there is none or if its record is invalid.
 
     Raises:
         StorageUnusable: the filesystem fails.
@@ -80,7 +86,7 @@ def read_submission(data: DataDir) -> Submission | None:
 
 
 def _job(values: dict[str, Any]) -> SubmittedJob:
-    """Raises ValueError, TypeError, KeyError or AttributeError where it is none."""
+    """Decode a job; raises ValueError, TypeError, KeyError or AttributeError if it is invalid."""
     if values["role"] not in get_args(Role) or not _JOB_ID.fullmatch(values["job_id"]):
         raise ValueError("no job")
     tasks = tuple(untrusted.whole(task, 0, 10**9) for task in values.get("tasks", ()))

@@ -1,10 +1,10 @@
-"""Tars that grow by one sample at a time and lose none of those that the manifest has.
+"""Tars that grow by one sample at a time and never lose a recorded sample.
 
-A tar in the making is `data/<subset>/tar/<NN>-<n>.tar.open`; it becomes `<NN>-<n>.tar` when it is full or its shard is
-done. A sample is appended and forced to the disk before its row is written, so the manifest says up to where an open
-tar is good: who continues it (`resume`) cuts it off behind the last sample that a row points at. What is cut off was
-never recorded. Only the holder of the shard's lease appends; when the holder before may still be alive, cut off from
-its server or stopped, it goes on in a copy: whatever the other still writes goes to the old file, which nobody reads.
+An open tar is `data/<subset>/tar/<NN>-<n>.tar.open`; it becomes `<NN>-<n>.tar` when it is full or its shard is done. A
+sample is appended and synced to disk before its row is written, so the manifest says up to where an open tar is valid:
+the next run (`resume`) truncates it after the last sample that a row points at. What is cut off was never recorded.
+Only the holder of the shard's lease appends. If the previous holder may still be alive, for example stopped or cut off
+from its server, the new one continues in a copy, so that late writes go to the old file, which nobody reads.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _log = logging.getLogger(__name__)
 
 
 def tar_name(shard: ShardId, number: int) -> str:
-    """`17-00003.tar`."""
+    """Name of a tar, such as `17-00003.tar`."""
     return f"{shard_suffix(shard.number)}-{number:05d}.tar"
 
 
 def encode_sample(members: Sequence[tuple[str, bytes]]) -> bytes:
-    """(name, content) pairs as they stand in a tar: ustar headers, contents, padding."""
+    """Encode (name, content) pairs as in a tar: ustar headers, contents, padding."""
     whole = io.BytesIO()
     now = int(time.time())
     for name, content in members:
@@ -54,11 +54,11 @@ def encode_sample(members: Sequence[tuple[str, bytes]]) -> bytes:
 
 
 class OpenTar:
-    """A tar in the making.
+    """A tar that samples are appended to.
 
     Args:
-        final: Its name when it is full; until then `.open` stands behind it.
-        size: Up to where it is good; what lies behind is cut off. 0: a new one.
+        final: Its final path; until then the name ends with `.open`.
+        size: Bytes that are valid; the rest is cut off. 0: a new tar.
 
     Raises:
         StorageUnusable: it cannot be opened.
@@ -69,7 +69,7 @@ class OpenTar:
         self.size = size
         self._path = final.with_name(final.name + OPEN_SUFFIX)
         with storage(final.parent):
-            # Appending: bytes that come late from a stopped predecessor land behind ours, never in them.
+            # O_APPEND: late writes of a stopped predecessor go after ours, never into them.
             with Folder(final.parent, may_be_link=True) as folder:
                 self._fd = folder.open_or_create(self._path.name, os.O_RDWR | os.O_APPEND)
             if os.fstat(self._fd).st_nlink > 1:
@@ -78,10 +78,10 @@ class OpenTar:
             os.ftruncate(self._fd, size)
 
     def append(self, sample: bytes) -> int:
-        """Add a sample from `encode_sample`; returns its offset. When this returns, it is on the disk.
+        """Append a sample from `encode_sample`, and sync it to disk; returns its offset.
 
         Raises:
-            StorageUnusable: it is not; the tar is as it was before.
+            StorageUnusable: it could not be written; the tar is unchanged.
         """
         offset = self.size
         with storage(self.final.parent):
@@ -100,10 +100,10 @@ class OpenTar:
         os.fsync(self._fd)
 
     def publish(self) -> None:
-        """End the tar and give it its final name; one without samples is removed. Nothing may be added afterwards.
+        """Finish the tar and rename it to its final name; an empty one is removed. Nothing can be added afterwards.
 
         Raises:
-            StorageUnusable: it keeps its open name, and can be resumed.
+            StorageUnusable: it failed; the tar keeps its open name and can be resumed.
         """
         with storage(self.final.parent):
             if self.size:
@@ -115,19 +115,19 @@ class OpenTar:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file as it is. Closing twice is fine."""
+        """Close the file as it is. May be called twice."""
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             os.close(fd)
 
 
 def open_tars(data: DataDir, shard: ShardId) -> list[Path]:
-    """Final names of the tars that this shard's workers left open, by number."""
+    """Final paths of the tars that this shard's workers left open, by number."""
     return [final for _, final, still_open in _tars(data, shard) if still_open]
 
 
 def next_number(data: DataDir, shard: ShardId) -> int:
-    """The first number that no tar of this shard has."""
+    """The first unused number for a tar of this shard."""
     return max((number for number, _, _ in _tars(data, shard)), default=-1) + 1
 
 
@@ -146,18 +146,18 @@ def _tars(data: DataDir, shard: ShardId) -> list[tuple[int, Path, bool]]:
 def resume(
     data: DataDir, shard: ShardId, known: Mapping[SegmentKey, Outcome], staging: Path, *, fence: bool
 ) -> tuple[OpenTar | None, list[SegmentKey]]:
-    """The tar that an earlier run of this shard left open, cut off behind its last recorded sample.
+    """Open the tar that an earlier run of this shard left open, truncated after its last recorded sample.
 
     Args:
         data: The data directory.
         shard: Whose lease the caller holds.
-        known: What the shard's manifest says.
+        known: Outcomes in the shard's manifest.
         staging: Folder for temporary files on the data directory's filesystem.
-        fence: True if the holder before may still be alive: go on in a copy.
+        fence: True if the previous holder may still be alive: continue in a copy.
 
     Returns:
-        The open tar, None if there is none; and recorded segments whose samples are damaged or gone from it, so that
-        they have to be made again. Their rows are reset.
+        The open tar, or None; and the recorded segments whose samples are damaged or missing. Their rows have been
+        reset, so that they are made again.
 
     Raises:
         StorageUnusable: the tar cannot be read or written.
@@ -170,7 +170,7 @@ def resume(
         name = data.relative(final)
         recorded = [(out.offset, key) for key, out in known.items() if out.ok and out.tar == name]
         size, gone = _good_until(final, recorded)
-        if gone:  # before anything is written over them, or they would count as ok for ever
+        if gone:  # before they are overwritten, else they would count as ok for ever
             _reset(data, shard, gone, name)
         lost += gone
         if fence:
@@ -194,10 +194,10 @@ def _reset(data: DataDir, shard: ShardId, lost: Iterable[SegmentKey], tar: str) 
 def settle(
     data: DataDir, shard: ShardId, known: Mapping[SegmentKey, Outcome], staging: Path, *, fence: bool
 ) -> list[SegmentKey]:
-    """Publish what earlier runs of this shard left open, cut off behind the last recorded sample. As `resume`.
+    """Publish the tars that earlier runs of this shard left open, truncated after the last recorded sample.
 
     Returns:
-        Recorded segments that have to be made again.
+        Recorded segments that have to be made again, as by `resume`.
     """
     left, lost = resume(data, shard, known, staging, fence=fence)
     if left is not None:
@@ -206,7 +206,7 @@ def settle(
 
 
 def settle_left_open(data: DataDir, shard: ShardId, *, fence: bool) -> list[SegmentKey]:
-    """`settle` for commands that change a shard's manifest but make no clips; cheap where nothing is open.
+    """As `settle`, for commands that change a shard's manifest but make no clips; cheap if no tar is open.
 
     Returns:
         As `settle`.
@@ -235,7 +235,7 @@ def _good_until(final: Path, recorded: Iterable[tuple[int | None, SegmentKey]]) 
 
 
 def _replace_by_copy(final: Path, size: int, staging: Path) -> None:
-    """Put a copy of the first `size` bytes in the place of an open tar."""
+    """Replace an open tar by a copy of its first `size` bytes."""
     path = final.with_name(final.name + OPEN_SUFFIX)
     with storage(final.parent), _reading(path) as source, Folder(staging) as folder:
         with open(folder.create(path.name), "wb") as target:  # noqa: PTH123 - of a descriptor

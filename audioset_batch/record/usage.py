@@ -1,6 +1,6 @@
-"""What tasks have held and used, noted by themselves: one small file for each shard that a task begins with.
+"""What tasks have held and used, as recorded by themselves in one small file for each shard that a task begins with.
 
-For people and for the next reservation; a kill loses the last two minutes, and nothing depends on these files.
+Informative, and used to estimate the next reservation. A kill loses the last two minutes; nothing depends on it.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.reasons import Status
 
 FORMAT: Final = 1
-"""Of the file; grows when older versions of this package would misread it. They leave a later one alone."""
+"""Format version of the file, incremented if older versions would misread it. They ignore later formats."""
 
 _MOST_BYTES: Final = 1 << 16
 _MOST_TASKS: Final = 32
-"""In one file; the oldest are added up."""
+"""Most tasks in one file; the oldest are added up."""
 _JOB_ID: Final = re.compile(r"(\d{1,12}(_\d{1,9})?)?")
 _log = logging.getLogger(__name__)
 
@@ -47,14 +47,14 @@ class TaskUsage:
 
     Attributes:
         job_id: `123_4` in an array, `123` otherwise, "" outside SLURM and for older tasks that are added up.
-        runs: The first one and those after a requeue.
+        runs: Number of runs, including those after a requeue.
         began_at, updated_at: UTC, ISO 8601, by the clock of its node.
-        cpus, mem_mb: That SLURM gave to the last run, MiB; 0: not known, or outside SLURM.
-        seconds: Time that the runs took.
-        core_seconds, mb_seconds: What SLURM gave, times the time that it was held.
-        cpu_seconds: Used by all processes.
-        estimated_cpu_seconds: What a segment was expected to take with the config of the last run.
-        segments, clips: Rows written; those of them that are ok.
+        cpus, mem_mb: CPUs and MiB that SLURM allocated to the last run; 0: unknown, or outside SLURM.
+        seconds: Duration of all runs.
+        core_seconds, mb_seconds: What SLURM allocated, times how long it was held.
+        cpu_seconds: CPU time of all processes.
+        estimated_cpu_seconds: Estimate for one segment with the config of the last run.
+        segments, clips: Rows written, and those of them that are ok.
     """
 
     job_id: str = ""
@@ -73,12 +73,12 @@ class TaskUsage:
 
     @property
     def began(self) -> datetime.datetime | None:
-        """`began_at`; None if it is no time."""
+        """`began_at` as a time; None if it is invalid."""
         return _moment(self.began_at)
 
     @property
     def updated(self) -> datetime.datetime | None:
-        """`updated_at`; None if it is no time."""
+        """`updated_at` as a time; None if it is invalid."""
         return _moment(self.updated_at)
 
 
@@ -86,7 +86,7 @@ _SUMS: Final = ("runs", "seconds", "core_seconds", "mb_seconds", "cpu_seconds", 
 
 
 def read_usage(data: DataDir) -> list[TaskUsage]:
-    """What all tasks have noted; files that are none are left out.
+    """Read the usage of all tasks; invalid files are skipped.
 
     Raises:
         StorageUnusable: the filesystem fails.
@@ -105,7 +105,7 @@ def read_usage(data: DataDir) -> list[TaskUsage]:
 
 
 def cpu_seconds_per_segment(tasks: Sequence[TaskUsage], estimate: float, least: int = 100) -> float | None:
-    """Measured by those tasks that did work of the kind for which `estimate` holds; None below `least` segments."""
+    """CPU seconds per segment, measured by tasks with the same estimate; None for fewer than `least` segments."""
     alike = [task for task in tasks if abs(task.estimated_cpu_seconds - estimate) < 1e-6]
     segments = sum(task.segments for task in alike)
     used = sum(task.cpu_seconds for task in alike)
@@ -113,7 +113,7 @@ def cpu_seconds_per_segment(tasks: Sequence[TaskUsage], estimate: float, least: 
 
 
 def measured_cpu_seconds(data: DataDir, config: Config) -> float | None:
-    """What a segment takes, by the tasks of this data directory that did what `config` asks for; None if too few did.
+    """CPU seconds per segment, measured by this data directory's tasks with such a config; None if there are too few.
 
     Raises:
         StorageUnusable: the filesystem fails.
@@ -122,16 +122,16 @@ def measured_cpu_seconds(data: DataDir, config: Config) -> float | None:
 
 
 class UsageNote:
-    """Notes what this run of a task holds and uses, as long as it is open; a failing filesystem is no error.
+    """Records what this run of a task holds and uses, as long as it is open; a failing filesystem is not an error.
 
     Args:
         data: The data directory.
         shard: The first shard of the task.
-        job_id: As above.
-        estimated_cpu_seconds: As above.
-        every: Seconds between two notes.
-        pids: Gives the processes that count besides this one.
-        environ: `SLURM_*`.
+        job_id: As in `TaskUsage`.
+        estimated_cpu_seconds: As in `TaskUsage`.
+        every: Seconds between two writes.
+        pids: Returns the ids of the processes that count besides this one.
+        environ: Environment with SLURM's variables.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class UsageNote:
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self.rows: Counter[Status] = Counter()
-        """Rows written by this run; who writes them counts them."""
+        """Rows written by this run, by status; `ShardCounts.record` increments them."""
         self._data = data
         self._path = data.usage_of(shard)
         self._every = every
@@ -197,7 +197,7 @@ class UsageNote:
         )
         self._run = now
         mine = now if self._before is None else _added(self._before, now)
-        # Read again each time: a second task on this shard, which gives way, notes here too.
+        # Read again each time: a second task that finds the shard held writes here, too.
         others = [task for task in _read(self._path) if task.job_id != mine.job_id]
         values = {"format": FORMAT, "tasks": [_rounded(task) for task in [*_fewer(others), mine]]}
         try:
@@ -214,7 +214,7 @@ def _read(path: Path) -> list[TaskUsage]:
 
 
 def _parse(content: bytes) -> list[TaskUsage]:
-    """Raises ValueError or TypeError where it is none."""
+    """Decode a usage file; raises ValueError or TypeError if it is invalid."""
     values = untrusted.load_object(content)
     if untrusted.whole(values.get("format", FORMAT), 1, 10**6) > FORMAT:
         raise ValueError("of a later version")
@@ -229,7 +229,7 @@ def _parse(content: bytes) -> list[TaskUsage]:
 
 
 def _fewer(tasks: list[TaskUsage]) -> list[TaskUsage]:
-    """The same amounts in one place less than there is room for."""
+    """Add up the oldest tasks until there is room for one more."""
     while len(tasks) >= _MOST_TASKS:
         first, second, *rest = tasks
         tasks = [dataclasses.replace(_added(first, second), job_id=""), *rest]

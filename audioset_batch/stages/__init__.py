@@ -1,1 +1,1 @@
-"""One segment's walk: resolve, fetch, cut, convert, write, verify."""
+"""Make one clip: resolve, fetch, cut, convert, write, verify."""

@@ -1,4 +1,4 @@
-"""One try at one segment: resolve -> fetch and cut -> convert -> write -> verify, into temporary files."""
+"""Make one clip: resolve -> fetch and cut -> convert -> write -> verify, into temporary files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from audioset_batch.model import Clip, Segment
 from audioset_batch.reasons import Reason
 
 NEXT_FORMAT: Final = frozenset({Reason.MEDIA_FORBIDDEN, Reason.DECODE_ERROR})
-"""With these the next format of the same track may still do; others concern the way there, or the video."""
+"""With these reasons another format of the same track may work; the others concern the connection or the video."""
 MOST_FURTHER: Final = 2
 _LONGEST_WAIT: Final = 180.0
 
@@ -37,14 +37,14 @@ def make_clip(segment: Segment, client: YtDlpClient, config: Config, stem: Path,
 
     Args:
         segment: What to cut.
-        client: This thread's way to YouTube.
-        config: Formats.
+        client: The client of this thread.
+        config: The formats to write.
         stem: Folder and unique beginning of the temporary files' names.
         context: Limits of the attempt.
 
     Raises:
         TooLate: `context.start_by` had passed before.
-        EgressBlocked, SegmentUnavailable, SegmentTransient: as the stages found.
+        EgressBlocked, SegmentUnavailable, SegmentTransient: from the client and the media readers.
         StorageUnusable: the temporary files cannot be written.
     """
     resolved = client.resolve(segment.ytid, context)
@@ -79,10 +79,10 @@ def make_clip(segment: Segment, client: YtDlpClient, config: Config, stem: Path,
 
 
 def wait_for_ads(resolved: Resolved, context: RequestContext) -> None:
-    """Wait until the server gives the bytes: it answers 403 while an ad would be on.
+    """Wait until the server delivers the media: it answers 403 for the duration of the ads before a video.
 
     Raises:
-        SegmentTransient: `timeout` if that is too long.
+        SegmentTransient: `timeout` if the wait would be too long.
     """
     streams = [stream for stream in (resolved.audio, resolved.video) if stream is not None]
     seconds = max(stream.available_at or 0.0 for stream in streams) - time.time()
@@ -113,7 +113,7 @@ class _Reader:
     context: RequestContext
 
     def read(self, resolved: Resolved) -> _Media:
-        """Read the streams; where a format is refused or cannot be read, the next ones of the same track."""
+        """Read the streams; if a format is refused or cannot be read, try the next ones of the same track."""
         errors: list[SegmentTransient] = []
         while True:
             try:
@@ -137,10 +137,10 @@ class _Reader:
             source = KeptSource(source)
         pictures = None
         if video is audio:
-            # In one file the pictures span more than the sound: fetched first, they bring the sound along.
+            # In one file the pictures span more than the sound: fetching them first fetches the sound as well.
             pictures = self._cut_pictures(resolved, source, source, None)
         elif video is not None and self.config.video.cut == "copy":
-            # The sound beside copied pictures begins earlier than the segment: it includes the segment's.
+            # The sound for copied pictures begins before the segment, and includes the segment's sound.
             pictures = self._cut_pictures(resolved, self.client.open(video, self.context), source, None)
         with _as_announced(audio, source):
             cut = cut_audio(source, segment.start_ms, segment.end_ms, hint=_hint(resolved, audio))
@@ -166,7 +166,7 @@ class _Reader:
 
 
 def _stream_of(error: SegmentTransient, resolved: Resolved) -> Stream:
-    """The stream that an error is about; each message says so."""
+    """The stream that an error is about, which its message names."""
     assert resolved.audio is not None
     if resolved.video is not None and re.search(rf"\b{re.escape(label_of(resolved.video))}(?![\w-])", error.detail):
         return resolved.audio if resolved.video is resolved.audio else resolved.video
@@ -175,14 +175,14 @@ def _stream_of(error: SegmentTransient, resolved: Resolved) -> Stream:
 
 @contextmanager
 def _as_announced(stream: Stream, source: ByteSource) -> Iterator[None]:
-    """Let a file rule a segment out only if it is the file that YouTube announced.
+    """Accept a permanent reason from a file only if it is the file that YouTube announced.
 
-    Sizes may be estimates of yt-dlp's, hence a tenth of tolerance.
+    Sizes may be estimates of yt-dlp, hence the tolerance of a tenth.
     """
     try:
         yield
     except SegmentUnavailable as error:
-        other_kind = error.reason in (Reason.NO_AUDIO, Reason.NO_VIDEO)  # the stream was chosen for having it
+        other_kind = error.reason in (Reason.NO_AUDIO, Reason.NO_VIDEO)  # the stream was chosen because it has them
         came, announced = source.size, stream.size
         other_size = came is not None and announced is not None and not 0.9 < came / announced < 1.1
         if not (other_kind or other_size):
@@ -194,7 +194,7 @@ def _as_announced(stream: Stream, source: ByteSource) -> Iterator[None]:
 
 
 def _write_pictures(pictures: VideoClip, path: Path) -> dict[str, Any]:
-    """Write and verify; the columns of the video."""
+    """Write and verify the video; returns its columns."""
     with storage(path.parent):
         write_video(pictures, path)
         facts = verify_video(path, pictures)

@@ -1,4 +1,4 @@
-"""What a probe asks of a video known to be good: that its streams are found, and that their bytes come."""
+"""Probe an egress with a video known to be good: its streams must be found, and their bytes must arrive."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _BYTES: Final = 64 * 1024
 
 
 def reach_media(ytid: str, client: YtDlpClient, context: RequestContext) -> None:
-    """Resolve a video and read the beginning of its media, which may be refused on its own; as `make_clip` would.
+    """Resolve a video and read the beginning of its media, as `make_clip` would: media may be refused separately.
 
-    No clip is made of it: what this node lacks must not close the egress for all others.
+    No clip is made: a problem of this node, such as missing software, must not close the egress for all tasks.
 
     Args:
-        ytid: Of the video.
-        client: This thread's way to YouTube.
+        ytid: The video.
+        client: The client of this thread.
         context: Limits of the attempt.
 
     Raises:
