@@ -75,6 +75,8 @@ class Lane:
         self._no_slot = (0, 0, 0.0, 0.0)
         """Grid and step for which none could be had, when to ask again, and the begin of the next one."""
         self._probing = False
+        self._probe_slot_at = 0.0
+        """Begin of the slot that a probe waits for; 0 while none does."""
         self._probe_wanted = False
         self._probe_not_before = 0.0
         self._grid_checked = False
@@ -117,17 +119,26 @@ class Lane:
                 self._leave_slot()
             remaining = state.until - self.now()
             soon = shortest_look(self.config)
-            return Closed(soon if remaining <= 0 else min(remaining, 5 * soon), state.until)
+            if remaining <= 0:
+                return Closed(soon, slot_at=self._probe_slot_at)
+            return Closed(min(remaining, 5 * soon), state.until)
         course = self.brake.course()
         if course is not Course.FULL and not self._may_go_alone(course):
             if not self._is_me(self.shared.state):
                 self._leave_slot()
-            return Closed(max(_SHORT_NAP, shortest_look(self.config)))
+            return Closed(max(_SHORT_NAP, shortest_look(self.config)), slot_at=self._probe_slot_at)
         if self._guard.suspicious or self._probing or self.in_flight >= self.config.concurrent:
-            return Closed(_BUSY_SECONDS)
+            return Closed(_BUSY_SECONDS, slot_at=self._probe_slot_at)
         if self.config.videos_per_hour is None:
             return self._issue(self.shared.state)
-        return self._from_slot(may_reserve, step=SLOW_SLOTS if course is Course.SLOW else 1)
+        step = SLOW_SLOTS if course is Course.SLOW else 1
+        return self._from_slot(lambda: self._may_still_go(course), may_reserve=may_reserve, step=step)
+
+    def _may_still_go(self, course: Course) -> bool:
+        """True unless a look at what others did has changed what `try_ticket` decided."""
+        if self.shared.state.paused or self.brake.course() is not course:
+            return False
+        return course is Course.FULL or self._may_go_alone(course)
 
     def _tell_pause(self, state: EgressState) -> None:
         """Once for each pause that this task finds; of its own it has told already."""
@@ -184,7 +195,10 @@ class Lane:
 
     # Slots
 
-    def _from_slot(self, may_reserve: bool, probe: str = "", step: int = 1) -> Ticket | Closed:
+    def _from_slot(
+        self, still: Callable[[], bool], probe: str = "", *, may_reserve: bool = True, step: int = 1
+    ) -> Ticket | Closed:
+        """A ticket when a slot is due; `still` is asked again then, with what all tasks know by that time."""
         now = self.now()
         if self._reservation is not None and self._reservation.slot % step:
             self._leave_slot()
@@ -206,9 +220,11 @@ class Lane:
         state = self._state(fresh=True)
         if now < reservation.due:
             return Closed(reservation.due - now)
+        if not still():
+            return Closed(0.0)  # with the slot, which another look uses for a probe or gives back
         self._reservation = None
         grid = state.grid
-        if grid is None or state.grid_number != reservation.number or (state.paused and not probe):
+        if grid is None or state.grid_number != reservation.number:
             return Closed(0.0)
         if now > grid.last_issue(reservation):
             _log.debug("egress %s: came %.3f s late for a slot", self.config.name, now - reservation.due)
@@ -306,25 +322,30 @@ class Lane:
             return None
         if not may_begin:
             return None
-        if state.paused:
-            if self.now() < state.until or not self._become_prober(self.now()):
-                return None
-        else:
-            course = self.brake.course()
-            doubted = (self._guard.suspicious or self._probe_wanted) and boot_time() >= self._probe_not_before
-            if not (doubted or course is Course.PROBE):
-                return None
-            if course is not Course.FULL and not self._become_prober(self.now()):
-                return None
+        self._probe_slot_at = 0.0
+        if not self._may_probe():
+            return None
         video = self._probe.ytids[self.shared.state.probes % len(self._probe.ytids)]
         if self.config.videos_per_hour is None:
             ticket: Ticket | Closed = self._issue(self.shared.state, video)
         else:
-            ticket = self._from_slot(True, video)
+            ticket = self._from_slot(self._may_probe, video)
         if isinstance(ticket, Closed):
+            self._probe_slot_at = ticket.slot_at
             return None
         self._probing = True
         return ticket
+
+    def _may_probe(self) -> bool:
+        """True if a probe is needed and this task is the one to do it."""
+        state = self.shared.state
+        if state.paused:
+            return self.now() >= state.until and self._become_prober(self.now())
+        course = self.brake.course()
+        doubted = (self._guard.suspicious or self._probe_wanted) and boot_time() >= self._probe_not_before
+        if not (doubted or course is Course.PROBE):
+            return False
+        return course is Course.FULL or self._become_prober(self.now())
 
     def _is_me(self, state: EgressState) -> bool:
         return state.prober is not None and state.prober.token == self._me.token

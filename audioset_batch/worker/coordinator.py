@@ -112,6 +112,11 @@ class Coordinator:
         """True if nothing was finished although there was a way out."""
         return not self._rows and self._egress.way_out
 
+    @property
+    def unsettled(self) -> bool:
+        """True if answers are held back, or segments are to be tried again: the next run would have to begin anew."""
+        return any(shard.unsettled for shard in self._open)
+
     def run(self) -> Counter[Status]:
         """Process what no earlier run has settled; returns planned segments by status, `pending` included.
 

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -109,9 +109,16 @@ def run_shards(config: Config, data: DataDir, shards: Sequence[ShardId], argumen
     with stop_on_signals() as stop:
         note_settings(config, data)
         coordinator: Coordinator | None = None
+
+        def hold_seconds() -> float:
+            # With a budget of a few videos an hour a run that left at every wait would never settle anything that takes
+            # two resolves.
+            stays = not batch.may_come_back or (coordinator is not None and coordinator.unsettled)
+            return math.inf if stays else config.worker.hold_seconds
+
         try:
             with (
-                _resources(config, data, batch) as (pool, egress, bars),
+                _resources(config, data, job, hold_seconds) as (pool, egress, bars),
                 note_usage(config, data, shards[0], job, pool) as rows,
             ):
 
@@ -146,7 +153,9 @@ def note_usage(
 
 
 @contextlib.contextmanager
-def _resources(config: Config, data: DataDir, batch: BatchJob) -> Iterator[tuple[Pool, EgressPool, Progress | None]]:
+def _resources(
+    config: Config, data: DataDir, job: JobIdentity, hold_seconds: Callable[[], float]
+) -> Iterator[tuple[Pool, EgressPool, Progress | None]]:
     processes = config.worker.processes
     if processes == "auto":
         # No more than the budgets keep busy: each process takes memory and a second to start.
@@ -161,8 +170,8 @@ def _resources(config: Config, data: DataDir, batch: BatchJob) -> Iterator[tuple
             config.egress,
             config.probe,
             config.egress_dir or data.egress,
-            Holder.current(batch.identity.job_id, batch.identity.restart_count),
-            lambda: config.worker.hold_seconds if batch.may_come_back else math.inf,
+            Holder.current(job.job_id, job.restart_count),
+            hold_seconds,
             config.worker.burst,
         ) as egress,
         Pool(config, processes, threads) as pool,

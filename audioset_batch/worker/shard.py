@@ -139,6 +139,12 @@ class OpenShard:
         """True if nothing is to be done or decided any more."""
         return not (self.in_flight or len(self.todo) or self.held)
 
+    @property
+    def unsettled(self) -> bool:
+        """True if a run that ended now would have the next one ask again what this one has asked."""
+        losses = (grant for entry in self.todo.tried() for grant in entry.losses)
+        return bool(self.held) or any(grant.verdict() is not Verdict.DISCARD for grant in losses)
+
     @contextlib.contextmanager
     def losing(self) -> Iterator[None]:
         """Around all that looks at the shard's files: losing its lease, or a link in its place, ends it alone."""

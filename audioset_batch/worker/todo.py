@@ -55,6 +55,10 @@ class Todo:
         self.peek(now)
         return len(self._ready)
 
+    def tried(self) -> list[Entry]:
+        """Entries that are to be tried again."""
+        return [*(entry for _, _, entry in self._later), *itertools.islice(self._ready, 1)]
+
     def pop(self) -> Entry:
         """Take what `peek` showed."""
         return self._ready.popleft()

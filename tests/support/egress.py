@@ -1,15 +1,51 @@
 """Pieces for the tests of egresses."""
 
+import math
 import multiprocessing
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+from audioset_batch.adapters.lease import Holder
 from audioset_batch.config.schema import Egress, Probe
 from audioset_batch.egress import EgressPool, Grant
+from audioset_batch.egress.lane import Lane
+from audioset_batch.egress.shared import SharedEgress
 
 FORK = multiprocessing.get_context("fork")
 GOOD = ("aaaaaaaaaaa", "bbbbbbbbbbb")
+
+
+START = time.time() - 1e5
+"""Of a simulation. Files get the time of today, and nothing in a shared folder may be of the future."""
+
+
+class Clock:
+    """The filesystem's clock of a simulation, as one task reads it."""
+
+    def __init__(self, world: list[float], off: float = 0.0) -> None:
+        self.world = world
+        self.off = off
+
+    def now(self) -> float:
+        return self.world[0] + self.off
+
+    measure = now
+
+
+def lane(
+    folder: Path,
+    clock: Clock,
+    name: str,
+    burst: float = 0.0,
+    hold: Callable[[], float] = lambda: math.inf,
+    **config: Any,
+) -> Lane:
+    """One task's view of the egress `one`, by a clock of a simulation."""
+    shared = SharedEgress(folder / "one")
+    shared.clock = clock  # type: ignore[assignment]
+    return Lane(egress(**config), probe(), shared, Holder.current(name), burst, hold)
 
 
 def egress(**changes: Any) -> Egress:
