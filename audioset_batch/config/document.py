@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
-import types
 import typing
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +16,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from audioset_batch.config.schema import Config, Section
+from audioset_batch.config.values import accepted
 
 _HEAD: Final = """\
 # Every key of audioset-batch with its default. The defaults are in the code: this file is only a list, and
@@ -72,7 +72,7 @@ def _table(title: str, text: str, fields: list[tuple[str, FieldInfo]]) -> list[s
         lines += [text, ""]
     lines += ["| key | default | values | what it does |", "|---|---|---|---|"]
     for name, field in fields:
-        values = _values(field).replace("|", "\\|")
+        values = accepted(field).replace("|", "\\|")
         lines.append(f"| `{name}` | `{_literal(field.default)}` | {values} | {field.description} |")
     return lines
 
@@ -85,7 +85,7 @@ def _block(section: type[BaseModel], indent: str) -> list[str]:
 
 
 def _entry(name: str, field: FieldInfo, default: Any, indent: str) -> list[str]:
-    values = _values(field)
+    values = accepted(field)
     text = f"{field.description} [{values}]" if values else field.description or ""
     return [*_comment(text, indent), f"{indent}{name}: {_literal(default)}"]
 
@@ -102,36 +102,6 @@ def _literal(value: Any) -> str:
     if isinstance(value, str) and value and value[0].isalpha() and ":" not in value:
         return value
     return json.dumps(list(value) if isinstance(value, tuple) else value)
-
-
-def _values(field: FieldInfo) -> str:
-    """What the key takes, in words: choices, `keep or an integer >= 8000`, `null or text`."""
-    return _words(field.annotation, field.metadata)
-
-
-def _words(annotation: Any, metadata: list[Any]) -> str:
-    origin = typing.get_origin(annotation)
-    arguments = typing.get_args(annotation)
-    if origin is typing.Annotated:
-        return _words(arguments[0], [*metadata, *getattr(arguments[1], "metadata", [])])
-    if origin is typing.Literal:
-        return ", ".join(f"`{value}`" for value in arguments)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(_words(part, metadata) for part in arguments)
-    if origin in (tuple, list):
-        return f"list of {_words(arguments[0], [])}"
-    if origin is dict:
-        return "mapping"
-    name = {int: "integer", float: "number", str: "text", Path: "path", bool: "true, false"}.get(
-        annotation, "null" if annotation is type(None) else str(annotation)
-    )
-    bounds = [
-        f"{sign} {getattr(item, attribute):g}"
-        for item in metadata
-        for attribute, sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
-        if getattr(item, attribute, None) is not None
-    ]
-    return " ".join([name, " and ".join(bounds)]) if bounds and annotation in (int, float) else name
 
 
 def _section(field: FieldInfo) -> type[BaseModel] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
+import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,7 @@ from audioset_batch.config.powers import powers
 from audioset_batch.config.proxy import read_proxy_file
 from audioset_batch.config.schema import Config
 from audioset_batch.config.trust import who_can_change
+from audioset_batch.config.values import accepted
 from audioset_batch.errors import UsageError
 from audioset_batch.redact import redact, redact_values
 
@@ -24,6 +26,9 @@ KeyPath = tuple[str | int, ...]
 _ON_COMMAND_LINE: Final = "--set "
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 """None of them is of use in a value, and a line break in one would begin a line of its own in an sbatch script."""
+
+_NO_MAPPING: Final = ("dict_type", "model_type", "model_attributes_type")
+"""Pydantic's kinds of errors where `key: value` lines are expected."""
 
 
 class ConfigError(UsageError):
@@ -201,8 +206,10 @@ def _describe(error: ValidationError, places: dict[KeyPath, str], fallback: str)
             continue  # pydantic counts only the valid items of a list
         if item["type"] == "extra_forbidden":
             text = f"unknown key; {_valid_keys(key_path)}"
-        else:
+        elif item["type"] == "value_error":
             text = item["msg"].removeprefix("Value error, ")
+        else:
+            text = _expected(key_path, item["type"]) or item["msg"]
         by_key.setdefault(key_path, []).append(text)
     lines = []
     for key_path, texts in by_key.items():
@@ -213,6 +220,23 @@ def _describe(error: ValidationError, places: dict[KeyPath, str], fallback: str)
             + (f" (got {value!r})" if value is not None and not texts[0].startswith("unknown key") else "")
         )
     return lines
+
+
+def _expected(key_path: KeyPath, kind: str) -> str:
+    """What a key takes, where a value of another form came; "" where pydantic says it well enough."""
+    model: type[BaseModel] | None = Config
+    annotation: Any = None
+    words = ""
+    for part in key_path:
+        if isinstance(part, str) and model is not None:
+            field = model.model_fields[part]
+            annotation, words = field.annotation, accepted(field).replace("`", "")
+            model = _section_of(annotation)
+    if kind in _NO_MAPPING:
+        return "expected `key: value` lines"
+    if kind == "too_short" or typing.get_origin(annotation) in (dict, typing.Literal):
+        return ""
+    return f"expected {'a list of sections' if model is not None else words}"
 
 
 def _known_prefix(loc: Iterable[str | int]) -> KeyPath:

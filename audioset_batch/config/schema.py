@@ -5,13 +5,13 @@ Field descriptions are the text of `docs/configuration.md`, which is generated f
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from audioset_batch.config.proxy import proxy_problem
+from audioset_batch.config.values import LONGEST_SECONDS, Bytes, Duration, Form, Number, Seconds, WholeSeconds
 from audioset_batch.model import SUBSETS
 from audioset_batch.paths import expand_home
 from audioset_batch.reasons import REFUSALS, Reason
@@ -25,7 +25,6 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-Seconds = Annotated[float, Field(gt=0, strict=False)]
 Name = Annotated[str, Field(min_length=1)]
 
 
@@ -87,7 +86,7 @@ class Video(Section):
         "joined with the best audio stream.",
     )
     format: Literal["mp4"] = Field("mp4", description="Container of the video files.")
-    frame_rate: Literal["keep"] | Annotated[float, Field(gt=0, le=240, strict=False)] = Field(
+    frame_rate: Literal["keep"] | Annotated[Number, Field(gt=0, le=240)] = Field(
         30, description="Frames per second when cut exactly, or `keep`."
     )
     cut: Literal["exact", "copy"] = Field(
@@ -119,7 +118,7 @@ class Worker(Section):
     backoff_seconds: Seconds = Field(2.0, description="Pause before the first retry; doubles, with jitter.")
     backoff_max_seconds: Seconds = Field(60.0, description="Longest pause between two retries.")
     segment_timeout: Seconds = Field(300.0, description="Seconds for one try at a segment; then it is ended.")
-    grace_seconds: Annotated[float, Field(ge=0, strict=False)] = Field(
+    grace_seconds: Duration = Field(
         20.0, description="Seconds to finish what is in flight when asked to stop; the rest stays pending."
     )
     order: Literal["csv", "rare-first", "random"] = Field(
@@ -127,7 +126,7 @@ class Worker(Section):
         description="Order of the queue. `rare-first`: by the rarest label of a segment, counted over the whole plan. "
         "In each, segments that failed before come last, and behind them videos that `screen` takes for gone.",
     )
-    max_clip_bytes: Annotated[int, Field(ge=65536)] = Field(
+    max_clip_bytes: Annotated[Bytes, Field(ge=65536)] = Field(
         200_000_000, description="Most bytes ever fetched for one stream of one clip."
     )
     max_requeues: Annotated[int, Field(ge=0)] = Field(
@@ -140,13 +139,13 @@ class Worker(Section):
         description="Under SLURM, no task holds its node for a longer wait: where the end of every pause and the next "
         "slot of every budget are further away, it goes back to the queue and starts again then. Elsewhere tasks wait.",
     )
-    burst: Annotated[float, Field(ge=0, le=86400, strict=False)] = Field(
+    burst: Annotated[Duration, Field(le=86400)] = Field(
         0.0,
-        description="Seconds, or `30m`, `1h`: slots of the budgets up to this old may be used, so that a task of SLURM "
-        "can be away from its node in between; 0: none. All who share egress_dir should have the same. Costs a part of "
-        "the rate: window / (window + burst) is left. See docs/planning.md.",
+        description="Slots of the budgets up to this old may be used, so that a task of SLURM can be away from its "
+        "node in between; 0: none. All who share egress_dir should have the same. Costs a part of the rate: "
+        "window / (window + burst) is left. See docs/planning.md.",
     )
-    temp_dir: Literal["shared", "node"] | Annotated[str, Field(pattern=r"^[/~$].")] = Field(
+    temp_dir: Literal["shared", "node"] | Annotated[str, Form("a path"), Field(pattern=r"^[/~$].")] = Field(
         "shared",
         description="Where clips are made: `shared` (DATADIR/.tmp), `node` (SLURM_TMPDIR, else TMPDIR, else /tmp), or "
         "a path, in which the environment variables of the job are expanded. See docs/layouts.md.",
@@ -155,12 +154,6 @@ class Worker(Section):
         120.0, description="A shard's lease that was not renewed for this long is taken over."
     )
     state_seconds: Seconds = Field(30.0, description="How often the state file is written, at most.")
-
-    @field_validator("burst", mode="before")
-    @classmethod
-    def _duration(cls, value: object) -> object:
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", value) if isinstance(value, str) else None
-        return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]] if match else value
 
     @model_validator(mode="after")
     def _burst_is_worth_it(self) -> Worker:
@@ -175,9 +168,11 @@ class Worker(Section):
 class Egress(Section):
     """One way out to the internet and what it may be asked to do."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = Field(
-        "direct", description="Name in manifests and reports."
-    )
+    name: Annotated[
+        str,
+        Form("up to 64 letters, digits, dots, underscores and hyphens, the first a letter or digit"),
+        Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"),
+    ] = Field("direct", description="Name in manifests and reports.")
     proxy: str | None = Field(
         None,
         description="Proxy URL, its user and password percent-encoded; null: the usual environment variables hold.",
@@ -194,7 +189,7 @@ class Egress(Section):
         description="Netscape cookie file. Risks the account behind it; each worker has a private copy.",
     )
     source_address: str | None = Field(None, description="Local address to send from.")
-    videos_per_hour: Annotated[float, Field(gt=0, strict=False)] | None = Field(
+    videos_per_hour: Annotated[Number, Field(gt=0, le=1_000_000)] | None = Field(
         300.0, description="Budget of resolves per window, for everybody sharing egress_dir; null: none."
     )
     window_seconds: Seconds = Field(
@@ -203,13 +198,13 @@ class Egress(Section):
     concurrent: Annotated[int, Field(ge=1, le=512)] = Field(
         8, description="Videos in flight through this egress per task."
     )
-    max_wait: Annotated[float, Field(ge=0, strict=False)] = Field(
+    max_wait: Duration = Field(
         3600.0,
         description="A pause longer than this many seconds ends the run (exit 75) if no other is open; under SLURM one "
         "longer than `worker.hold_seconds`, if that is less.",
     )
     pause_seconds: Seconds = Field(900.0, description="First pause after a block.")
-    pause_factor: Annotated[float, Field(ge=1, strict=False)] = Field(
+    pause_factor: Annotated[Number, Field(ge=1, le=1000)] = Field(
         2.0, description="Growth of the pause when the block is still there."
     )
     pause_max_seconds: Seconds = Field(14400.0, description="Longest pause.")
@@ -242,14 +237,16 @@ class Egress(Section):
 class Probe(Section):
     """Videos known to be good, and when to ask for one."""
 
-    ytids: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{11}$")], ...] = Field(
-        ("jNQXAC9IVRw", "dQw4w9WgXcQ", "9bZkp7q19f0"),
-        description="Long-lived public videos: one is tried before a paused egress reopens.",
+    ytids: tuple[Annotated[str, Form("video ids of 11 characters"), Field(pattern=r"^[A-Za-z0-9_-]{11}$")], ...] = (
+        Field(
+            ("jNQXAC9IVRw", "dQw4w9WgXcQ", "9bZkp7q19f0"),
+            description="Long-lived public videos: one is tried before a paused egress reopens.",
+        )
     )
-    nonexistent_share: Annotated[float, Field(gt=0, le=1, strict=False)] = Field(
+    nonexistent_share: Annotated[Number, Field(gt=0, le=1)] = Field(
         0.5, description="When more than this share of the recent resolves says `nonexistent`, probe first."
     )
-    recent: Annotated[int, Field(ge=2)] = Field(20, description="How many resolves count as recent.")
+    recent: Annotated[int, Field(ge=2, le=100_000)] = Field(20, description="How many resolves count as recent.")
 
     @field_validator("ytids", mode="before")
     @classmethod
@@ -307,7 +304,7 @@ class Output(Section):
     layout: Literal["files", "webdataset"] = Field(
         "files", description="One file per clip, or tar shards after the conventions of webdataset."
     )
-    tar_bytes: Annotated[int, Field(ge=1_000_000)] = Field(
+    tar_bytes: Annotated[Bytes, Field(ge=1_000_000)] = Field(
         1_000_000_000, description="Size that no tar shard exceeds, unless a single clip does."
     )
 
@@ -320,21 +317,24 @@ class Slurm(Section):
     qos: str | None = Field(None, description="Quality of service.")
     mail_user: str | None = Field(None, description="Address for mail about the jobs.")
     mail_type: str | None = Field(None, description="Events to mail about, e.g. END,FAIL.")
-    time: Annotated[str, Field(pattern=r"^(\d+|(\d+-)?\d{1,2}(:\d{2}){0,2}|\d+:\d{2}(:\d{2})?)$")] = Field(
-        "24:00:00", description="Time limit of one array task."
-    )
+    time: Annotated[
+        str,
+        Form("SLURM's notation, in quotes", ': `"24:00:00"`, `"1-12:00:00"`, or minutes: `"90"`'),
+        Field(pattern=r"^(\d+|(\d+-)?\d{1,2}(:\d{2}){0,2}|\d+:\d{2}(:\d{2})?)$"),
+    ] = Field("24:00:00", description="Time limit of one array task.")
     cpus_per_task: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
         "auto", description="CPUs of one array task. `auto`: what the budgets of the egresses keep busy."
     )
-    mem: Literal["auto"] | Annotated[str, Field(pattern=r"^\d+[KMGT]?$")] = Field(
-        "auto", description="Memory of one array task; `auto`: 600M for audio, more where pictures are encoded."
-    )
+    mem: (
+        Literal["auto"]
+        | Annotated[str, Form("a number and K, M, G or T", ": `600M`, `4G`"), Field(pattern=r"^\d+[KMGT]?$")]
+    ) = Field("auto", description="Memory of one array task; `auto`: 600M for audio, more where pictures are encoded.")
     array_parallelism: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
         "auto",
         description="Array tasks that run at the same time (the % of --array). `auto`: one serves all audio up to "
         "some 9,000 videos an hour.",
     )
-    signal_seconds: Annotated[int, Field(ge=0)] = Field(
+    signal_seconds: Annotated[WholeSeconds, Field(le=65535)] = Field(
         180, description="The worker is warned this long before the time limit."
     )
     modules: tuple[str, ...] = Field((), description="Environment modules to load in each job.")
@@ -392,4 +392,20 @@ class Config(Section):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"names must differ, but these come twice: {', '.join(twice)}")
+        return value
+
+    @field_validator("egress")
+    @classmethod
+    def _slots_can_be_waited_for(cls, value: tuple[Egress, ...], info: ValidationInfo) -> tuple[Egress, ...]:
+        burst = info.data["worker"].burst if "worker" in info.data else 0.0
+        for egress in value:
+            if (videos := egress.videos_per_hour) is None:
+                continue
+            apart = (1.1 * egress.window_seconds + burst) / (videos if videos < 1 else videos // 1)
+            if apart > LONGEST_SECONDS:
+                raise ValueError(
+                    f"{egress.name}: one video in {apart / 86400:.3g} days (videos_per_hour: {videos:g}, "
+                    f"window_seconds: {egress.window_seconds:g}, worker.burst: {burst:g}); expected at least one in "
+                    f"{LONGEST_SECONDS // 86400}"
+                )
         return value

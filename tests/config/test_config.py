@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,61 @@ def test_all_problems_at_once_with_line_and_choices(tmp_path: Path) -> None:
 def test_refused(tmp_path: Path, text: str, expected: str) -> None:
     with pytest.raises(ConfigError, match="config ") as caught:
         load_config(write(tmp_path, text))
+    assert expected in str(caught.value)
+
+
+DURATIONS = (
+    "worker.burst",
+    "worker.segment_timeout",
+    "worker.grace_seconds",
+    "egress.0.max_wait",
+    "slurm.signal_seconds",
+)
+
+
+@pytest.mark.parametrize("key", DURATIONS)
+@pytest.mark.parametrize(
+    "text",
+    ["-5m", "30 minutes", "1h30", "nan", "inf", "1e99", "-1", "", "true", "30M", "[1]", "30m30", ".5h"],
+)
+def test_durations_that_are_none_name_the_forms_that_are(key: str, text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, [f"{key}={text}"])
+    assert re.search(r"expected seconds >=? 0 and <= \d+, or with a unit: 90s, 30m, 1\.5h", str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30m", 1800), ("1.5h", 5400), ("2000s", 2000), ("1500", 1500), ("2e3", 2000)]
+)
+def test_durations(text: str, seconds: int) -> None:
+    keys = ("worker.burst", "worker.hold_seconds", "egress.0.window_seconds", "egress.0.pause_seconds")
+    config = load_config(None, ["worker.hold_seconds=5", *(f"{key}={text}" for key in keys[:1] + keys[2:])])
+    assert (config.worker.burst, config.egress[0].window_seconds) == (seconds, seconds)
+    assert load_config(None, [f"worker.hold_seconds={text}"]).worker.hold_seconds == seconds
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("egress.0.videos_per_hour=300/h", "expected number > 0 and <= 1000000 or null (got '300/h')"),
+        ("egress.0.videos_per_hour=1e99", "expected number > 0 and <= 1000000 or null (got '1e99')"),
+        ("egress.0.videos_per_hour=yes", "expected number > 0 and <= 1000000 or null (got True)"),
+        ("egress.0.videos_per_hour=1e-300", "days (videos_per_hour: 1e-300, window_seconds: 3600, worker.burst: 0)"),
+        ("egress.0.pause_factor=1e300", "expected number >= 1 and <= 1000 (got '1e300')"),
+        ("probe.recent=100000000000000000000", "expected integer >= 2 and <= 100000"),
+        ("worker.max_clip_bytes=200M", "expected whole number of bytes >= 65536 (got '200M')"),
+        ("output.tar_bytes=1.5", "expected whole number of bytes >= 1000000 (got 1.5)"),
+        ("slurm.mem=4 GB", "expected auto or a number and K, M, G or T: 600M, 4G (got '4 GB')"),
+        ("slurm.time=24:00:00", 'in quotes: "24:00:00", "1-12:00:00", or minutes: "90" (got 86400)'),
+        ("audio.sample_rate=44.1k", "expected keep or integer >= 8000 and <= 192000 (got '44.1k')"),
+        ("egress.0.name=a b", "expected up to 64 letters, digits"),
+        ("worker=fast", "worker: expected `key: value` lines (got 'fast')"),
+        ("egress=direct", "expected a list of sections (got 'direct')"),
+    ],
+)
+def test_sizes_rates_and_texts_name_what_is_expected(override: str, expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, [override])
     assert expected in str(caught.value)
 
 
