@@ -165,9 +165,10 @@ def _heading(tail: LogTail) -> str:
     about += f", restarts {tail.restarts}" if tail.restarts else ""
     lines = [f"== {about}"]
     for line in tail.shards:
-        failed = [f"{reason} {line.reasons[reason]:,}" for reason in line.reasons if reason in TRANSIENT_REASONS]
-        parts = [f"   {line.shard} {line.activity}", line.note]
-        parts.append(f"{line.counts['failed']:,} failed: {', '.join(failed)}" if line.counts["failed"] else "")
+        seen = line.seen
+        failed = [f"{reason} {count:,}" for reason, count in seen.reasons.items() if reason in TRANSIENT_REASONS]
+        parts = [f"   {seen.shard} {line.activity}", line.note]
+        parts.append(f"{seen.counts['failed']:,} failed: {', '.join(failed)}" if seen.counts["failed"] else "")
         lines.append("; ".join(filter(None, parts)))
     return "\n".join(lines)
 

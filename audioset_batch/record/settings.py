@@ -76,3 +76,11 @@ def egress_config(data: DataDir) -> Config:
 def iso_time(moment: float) -> str:
     """Format a Unix time as ISO 8601 in UTC."""
     return datetime.datetime.fromtimestamp(moment, datetime.UTC).isoformat(timespec="seconds")
+
+
+def unix_time(stamp: object) -> float | None:
+    """Unix time of an ISO 8601 stamp; None if it is none."""
+    try:
+        return datetime.datetime.fromisoformat(str(stamp)).timestamp()
+    except (ValueError, OverflowError):
+        return None

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from audioset_batch.record.settings import unix_time
 from audioset_batch.report import html, svg
 from audioset_batch.report.charts import STATUSES
-from audioset_batch.report.words import clock, count, duration, parse_time, percent, short, text
+from audioset_batch.report.words import clock, count, duration, percent, short, text
 
 _WIDTH: Final = 1040.0
 _LEFT: Final = 56.0
@@ -41,7 +42,7 @@ class _Axis:
 def timeline(summary: Mapping[str, Any]) -> str:
     """The figure; a sentence where no worker has finished anything yet."""
     data = summary["timeline"]
-    begin = parse_time(data["start"])
+    begin = unix_time(data["start"])
     bins = len(data["counts"]["ok"])
     if begin is None or not bins:
         return html.figure("Segments per hour", "<p>No worker has finished a segment yet.</p>")
@@ -118,8 +119,8 @@ def _shades(pauses: Sequence[Mapping[str, Any]], axis: _Axis) -> list[_Shade]:
     """Those that can be seen; so many pauses that they run together are drawn as one."""
     result: list[_Shade] = []
     for pause in pauses:
-        begin = parse_time(pause["started"])
-        end = parse_time(pause["reopened"] or pause["until"])
+        begin = unix_time(pause["started"])
+        end = unix_time(pause["reopened"] or pause["until"])
         if begin is None or end is None or end < axis.begin or begin > axis.end:
             continue
         words = (

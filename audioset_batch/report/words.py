@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 import html
 
+from audioset_batch.record.settings import unix_time
+
 
 def text(value: object) -> str:
     """Escaped for element content and for quoted attributes."""
@@ -58,17 +60,9 @@ def duration(seconds: float, *, days: bool = True) -> str:
     return f"{whole} days {hours} h" if hours else f"{whole} days"
 
 
-def parse_time(stamp: object) -> float | None:
-    """Unix time of an ISO 8601 stamp; None if it is none."""
-    try:
-        return datetime.datetime.fromisoformat(str(stamp)).timestamp()
-    except (ValueError, OverflowError):
-        return None
-
-
 def moment(stamp: object) -> str:
     """`2026-03-04 12:30 UTC` of an ISO 8601 stamp."""
-    seconds = parse_time(stamp)
+    seconds = unix_time(stamp)
     return str(stamp) if seconds is None else f"{clock(seconds, '%Y-%m-%d %H:%M')} UTC"
 
 

@@ -63,11 +63,11 @@ def _egress(one: EgressStatus) -> dict[str, Any]:
 
 def _shard(line: ShardLine) -> dict[str, Any]:
     return {
-        "subset": line.shard.subset,
-        "shard": line.shard.number,
-        "planned": line.planned,
-        "counts": dict(line.counts),
-        "reasons": dict(line.reasons),
+        "subset": line.seen.shard.subset,
+        "shard": line.seen.shard.number,
+        "planned": line.seen.planned,
+        "counts": dict(line.seen.counts),
+        "reasons": dict(line.seen.reasons),
         "activity": line.activity,
         "note": line.note,
         "host": line.host,
@@ -75,8 +75,8 @@ def _shard(line: ShardLine) -> dict[str, Any]:
         "restarts": line.restarts,
         "segments_per_hour": line.pace,
         "active_at": _moment(line.active_at),
-        "counted_at": _moment(line.counted_at),
-        "exact": line.exact,
+        "counted_at": _moment(line.seen.counted_at),
+        "exact": line.seen.exact,
     }
 
 

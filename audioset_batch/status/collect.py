@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import datetime
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -13,14 +12,15 @@ from audioset_batch.adapters.publish import storage
 from audioset_batch.config import Config
 from audioset_batch.config.reservation import Reservation, budget_of, estimated_cpu_seconds, needed, reserved
 from audioset_batch.egress import EgressStatus, read_egress_status
-from audioset_batch.layout import DataDir, ShardId, no_shards
+from audioset_batch.layout import DataDir, no_shards
 from audioset_batch.record.costs import Costs, read_costs
 from audioset_batch.record.resubmission import commands, read_resubmissions
+from audioset_batch.record.settings import unix_time
 from audioset_batch.record.usage import cpu_seconds_per_segment
 from audioset_batch.status.next_steps import next_steps
 from audioset_batch.status.queue import Queue, read_queue
 from audioset_batch.status.settings import ytdlp_version
-from audioset_batch.status.shards import LIVE_SECONDS, STATUSES, Seen, ShardReader
+from audioset_batch.status.shards import LIVE_SECONDS, STATUSES, Counted, Seen, ShardReader
 
 Activity = Literal["done", "running", "queued", "stopped", "lost", "open"]
 _ASK_SLURM_SECONDS: Final = 30.0
@@ -32,12 +32,9 @@ _READ_COSTS_SECONDS: Final = 300.0
 
 @dataclass(frozen=True, slots=True)
 class ShardLine:
-    """One shard.
+    """One shard, and the task that works on it.
 
     Attributes:
-        counts: Segments by `ok`, `unavailable`, `failed`, `pending`.
-        reasons: Unavailable and failed segments by reason.
-        words: Refusals in words that are not known.
         activity: `done`; `running`; `queued` in SLURM, or behind another subset's shard of the same task; `stopped` on
             purpose or ended by SLURM; `lost`: its worker died and nobody has taken over; `open`: there is work left and
             nobody at it.
@@ -46,36 +43,24 @@ class ShardLine:
         active_at: Unix time of the last sign of life; None if it was never begun.
         pace: Segments per hour over the last hour, of a worker that is alive.
         note: Why it stopped, how SLURM ended it.
-        counted_at: Unix time up to which rows are counted.
-        exact: False if there are newer rows, and no worker is about to count them.
     """
 
-    shard: ShardId
-    planned: int
-    counts: Mapping[str, int]
-    reasons: Mapping[str, int]
-    words: Mapping[str, int]
+    seen: Seen
     activity: Activity
-    host: str = ""
-    job_id: str = ""
-    restarts: int = 0
-    active_at: float | None = None
-    pace: float = 0.0
-    note: str = ""
-    counted_at: float = 0.0
-    exact: bool = True
+    host: str
+    job_id: str
+    restarts: int
+    active_at: float | None
+    pace: float
+    note: str
 
 
 @dataclass(frozen=True, slots=True)
-class SubsetLine:
+class SubsetLine(Counted):
     """One subset, or all of them."""
 
     name: str
     shards: int
-    planned: int
-    counts: Mapping[str, int]
-    reasons: Mapping[str, int]
-    words: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,20 +134,20 @@ class Collector:
         queue = self._read_queue(found)
         tasks = _Tasks(queue, subsets, found)
         lines = [_line(seen, tasks) for seen in found]
-        total = _sum("all", lines)
+        total = _sum("all", found)
         pace = sum(line.pace for line in lines)
         budget = budget_of(self._config)
-        left = total.counts["failed"] + total.counts["pending"]
+        left = total.left
         costs = self._read_costs()
         seconds = cpu_seconds_per_segment(costs.tasks, estimated_cpu_seconds(self._config))
         with storage(self._data.root):
             steps = () if left else next_steps(self._data, found)
         notes = read_resubmissions(self._data) if left else []
-        abandoned = {str(line.shard) for line in lines if line.activity not in ("done", "running", "queued")}
+        abandoned = {str(line.seen.shard) for line in lines if line.activity not in ("done", "running", "queued")}
         return Overview(
             data_dir=str(self._data.root),
             at=time.time(),
-            subsets=[_sum(name, [line for line in lines if line.shard.subset == name]) for name in subsets],
+            subsets=[_sum(name, [seen for seen in found if seen.shard.subset == name]) for name in subsets],
             total=total,
             shards=lines,
             egresses=read_egress_status(self._config.egress_dir or self._data.egress, self._config.egress),
@@ -233,18 +218,14 @@ def _line(seen: Seen, tasks: _Tasks) -> ShardLine:
         job, note = coming
     else:
         activity, note = _activity(seen, tasks.queue)
-    updated = None if state is None else _unix(state.updated_at)
+    updated = None if state is None else unix_time(state.updated_at)
     pace = 0.0
     if activity == "running" and state is not None and updated is not None:
         fresh = time.time() - updated < LIVE_SECONDS and state.lately_seconds > 0
         pace = 3600 * state.finished_lately / state.lately_seconds if fresh else 0.0
     signs = [moment for moment in (updated, seen.written_at) if moment is not None]
     return ShardLine(
-        shard=seen.shard,
-        planned=seen.planned,
-        counts=seen.counts,
-        reasons=seen.reasons,
-        words=seen.words,
+        seen=seen,
         activity=activity,
         host="" if state is None else state.host,
         job_id=job,
@@ -252,8 +233,6 @@ def _line(seen: Seen, tasks: _Tasks) -> ShardLine:
         active_at=max(signs, default=None),
         pace=round(pace, 1),
         note=note,
-        counted_at=seen.counted_at,
-        exact=seen.exact,
     )
 
 
@@ -277,19 +256,12 @@ def _activity(seen: Seen, queue: Queue) -> tuple[Activity, str]:
     return "open", state.note
 
 
-def _sum(name: str, lines: Sequence[ShardLine]) -> SubsetLine:
+def _sum(name: str, shards: Sequence[Seen]) -> SubsetLine:
     reasons: Counter[str] = Counter()
     words: Counter[str] = Counter()
-    for line in lines:
-        reasons.update(line.reasons)
-        words.update(line.words)
-    counts = {word: sum(line.counts[word] for line in lines) for word in STATUSES}
-    planned = sum(line.planned for line in lines)
-    return SubsetLine(name, len(lines), planned, counts, dict(reasons.most_common()), dict(words.most_common()))
-
-
-def _unix(text: str) -> float | None:
-    try:
-        return datetime.datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        return None
+    for seen in shards:
+        reasons.update(seen.reasons)
+        words.update(seen.words)
+    counts = {word: sum(seen.counts[word] for seen in shards) for word in STATUSES}
+    planned = sum(seen.planned for seen in shards)
+    return SubsetLine(planned, counts, dict(reasons.most_common()), dict(words.most_common()), name, len(shards))

@@ -55,7 +55,7 @@ def forecast(data: DataDir, config: Config, overview: Overview) -> Forecast:
     Raises:
         StorageUnusable: the filesystem does not answer.
     """
-    left = {line.name: line.counts["failed"] + line.counts["pending"] for line in overview.subsets}
+    left = {line.name: line.left for line in overview.subsets}
     total = sum(left.values())
     each = expect(data, config)
     with storage(data.root):
@@ -73,7 +73,7 @@ def forecast(data: DataDir, config: Config, overview: Overview) -> Forecast:
         clips=total * each.available,
         disk_bytes=total * each.available * each.clip_bytes,
         free_bytes=facts.f_bavail * facts.f_frsize,
-        uncounted_shards=sum(not line.exact for line in overview.shards),
+        uncounted_shards=sum(not line.seen.exact for line in overview.shards),
         expectation=each,
         cost=cost_line(overview.asked, total),
         too_much=excess(overview.asked, overview.need) if total else "",

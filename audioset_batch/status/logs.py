@@ -68,7 +68,7 @@ def find_logs(data: DataDir, overview: Overview, folders: Iterable[Path], *, mos
     """
     troubled: dict[str, list[ShardLine]] = {}
     for line in overview.shards:
-        if line.activity in ("stopped", "lost") or (line.counts["failed"] and line.activity != "running"):
+        if line.activity in ("stopped", "lost") or (line.seen.counts["failed"] and line.activity != "running"):
             troubled.setdefault(line.job_id or _LOCAL, []).append(line)
     by_time = sorted(troubled.items(), key=lambda item: max(line.active_at or 0.0 for line in item[1]))
     chosen = by_time[max(0, len(by_time) - most_tasks) :]

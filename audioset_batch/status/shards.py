@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections import Counter
@@ -28,23 +29,37 @@ _BYTES_OF_A_SHARD: Final = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Counted:
+    """Planned segments of one shard, or of several.
+
+    Attributes:
+        counts: By status; they sum up to `planned`.
+        reasons: Unavailable and failed ones by reason.
+        words: Refusals in words that are not known.
+    """
+
+    planned: int
+    counts: Mapping[str, int]
+    reasons: Mapping[str, int]
+    words: Mapping[str, int]
+
+    @property
+    def left(self) -> int:
+        """Segments that are failed or pending."""
+        return self.counts["failed"] + self.counts["pending"]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen(Counted):
     """One shard.
 
     Attributes:
-        counts: Segments by status; they sum up to `planned`.
-        reasons: Unavailable and failed segments by reason.
-        words: Refusals in words that are not known.
         written_at: Unix time of the newest row; None without a manifest.
         counted_at: Unix time up to which rows are in `counts`.
         exact: False if the counts are of a state file that is older than rows, and no worker is about to renew it.
     """
 
     shard: ShardId
-    planned: int
-    counts: dict[str, int]
-    reasons: dict[str, int]
-    words: dict[str, int]
     state: ShardState | None
     lease: LeaseInfo | None
     written_at: float | None
@@ -52,22 +67,9 @@ class Seen:
     exact: bool
 
     @property
-    def left(self) -> int:
-        """Segments that are failed or pending."""
-        return self.counts["failed"] + self.counts["pending"]
-
-    @property
     def at_work(self) -> bool:
         """True while its worker is known to live."""
         return self.state is not None and not self.state.finished and self.lease is not None and self.lease.alive
-
-
-@dataclass(frozen=True, slots=True)
-class _Counted:
-    planned: int
-    counts: dict[str, int]
-    reasons: dict[str, int]
-    words: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class ShardReader:
     def __init__(self, data: DataDir, *, exact: bool = False) -> None:
         self._data = data
         self._exact = exact
-        self._counted: dict[ShardId, tuple[tuple[float, int], _Counted]] = {}
+        self._counted: dict[ShardId, tuple[tuple[float, int], Counted]] = {}
 
     def read(self) -> list[Seen]:
         """Every planned shard, by subset and number.
@@ -134,9 +136,9 @@ class ShardReader:
         soon = lease is not None and lease.alive and time.time() - stated_at < LIVE_SECONDS
         return _Facts(shard, state, lease, manifests.get(name), stated_at, soon)
 
-    def _count(self, facts: Iterable[_Facts]) -> dict[ShardId, _Counted]:
+    def _count(self, facts: Iterable[_Facts]) -> dict[ShardId, Counted]:
         """What the rows say where state files say less: of all such shards, or of none if that takes too long."""
-        found: dict[ShardId, _Counted] = {}
+        found: dict[ShardId, Counted] = {}
         unread: list[tuple[ShardId, os.stat_result]] = []
         for one in facts:
             if one.manifest is None or not one.behind or (one.renewed_soon and not self._exact):
@@ -152,15 +154,12 @@ class ShardReader:
                 self._counted[shard] = (_version(manifest), found[shard])
         return found
 
-    def _seen(self, facts: _Facts, recounted: _Counted | None) -> Seen:
+    def _seen(self, facts: _Facts, recounted: Counted | None) -> Seen:
         counted = recounted if recounted is not None else self._from_state(facts.shard, facts.state)
         written = None if facts.manifest is None else facts.manifest.st_mtime
         return Seen(
+            **dataclasses.asdict(counted),
             shard=facts.shard,
-            planned=counted.planned,
-            counts=counted.counts,
-            reasons=counted.reasons,
-            words=counted.words,
             state=facts.state,
             lease=facts.lease,
             written_at=written,
@@ -168,33 +167,31 @@ class ShardReader:
             exact=recounted is not None or not facts.behind or facts.renewed_soon,
         )
 
-    def _from_state(self, shard: ShardId, state: ShardState | None) -> _Counted:
+    def _from_state(self, shard: ShardId, state: ShardState | None) -> Counted:
         if state is not None:
-            return _Counted(state.planned, _full(state.planned, state.counts), dict(state.reasons), dict(state.words))
+            return Counted(state.planned, _full(state.planned, state.counts), dict(state.reasons), dict(state.words))
         planned = promised_rows(self._data.shard_csv(shard))
         if planned is None:
             from audioset_batch.plan.segments_csv import read_shard  # Arrow: only where rows are read
 
             planned = len(read_shard(self._data.shard_csv(shard), shard.subset))
-        return _Counted(planned, _full(planned, {}), {}, {})
+        return Counted(planned, _full(planned, {}), {}, {})
 
-    def _recount(self, shard: ShardId) -> _Counted:
+    def _recount(self, shard: ShardId) -> Counted:
         import pyarrow.compute as pc
 
         from audioset_batch.merge.shard_table import read_manifest, shard_table  # Arrow: only where rows are read
 
         table = shard_table(self._data, shard, read_manifest(self._data.manifest(shard), warn_of_problem)).planned
-        fates = Counter(zip(table.column("status").to_pylist(), table.column("reason").to_pylist(), strict=True))
+        outcomes = Counter(zip(table.column("status").to_pylist(), table.column("reason").to_pylist(), strict=True))
         counts: Counter[str] = Counter()
         reasons: Counter[str] = Counter()
-        for (status, reason), count in fates.items():
+        for (status, reason), count in outcomes.items():
             counts[status] += count
             if status in (Status.UNAVAILABLE, Status.FAILED):
                 reasons[reason] += count
         words = table.filter(pc.equal(table.column("reason"), Reason.UNRECOGNIZED)).column("detail").to_pylist()
-        return _Counted(
-            table.num_rows, _full(table.num_rows, counts), dict(reasons), dict(Counter(filter(None, words)))
-        )
+        return Counted(table.num_rows, _full(table.num_rows, counts), dict(reasons), dict(Counter(filter(None, words))))
 
 
 def _version(manifest: os.stat_result) -> tuple[float, int]:

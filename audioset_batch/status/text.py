@@ -66,10 +66,10 @@ def _subsets(overview: Overview) -> str:
         counts = (f"{count:,}" for count in (line.planned, *(line.counts[word] for word in GLYPHS)))
         lines.append(f"{name:<{width}}" + _figures(*counts))
     lines.append(_bar(overview.total))
-    behind = [line for line in overview.shards if not line.exact]
+    behind = [line for line in overview.shards if not line.seen.exact]
     if behind:
         shards = "1 shard has" if len(behind) == 1 else f"{len(behind):,} shards have"
-        since = min(line.counted_at for line in behind)
+        since = min(line.seen.counted_at for line in behind)
         of_old = f": counts as of {_clock(since)}" if since else ""
         lines.append(f"{shards} rows that are NOT COUNTED here{of_old}; --exact counts them")
     return "\n".join(lines)
@@ -183,8 +183,8 @@ def _shards(overview: Overview, most: int) -> str:
         said = f"SLURM does not answer, so this is from the files alone: {_brief(overview.slurm_says)}"
         lines.append(textwrap.fill(said, _WIDTH, max_lines=2, placeholder=" ..."))
     listed = sorted(
-        (line for line in overview.shards if line.activity not in ("done", "open") or line.counts["failed"]),
-        key=lambda line: (_ORDER[line.activity], line.shard.number, line.shard.subset),
+        (line for line in overview.shards if line.activity not in ("done", "open") or line.seen.counts["failed"]),
+        key=lambda line: (_ORDER[line.activity], line.seen.shard.number, line.seen.shard.subset),
     )
     if not listed or not most:
         return "\n".join(lines)
@@ -203,12 +203,12 @@ def _brief(said: str) -> str:
 
 
 def _shard(line: ShardLine, now: float) -> tuple[str, ...]:
-    settled = line.counts["ok"] + line.counts["unavailable"]
+    settled = line.seen.counts["ok"] + line.seen.counts["unavailable"]
     return (
-        f"{line.shard.subset.removesuffix('_segments').removesuffix('_train')}.{shard_suffix(line.shard.number)}",
+        f"{line.seen.shard.subset.removesuffix('_segments').removesuffix('_train')}.{shard_suffix(line.seen.shard.number)}",
         line.activity,
-        f"{settled:,}/{line.planned:,}",
-        f"{line.counts['failed']:,}" if line.counts["failed"] else "",
+        f"{settled:,}/{line.seen.planned:,}",
+        f"{line.seen.counts['failed']:,}" if line.seen.counts["failed"] else "",
         line.host.partition(".")[0][:_HOST],
         line.job_id,
         "never" if line.active_at is None else duration(max(0.0, now - line.active_at)),
@@ -217,7 +217,13 @@ def _shard(line: ShardLine, now: float) -> tuple[str, ...]:
 
 
 def _note(line: ShardLine) -> str:
-    behind = "" if line.exact else f"counts as of {_clock(line.counted_at)}" if line.counted_at else "rows not counted"
+    behind = (
+        ""
+        if line.seen.exact
+        else f"counts as of {_clock(line.seen.counted_at)}"
+        if line.seen.counted_at
+        else "rows not counted"
+    )
     return "; ".join(filter(None, (line.note, behind)))
 
 

@@ -136,7 +136,7 @@ def test_rows_are_read_once(data: DataDir, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_task_comes_to_its_next_subset(data: DataDir) -> None:
     tell(data, EVAL, 1)
     tell(data, BALANCED, 1000, finished=True, note="stopped by signal SIGUSR1")
-    lines = {line.shard: line for line in collect(data, Config(data_dir=data.root)).shards}
+    lines = {line.seen.shard: line for line in collect(data, Config(data_dir=data.root)).shards}
     assert lines[EVAL].activity == "running"
     assert (lines[BALANCED].activity, lines[BALANCED].note) == ("queued", "after eval_segments.01")
     assert lines[BALANCED].job_id == "7_1"
@@ -148,7 +148,7 @@ def test_who_ended_it(data: DataDir, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collect_module, "read_queue", lambda *_: Queue(answered=True, ended=ends))
     tell(data, EVAL, 1000, counts={"ok": 9, "failed": 1}, finished=True)
     tell(data, BALANCED, 1000, job_id="8_1")
-    lines = {line.shard: line for line in collect(data, Config(data_dir=data.root)).shards}
+    lines = {line.seen.shard: line for line in collect(data, Config(data_dir=data.root)).shards}
     assert (lines[EVAL].activity, lines[EVAL].note) == ("open", "")
     assert (lines[BALANCED].activity, lines[BALANCED].note) == ("stopped", "SLURM: OUT_OF_MEMORY, exit 0:125")
 

@@ -128,7 +128,7 @@ def test_rows_newer_than_the_state_file_are_counted_or_told(data: DataDir) -> No
     with ManifestWriter(data.manifest(ShardId(SUBSET, 3))) as manifest:
         manifest.append(ManifestRow.of(segment, 3, Status.OK))
     line = collect(data, Config(data_dir=data.root)).shards[2]
-    assert line.exact and line.counts["ok"] == 1 and line.counts["pending"] == 9
+    assert line.seen.exact and line.seen.counts["ok"] == 1 and line.seen.counts["pending"] == 9
 
 
 @pytest.mark.parametrize(
