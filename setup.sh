@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Makes the environment that the job scripts, `make` and download_subset_files.sh use: a virtual environment in .venv with this
-# package (editable: what you pull or change here holds at once) and everything it needs, at the versions of constraints.txt;
-# only yt-dlp is the newest, for YouTube changes and yt-dlp follows within days. Needs no root. Quick when nothing is to be done, and then without network.
+# Creates the environment that the job scripts, `make` and download_subset_files.sh use: a virtual environment in .venv
+# with this package (editable: changes here take effect at once) and its dependencies, at the versions of constraints.txt.
+# yt-dlp is the newest instead, because YouTube changes and yt-dlp follows within days. Needs no root. If there is nothing
+# to do, it is quick and needs no network.
 set -euo pipefail
 
 usage() {
@@ -9,16 +10,17 @@ usage() {
 usage: ./setup.sh [--pinned] [--with EXTRA,...] [--require-sox] [--python PROGRAM]
        ./setup.sh --update-yt-dlp [--pre]
 
-  --pinned           yt-dlp at the version of constraints.txt, which the tests were run with; by default a new environment gets
-                     the newest that there is. Not while workers run: it changes the environment in place
+  --pinned           install the tested yt-dlp, from constraints.txt (default for a new environment: the newest). Do not
+                     use it while workers run: it changes the environment in place
   --with EXTRA,...   also install extras of pyproject.toml: test, learn, javascript, webdataset
-  --require-sox      end with status 1 when sox cannot be had (otherwise: name the command that gets it, and go on)
-  --python PROGRAM   the Python to build on (3.11 to 3.13); by default the first that fits of python3, python3.13, python3.12, python3.11, uv
-  --update-yt-dlp    bring yt-dlp to its newest release, also while workers run (audioset-batch update-yt-dlp; see docs/yt-dlp.md)
-  --pre              with --update-yt-dlp: take nightly builds as well
+  --require-sox      exit with status 1 if sox cannot be installed (default: print how to install it, and continue)
+  --python PROGRAM   the Python to use, 3.11 to 3.13 (default: the first suitable one of python3,
+                     python3.13, python3.12, python3.11, uv)
+  --update-yt-dlp    update yt-dlp, also while workers run (audioset-batch update-yt-dlp; see docs/yt-dlp.md)
+  --pre              with --update-yt-dlp: include nightly builds
   -h, --help         show this text
 
-Status: 0 ready, 1 something could not be had, 2 wrong usage, 75 somebody else is updating yt-dlp just now.
+Exit status: 0 ready; 1 something could not be installed; 2 usage; 75 another update of yt-dlp is running.
 TEXT
 }
 
@@ -73,8 +75,8 @@ for extra in ${extras//,/ }; do
     esac
 done
 
-[ "$pre" = no ] || [ "$update" = yes ] || wrong_usage "--pre goes with --update-yt-dlp"
-[ "$choice" = newest ] || [ "$update" = no ] || wrong_usage "--pinned and --update-yt-dlp say the opposite of each other"
+[ "$pre" = no ] || [ "$update" = yes ] || wrong_usage "--pre needs --update-yt-dlp"
+[ "$choice" = newest ] || [ "$update" = no ] || wrong_usage "--pinned and --update-yt-dlp exclude each other"
 
 # Two runs at once, such as by make -j: the second waits.
 if command -v flock >/dev/null; then
@@ -113,7 +115,7 @@ make_venv() {
         die "$venv is there but is no virtual environment: move it away"
     fi
     rm -rf -- "$venv"
-    [ -w "$project" ] || die "$project is not yours to write to: clone the repository to a place of your own"
+    [ -w "$project" ] || die "you cannot write to $project: clone the repository to a folder of your own"
     if ! found=$(find_python) && [ -z "$python" ] && is_root_with_apt; then
         apt_install python3 python3-venv || true
         found=$(find_python) || true

@@ -259,8 +259,8 @@ def test_sox_from_conda(project: Path) -> None:
         (["--with", "tset"], "unknown extra: tset (there are test, learn, javascript, webdataset)"),
         (["--with"], "--with needs a value"),
         (["--upgrade"], "unknown argument: --upgrade"),
-        (["--pre"], "--pre goes with --update-yt-dlp"),
-        (["--pinned", "--update-yt-dlp"], "say the opposite"),
+        (["--pre"], "--pre needs --update-yt-dlp"),
+        (["--pinned", "--update-yt-dlp"], "exclude each other"),
     ],
 )
 def test_wrong_usage(project: Path, args: list[str], said: str) -> None:
