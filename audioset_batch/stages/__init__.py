@@ -1,1 +1,0 @@
-"""Make one clip: resolve, fetch, cut, convert, write, verify."""
