@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from audioset_batch.adapters.publish import remove_quietly, storage
 from audioset_batch.errors import InputRefused, StopEarly
 from audioset_batch.paths import expand_home
+from audioset_batch.sharedfs.publish import remove_quietly, storage
 
 _BLOCK: Final = 1 << 18
 _LONGEST_PAUSE_SECONDS: Final = 60.0

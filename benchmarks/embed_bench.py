@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from audioset_batch.vggish.engine import Engine, random_engine
-from audioset_batch.vggish.inputs import ShardOf, clips_of_folder
-from audioset_batch.vggish.job import run_job
-from audioset_batch.vggish.network import Network
-from audioset_batch.vggish.pipeline import prepare
-from audioset_batch.vggish.store import ShardStore
+from audioset_batch.learn.vggish.engine import Engine, random_engine
+from audioset_batch.learn.vggish.inputs import ShardOf, clips_of_folder
+from audioset_batch.learn.vggish.job import run_job
+from audioset_batch.learn.vggish.network import Network
+from audioset_batch.learn.vggish.pipeline import prepare
+from audioset_batch.learn.vggish.store import ShardStore
 
 SECONDS = 10
 RATE = 48000

@@ -28,8 +28,8 @@ RECORDS_PER_SHARD = 498
 
 def synthesize(folder: Path, records: int, seed: int = 0) -> int:
     """Write shards; returns their total size. Contents are random: they do not matter, their layout does."""
-    from audioset_batch.features.sequence import Record, serialize_record
-    from audioset_batch.features.tfrecord import RecordWriter
+    from audioset_batch.learn.features.sequence import Record, serialize_record
+    from audioset_batch.learn.features.tfrecord import RecordWriter
 
     rng = np.random.default_rng(seed)
     shards = folder / "audioset_v1_embeddings" / "unbal_train"
@@ -61,7 +61,7 @@ def synthesize(folder: Path, records: int, seed: int = 0) -> int:
 
 
 def convert_ours(source: Path, output: Path) -> int:
-    from audioset_batch.features.convert import convert
+    from audioset_batch.learn.features.convert import convert
 
     return sum(convert(source, output, splits=("unbal_train",)).rows.values())
 
@@ -91,7 +91,7 @@ def measured(what: str, source: Path, output: Path) -> dict[str, float]:
     else:
         import pyarrow.parquet  # noqa: F401
 
-        import audioset_batch.features.convert  # noqa: F401
+        import audioset_batch.learn.features.convert  # noqa: F401
     # Wall time includes waiting for the disk; per core is CPU time.
     before = os.times()
     count = read_tfrecord(source) if what == "tfrecord" else convert_ours(source, output)

@@ -99,9 +99,9 @@ def embedding(clips: int, out: Path, threads: int) -> dict[str, Any]:
     """Files to files, clip by clip, and the network alone, with the backend of this process."""
     from embed_bench import make_clips
 
-    from audioset_batch.vggish.engine import Engine, random_engine
-    from audioset_batch.vggish.network import Network
-    from audioset_batch.vggish.pipeline import prepare
+    from audioset_batch.learn.vggish.engine import Engine, random_engine
+    from audioset_batch.learn.vggish.network import Network
+    from audioset_batch.learn.vggish.pipeline import prepare
 
     folder = out / "clips"
     folder.mkdir()
@@ -124,7 +124,7 @@ def embedding(clips: int, out: Path, threads: int) -> dict[str, Any]:
     begun = time.perf_counter()
     from concurrent.futures import ThreadPoolExecutor
 
-    from audioset_batch.vggish.inputs import ShardOf, clips_of_folder
+    from audioset_batch.learn.vggish.inputs import ShardOf, clips_of_folder
 
     with ThreadPoolExecutor(threads) as workers:
         done = sum(1 for _ in workers.map(prepare, clips_of_folder(folder, ShardOf())))
@@ -135,9 +135,9 @@ def embedding(clips: int, out: Path, threads: int) -> dict[str, Any]:
 
 
 def _embed(engine: Any, folder: Path, out: Path, threads: int, clips: int) -> dict[str, Any]:
-    from audioset_batch.vggish.inputs import ShardOf, clips_of_folder
-    from audioset_batch.vggish.job import run_job
-    from audioset_batch.vggish.store import ShardStore
+    from audioset_batch.learn.vggish.inputs import ShardOf, clips_of_folder
+    from audioset_batch.learn.vggish.job import run_job
+    from audioset_batch.learn.vggish.store import ShardStore
 
     size = engine.network.batch_size
     for rows in {size, ROWS * clips % size or 1}:
@@ -158,8 +158,8 @@ def _embed(engine: Any, folder: Path, out: Path, threads: int, clips: int) -> di
 
 def _clip_by_clip(folder: Path, embed: Callable[[Any], Any]) -> dict[str, Any]:
     """One clip after another, nothing overlapping; at most 200 of them."""
-    from audioset_batch.vggish.inputs import ShardOf, clips_of_folder
-    from audioset_batch.vggish.pipeline import prepare
+    from audioset_batch.learn.vggish.inputs import ShardOf, clips_of_folder
+    from audioset_batch.learn.vggish.pipeline import prepare
 
     some = clips_of_folder(folder, ShardOf())[:200]
     embed(prepare(some[0]).examples)
@@ -268,8 +268,8 @@ def training(steps: int, out: Path) -> dict[str, Any]:
 def _train(name: str, examples: Made, batch_size: int, steps: int, out: Path) -> dict[str, Any]:
     from dataclasses import replace
 
-    from audioset_batch.training.options import default_model_options, default_train_options
-    from audioset_batch.training.sampling import BatchSource, make_sampler
+    from audioset_batch.learn.training.options import default_model_options, default_train_options
+    from audioset_batch.learn.training.sampling import BatchSource, make_sampler
 
     model_options = replace(default_model_options(name), num_classes=CLASSES)
     options = replace(
@@ -300,9 +300,9 @@ def _fit(model_options: Any, options: Any, source: Any, folder: Path) -> dict[st
     """A run of the real `Trainer`; the first steps, which compile, are not counted. VGG16 trains block5 as well."""
     from dataclasses import replace
 
-    from audioset_batch.training.loop import Phase, Trainer
-    from audioset_batch.training.models import build_model
-    from audioset_batch.training.models.vgg16 import set_finetuning
+    from audioset_batch.learn.training.loop import Phase, Trainer
+    from audioset_batch.learn.training.models import build_model
+    from audioset_batch.learn.training.models.vgg16 import set_finetuning
 
     folder.mkdir()
     last = WARM_UP + options.max_steps

@@ -9,11 +9,11 @@ import numpy as np
 
 
 def torch_vggish(arrays: dict[str, Any]) -> Any:
-    """VGGish with the arrays of `audioset_batch.vggish.weights`; takes (N, 1, 96, 64)."""
+    """VGGish with the arrays of `audioset_batch.learn.vggish.weights`; takes (N, 1, 96, 64)."""
     import torch
     from torch import nn
 
-    from audioset_batch.vggish.variables import CONVOLUTIONS, DENSE, POOL_AFTER
+    from audioset_batch.learn.vggish.variables import CONVOLUTIONS, DENSE, POOL_AFTER
 
     class Flatten(nn.Module):
         """Time, mel, channel, as the dense layers were trained."""

@@ -13,7 +13,7 @@ import numpy as np
 import resampy
 import soxr
 
-from audioset_batch.vggish.frontend import log_mel
+from audioset_batch.learn.vggish.frontend import log_mel
 
 
 def sounds(rate: int) -> dict[str, np.ndarray]:

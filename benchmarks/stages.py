@@ -14,21 +14,21 @@ from unittest import mock
 
 from workload import CLIP_SECONDS, SUBSET, Clip
 
-from audioset_batch.adapters.lease import Holder, Lease
-from audioset_batch.adapters.slurm import JobIdentity
-from audioset_batch.adapters.streams import RequestContext
-from audioset_batch.adapters.ytdlp import YtDlpClient
 from audioset_batch.config import Config
 from audioset_batch.config.schema import Egress, Youtube
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import Segment
 from audioset_batch.reasons import Status
 from audioset_batch.record.manifest import ManifestWriter
-from audioset_batch.stages import clip as stage
+from audioset_batch.sharedfs.lease import Holder, Lease
+from audioset_batch.slurm.job import JobIdentity
 from audioset_batch.standin import Access
+from audioset_batch.worker import make_clip as stage
 from audioset_batch.worker.child import client_for
 from audioset_batch.worker.rows import Recorder
 from audioset_batch.worker.sink import FilesSink
+from audioset_batch.youtube.client import YtDlpClient
+from audioset_batch.youtube.streams import RequestContext
 
 ORDER: Final = ("resolve", "fetch", "decode and cut", "convert", "write", "verify", "publish and record")
 _WARM_UP: Final = 3

@@ -20,18 +20,18 @@ from typing import Any
 
 import numpy as np
 
-from audioset_batch.features.synthetic import SyntheticFeatures
-from audioset_batch.training.examples import EmbeddingExamples
-from audioset_batch.training.metrics import class_metrics
-from audioset_batch.training.models import build_model
-from audioset_batch.training.options import (
+from audioset_batch.learn.features.synthetic import SyntheticFeatures
+from audioset_batch.learn.training.examples import EmbeddingExamples
+from audioset_batch.learn.training.metrics import class_metrics
+from audioset_batch.learn.training.models import build_model
+from audioset_batch.learn.training.options import (
     ATTENTION,
     FRAME_LEVEL,
     VIDEO_LEVEL,
     default_model_options,
     default_train_options,
 )
-from audioset_batch.training.sampling import BatchSource, make_sampler
+from audioset_batch.learn.training.sampling import BatchSource, make_sampler
 
 EMBEDDING_MODELS = (*VIDEO_LEVEL, *FRAME_LEVEL, *ATTENTION)
 
@@ -117,7 +117,7 @@ def main() -> None:
 
 def curve(name: str, scale: Scale, train: Any, evaluation: Any) -> dict[str, Any]:
     """Train one model: mAP after the last step (nothing is chosen by it), size and speed."""
-    from audioset_batch.training.loop import Phase, Trainer
+    from audioset_batch.learn.training.loop import Phase, Trainer
 
     options = replace(default_model_options(name), num_classes=scale.classes, **scale.model)
     steps, rate = scale.runs[name]

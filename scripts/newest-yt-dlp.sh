@@ -28,7 +28,7 @@ esac
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=$PWD/.venv/bin/python
 unset PIP_CONSTRAINT PIP_PRE # neither what is pinned nor what is not released
-TESTS=(tests/adapters tests/standin tests/demo)
+TESTS=(tests/youtube tests/standin tests/demo)
 
 loudly() {
     cat <<TEXT
@@ -62,7 +62,7 @@ if ! pip --target "$there/packages" 2>"$there/pip.log"; then
     exit 0
 fi
 export PYTHONPATH=$there/packages${PYTHONPATH:+:$PYTHONPATH}
-imported=$("$python" -c 'from audioset_batch.adapters.ytdlp import yt_dlp; print(yt_dlp.__file__)') || imported=nothing
+imported=$("$python" -c 'from audioset_batch.youtube.client import yt_dlp; print(yt_dlp.__file__)') || imported=nothing
 if [[ $imported != "$there"/* ]]; then
     loudly "YT-DLP $newest WAS NOT TRIED: Python imports $imported" "not tried, Python imports $imported"
     exit 0

@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _complain(command: str, text: str) -> None:
-    from audioset_batch.adapters.untrusted import visible_lines
+    from audioset_batch.untrusted import visible_lines
 
     print(visible_lines(f"audioset-batch {command}: {text}"), file=sys.stderr)
 
@@ -94,7 +94,7 @@ def _run(argv: Sequence[str] | None) -> int:
     if unknown:
         _refuse(parser, args, unknown)
     if args.version:
-        from audioset_batch.versions import version_lines
+        from audioset_batch.submit.checks.versions import version_lines
 
         print("\n".join(version_lines()))
         return 0

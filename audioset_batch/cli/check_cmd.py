@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from audioset_batch.cli.common import add_config_options, config_from, config_options
 
 if TYPE_CHECKING:
-    from audioset_batch.cluster.checks.finding import Finding
     from audioset_batch.config import Config
     from audioset_batch.layout import DataDir
+    from audioset_batch.submit.checks.finding import Finding
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -38,8 +38,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def run(args: argparse.Namespace) -> int:
     """Check, print, and return 1 if there is an error."""
     from audioset_batch.errors import UsageError
+    from audioset_batch.humanize import counted
     from audioset_batch.layout import DataDir
-    from audioset_batch.words import counted
 
     config = config_from(args, args.data_dir)
     if config.data_dir is None:
@@ -76,9 +76,9 @@ def _status(config: Config) -> int:
 def _checks(args: argparse.Namespace, config: Config, data: DataDir) -> Iterator[Finding]:
     import socket
 
-    from audioset_batch.cluster.checks.compute import check_on_node
-    from audioset_batch.cluster.checks.scheduler import check_scheduler
-    from audioset_batch.cluster.checks.storage import check_leases, check_room
+    from audioset_batch.submit.checks.compute import check_on_node
+    from audioset_batch.submit.checks.scheduler import check_scheduler
+    from audioset_batch.submit.checks.storage import check_leases, check_room
 
     here = socket.gethostname()
     if args.on_compute:
@@ -94,9 +94,9 @@ def _checks(args: argparse.Namespace, config: Config, data: DataDir) -> Iterator
 
 def _node(config: Config, data: DataDir) -> Iterator[Finding]:
     """What may differ from one machine to the next."""
-    from audioset_batch.cluster.checks.software import check_software
-    from audioset_batch.cluster.checks.storage import check_writing
-    from audioset_batch.cluster.checks.ways_out import check_ways_out
+    from audioset_batch.submit.checks.egress import check_ways_out
+    from audioset_batch.submit.checks.software import check_software
+    from audioset_batch.submit.checks.storage import check_writing
 
     yield from check_software(config)
     yield from check_writing(data)

@@ -82,8 +82,8 @@ def _trust(config: Config) -> None:
     if config.trusted_owners:
         import pwd
 
-        from audioset_batch.adapters.sharedfs import trust_owners
         from audioset_batch.errors import UsageError
+        from audioset_batch.sharedfs.folders import trust_owners
 
         uids = []
         for name in config.trusted_owners:

@@ -13,9 +13,9 @@ from audioset_batch.errors import UsageError
 from audioset_batch.paths import expand_home
 
 if TYPE_CHECKING:
-    from audioset_batch.vggish.engine import Engine
-    from audioset_batch.vggish.inputs import Clip, ShardOf
-    from audioset_batch.vggish.job import JobResult
+    from audioset_batch.learn.vggish.engine import Engine
+    from audioset_batch.learn.vggish.inputs import Clip, ShardOf
+    from audioset_batch.learn.vggish.job import JobResult
 
 _PROGRESS_SECONDS = 30.0
 
@@ -73,7 +73,7 @@ def _register_embed(commands: argparse._SubParsersAction[argparse.ArgumentParser
 
 def shard_of(text: str) -> ShardOf:
     """Type of `--shard K/N`."""
-    from audioset_batch.vggish.inputs import ShardOf
+    from audioset_batch.learn.vggish.inputs import ShardOf
 
     number, slash, count = text.partition("/")
     if not (slash and number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count) <= 9999):
@@ -111,8 +111,8 @@ def _root(args: argparse.Namespace) -> Path:
 
 def _embed(args: argparse.Namespace, root: Path, clips: list[Clip], shard: ShardOf, stopping: list[int]) -> int:
     from audioset_batch.errors import Interrupted
-    from audioset_batch.vggish.job import run_job
-    from audioset_batch.vggish.store import ShardStore, hold_shard
+    from audioset_batch.learn.vggish.job import run_job
+    from audioset_batch.learn.vggish.store import ShardStore, hold_shard
 
     progress = _Progress()
     out = _out(args, root)
@@ -135,8 +135,8 @@ def _embed(args: argparse.Namespace, root: Path, clips: list[Clip], shard: Shard
 
 def _clips(args: argparse.Namespace, root: Path) -> tuple[list[Clip], ShardOf]:
     from audioset_batch.cli.common import subset_list
-    from audioset_batch.vggish.audio import EXTENSIONS
-    from audioset_batch.vggish.inputs import ShardOf, clips_of_folder, clips_of_manifest, has_manifest
+    from audioset_batch.learn.vggish.audio import EXTENSIONS
+    from audioset_batch.learn.vggish.inputs import ShardOf, clips_of_folder, clips_of_manifest, has_manifest
 
     shard = args.shard or ShardOf()
     if has_manifest(root):
@@ -162,9 +162,9 @@ def _out(args: argparse.Namespace, root: Path) -> Path:
 
 
 def _engine(args: argparse.Namespace) -> Engine:
-    from audioset_batch.vggish.engine import load_engine, random_engine
-    from audioset_batch.vggish.pca import PCA_NAME, load_pca
-    from audioset_batch.vggish.weights import CHECKPOINT_NAME, default_weights_dir, load_weights
+    from audioset_batch.learn.vggish.engine import load_engine, random_engine
+    from audioset_batch.learn.vggish.pca import PCA_NAME, load_pca
+    from audioset_batch.learn.vggish.weights import CHECKPOINT_NAME, default_weights_dir, load_weights
 
     if args.random_weights is not None:
         if args.weights or args.pca:
@@ -185,7 +185,7 @@ def _engine(args: argparse.Namespace) -> Engine:
 
 
 def _run_smoke_test(args: argparse.Namespace) -> int:
-    from audioset_batch.vggish.smoke import smoke_test
+    from audioset_batch.learn.vggish.smoke import smoke_test
 
     if args.final_relu or args.random_weights is not None:
         raise UsageError("--smoke-test is for the released network: without --final-relu and --random-weights")
@@ -197,8 +197,8 @@ def _run_smoke_test(args: argparse.Namespace) -> int:
 
 def run_fetch(args: argparse.Namespace) -> int:
     """Download and check the released files."""
-    from audioset_batch.vggish.fetch import BASE_URL, fetch_weights
-    from audioset_batch.vggish.weights import default_weights_dir
+    from audioset_batch.learn.vggish.fetch import BASE_URL, fetch_weights
+    from audioset_batch.learn.vggish.weights import default_weights_dir
 
     folder = expand_home(args.weights_dir) if args.weights_dir else default_weights_dir()
     for path in fetch_weights(folder, args.base_url or BASE_URL, progress=_FetchProgress()):
@@ -220,7 +220,7 @@ def _listen_for_signals() -> list[int]:
 
 def _requeue() -> None:
     """Under SLURM, put this job back into the queue; it continues where it stopped."""
-    from audioset_batch.adapters.slurm import requeue_or_tell
+    from audioset_batch.slurm.job import requeue_or_tell
 
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     requeue_or_tell()

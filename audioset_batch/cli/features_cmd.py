@@ -15,9 +15,9 @@ from audioset_batch.errors import InputRefused, StorageUnusable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from audioset_batch.features.csvs import LabelTable
-    from audioset_batch.features.info import Comparison, SplitCounts
-    from audioset_batch.features.tfrecord import Damage
+    from audioset_batch.learn.features.csvs import LabelTable
+    from audioset_batch.learn.features.info import Comparison, SplitCounts
+    from audioset_batch.learn.features.tfrecord import Damage
 
 _SPLITS = ("eval", "bal_train", "unbal_train")
 
@@ -143,20 +143,20 @@ def _say_damage(damage: Damage) -> None:
 
 
 def _on_bad(args: argparse.Namespace) -> Callable[[Damage], None]:
-    from audioset_batch.features.tfrecord import raise_damage
+    from audioset_batch.learn.features.tfrecord import raise_damage
 
     return _say_damage if args.skip_bad else raise_damage
 
 
 def _labels(data_dir: Path | None) -> LabelTable | None:
-    from audioset_batch.features.csvs import read_label_table
     from audioset_batch.layout import DataDir
+    from audioset_batch.learn.features.csvs import read_label_table
 
     return read_label_table(DataDir(data_dir).class_labels_csv) if data_dir else None
 
 
 def _fetch(args: argparse.Namespace) -> int:
-    from audioset_batch.features.fetch import SHA256, fetch, rsync
+    from audioset_batch.learn.features.fetch import SHA256, fetch, rsync
 
     if args.gsutil:
         rsync(args.folder, args.region)
@@ -176,7 +176,7 @@ def _fetch(args: argparse.Namespace) -> int:
 
 
 def _convert(args: argparse.Namespace) -> int:
-    from audioset_batch.features.convert import convert, target_of
+    from audioset_batch.learn.features.convert import convert, target_of
 
     done = convert(
         args.source,
@@ -214,7 +214,7 @@ def _convert(args: argparse.Namespace) -> int:
 
 
 def _info(args: argparse.Namespace) -> int:
-    from audioset_batch.features.info import compare_with_csv, count_features, summary
+    from audioset_batch.learn.features.info import compare_with_csv, count_features, summary
 
     table = _labels(args.data_dir)
     classes = len(table) if table else args.classes
@@ -275,8 +275,8 @@ def _write_lists(folder: Path, comparisons: dict[str, Comparison | None]) -> Non
 
 
 def _read(args: argparse.Namespace) -> int:
-    from audioset_batch.features.arrays import dequantize
-    from audioset_batch.features.reading import iter_records
+    from audioset_batch.learn.features.arrays import dequantize
+    from audioset_batch.learn.features.reading import iter_records
 
     count = 0
     for record in iter_records(args.source, _on_bad(args)):
@@ -301,7 +301,7 @@ def _read(args: argparse.Namespace) -> int:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    from audioset_batch.features.compare import agreement_summary, compare_features
+    from audioset_batch.learn.features.compare import agreement_summary, compare_features
 
     agreement = compare_features(args.own, args.released, args.split, classes=args.classes, on_bad=_on_bad(args))
     document = agreement_summary(agreement, _labels(args.data_dir), args.worst)

@@ -6,8 +6,8 @@ import logging
 import sys
 from pathlib import Path
 
-from audioset_batch.adapters.slurm import JobIdentity
-from audioset_batch.adapters.untrusted import visible_lines
+from audioset_batch.slurm.job import JobIdentity
+from audioset_batch.untrusted import visible_lines
 
 
 def log_to_stderr(verbose: bool, path: Path | None = None) -> None:

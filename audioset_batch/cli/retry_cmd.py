@@ -50,7 +50,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _version(text: str) -> str:
-    from audioset_batch.adapters.ytdlp_versions import is_version
+    from audioset_batch.youtube.versions import is_version
 
     if not is_version(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no version of yt-dlp: expected one like 2026.10.26")
@@ -59,12 +59,12 @@ def _version(text: str) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """List or reset."""
-    from audioset_batch.adapters.lease import Holder
     from audioset_batch.errors import InputRefused, UsageError
     from audioset_batch.layout import DataDir
     from audioset_batch.plan.retry import count, reset, unplanned
     from audioset_batch.reasons import Reason, Status
     from audioset_batch.record.settings import egress_config
+    from audioset_batch.sharedfs.lease import Holder
 
     root = existing_data_dir(args.data_dir)
     settled = [status for status in Status if status is not Status.PENDING]
@@ -91,12 +91,12 @@ def run(args: argparse.Namespace) -> int:
 def _rule(args: argparse.Namespace, data: DataDir, config: Config | None) -> Rule:
     import datetime
 
+    from audioset_batch.config.redact import redact_values
     from audioset_batch.plan.changed import Changed
     from audioset_batch.plan.doubtful import Doubtful
     from audioset_batch.plan.retry import All, Choice
     from audioset_batch.reasons import Status
     from audioset_batch.record.settings import read_settings
-    from audioset_batch.redact import redact_values
 
     statuses = args.status or (() if args.ytid or args.reason else (Status.UNAVAILABLE, Status.FAILED))
     rules: list[Rule] = [Choice(statuses, args.reason, args.ytid, args.before_ytdlp or "")]
@@ -113,7 +113,7 @@ def _rule(args: argparse.Namespace, data: DataDir, config: Config | None) -> Rul
 
 
 def _print(counts: Counts, config: Config, *, reset: bool, chosen: bool) -> None:
-    from audioset_batch.words import counted, duration
+    from audioset_batch.humanize import counted, duration
 
     for (status, reason, why), number in sorted(counts.items()):
         print(f"{status:<12} {reason:<20} {number:>10,}   {why}".rstrip())

@@ -49,11 +49,11 @@ def _rate(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Ask, and tell the sums."""
-    from audioset_batch.adapters.slurm import JobIdentity, requeue_or_tell
     from audioset_batch.cli.log import log_to_stderr
     from audioset_batch.layout import DataDir, no_shards
     from audioset_batch.plan.screen import screen
     from audioset_batch.record.hints import read_hints
+    from audioset_batch.slurm.job import JobIdentity, requeue_or_tell
     from audioset_batch.worker.child import client_for
     from audioset_batch.worker.stop import ignore_term, stop_on_signals
 

@@ -134,9 +134,9 @@ def run_status(args: argparse.Namespace) -> int:
 
 def run_logs(args: argparse.Namespace) -> int:
     """Print the tails."""
-    from audioset_batch.adapters.untrusted import visible_lines
     from audioset_batch.layout import DataDir
     from audioset_batch.status.logs import find_logs
+    from audioset_batch.untrusted import visible_lines
 
     folders = [expand_home(folder) for folder in args.folder or [Path()]]
     for folder in folders:

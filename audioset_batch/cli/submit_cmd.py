@@ -11,9 +11,9 @@ from audioset_batch.cli.common import add_config_options, config_from, config_op
 from audioset_batch.cli.worker_cmd import positive
 
 if TYPE_CHECKING:
-    from audioset_batch.cluster.chain import Plan
     from audioset_batch.config import Config
     from audioset_batch.layout import DataDir
+    from audioset_batch.submit.chain import Plan
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -48,10 +48,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def run(args: argparse.Namespace) -> int:
     """Plan the chain and submit it, run it, or print it."""
-    from audioset_batch.cluster.submit import submitting
     from audioset_batch.config.powers import powers
     from audioset_batch.errors import UsageError
     from audioset_batch.layout import DataDir
+    from audioset_batch.submit.slurm import submitting
     from audioset_batch.worker.preflight import check_clients
 
     config = config_from(args, args.data_dir)
@@ -72,10 +72,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _plan(args: argparse.Namespace, config: Config, data: DataDir) -> Plan:
     """What has to be done, from what is there; says what is left out."""
-    from audioset_batch.cluster.chain import Plan
-    from audioset_batch.cluster.work import prep_needed, wanted_subsets, work_left
     from audioset_batch.errors import ShardHeld
     from audioset_batch.record.usage import measured_cpu_seconds
+    from audioset_batch.submit.chain import Plan
+    from audioset_batch.submit.unfinished import prep_needed, wanted_subsets, work_left
 
     subsets = wanted_subsets(data, config)
     prep, shards = prep_needed(data, subsets, args.split)
@@ -90,7 +90,7 @@ def _plan(args: argparse.Namespace, config: Config, data: DataDir) -> Plan:
             print(f"left out, a worker has it already: {who}", file=sys.stderr)
         if left.held and not tasks:
             raise ShardHeld("workers already work on every shard with segments left; nothing was started")
-        from audioset_batch.words import counted
+        from audioset_batch.humanize import counted
 
         print(f"{counted(left.segments, 'segment')} left in {len(tasks)} of {counted(left.shards, 'array task')}")
     return Plan(
@@ -112,10 +112,10 @@ def _worker_options(args: argparse.Namespace) -> list[str]:
 
 
 def _slurm(args: argparse.Namespace, config: Config, data: DataDir) -> int:
-    from audioset_batch.adapters import slurm_queue as slurm
-    from audioset_batch.cluster.chain import index_ranges, make_chain
-    from audioset_batch.cluster.submit import dry_run, submit_chain
     from audioset_batch.errors import InputRefused, UsageError
+    from audioset_batch.slurm import queue as slurm
+    from audioset_batch.submit.chain import index_ranges, make_chain
+    from audioset_batch.submit.slurm import dry_run, submit_chain
 
     if slurm.has_slurm():
         try:
@@ -171,9 +171,9 @@ def _quiet_plan(args: argparse.Namespace, config: Config, data: DataDir) -> Plan
 def _local(args: argparse.Namespace, config: Config, data: DataDir) -> int:
     import shlex
 
-    from audioset_batch.cluster.chain import make_chain
-    from audioset_batch.cluster.local import STOPPED_EARLY, arguments, run_chain
-    from audioset_batch.cluster.work import wanted_subsets, work_left
+    from audioset_batch.submit.chain import make_chain
+    from audioset_batch.submit.local import STOPPED_EARLY, arguments, run_chain
+    from audioset_batch.submit.unfinished import wanted_subsets, work_left
 
     plan = _quiet_plan(args, config, data)
     chain = make_chain(plan, config, max(plan.tasks, default=0) + 1)

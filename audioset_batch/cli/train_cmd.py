@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from audioset_batch.training.options import ModelOptions, TrainOptions
-    from audioset_batch.training.runs import DataOptions
+    from audioset_batch.learn.training.options import ModelOptions, TrainOptions
+    from audioset_batch.learn.training.runs import DataOptions
 
 _MODEL_NAMES = (
     "LogisticModel, MoeModel, FrameLevelLogisticModel, DbofModel, LstmModel, DecisionLevelAttentionModel, "
@@ -212,8 +212,8 @@ def _subsets(text: str) -> tuple[str, ...]:
 def run_train(args: argparse.Namespace) -> int:
     """Train; requeue the SLURM job if it was interrupted."""
     from audioset_batch.errors import Interrupted, UsageError
-    from audioset_batch.training.runs import TrainRun, train
-    from audioset_batch.training.signals import stop_request
+    from audioset_batch.learn.training.runs import TrainRun, train
+    from audioset_batch.learn.training.signals import stop_request
 
     _choose_device(args.num_gpu)
     if args.segment_labels:
@@ -248,7 +248,7 @@ def run_train(args: argparse.Namespace) -> int:
 
 def run_evaluate(args: argparse.Namespace) -> int:
     """Evaluate and print the summary."""
-    from audioset_batch.training.runs import evaluate
+    from audioset_batch.learn.training.runs import evaluate
 
     _choose_device(args.num_gpu)
     output = args.output_dir or args.train_dir / "evaluation"
@@ -270,7 +270,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
 
 def run_predict(args: argparse.Namespace) -> int:
     """Write the predictions."""
-    from audioset_batch.training.runs import predict
+    from audioset_batch.learn.training.runs import predict
 
     _choose_device(args.num_gpu)
     count = predict(
@@ -290,8 +290,8 @@ def _options(args: argparse.Namespace) -> tuple[ModelOptions, TrainOptions]:
     """The model's defaults with what the flags override."""
     from dataclasses import replace
 
-    from audioset_batch.training.options import VGG16, default_model_options, default_train_options
-    from audioset_batch.training.sources import number_of_classes
+    from audioset_batch.learn.training.options import VGG16, default_model_options, default_train_options
+    from audioset_batch.learn.training.sources import number_of_classes
 
     given = {name: getattr(args, name) for name, *_ in (*_MODEL_FLAGS, *_MODEL_BOOLEANS)}
     model_changes = {name: value for name, value in given.items() if value is not None}
@@ -312,7 +312,7 @@ def _data(
     split: str = "",
     class_labels_csv: Path | None = None,
 ) -> DataOptions:
-    from audioset_batch.training.runs import DataOptions
+    from audioset_batch.learn.training.runs import DataOptions
 
     return DataOptions(
         pattern=pattern,
@@ -344,7 +344,7 @@ def _start_new(wanted: bool) -> bool:
 def _requeue() -> None:
     import signal
 
-    from audioset_batch.adapters.slurm import requeue_or_tell
+    from audioset_batch.slurm.job import requeue_or_tell
 
     # SLURM sends TERM to a job that requeues itself.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -15,11 +15,11 @@ from pydantic import BaseModel, ValidationError
 
 from audioset_batch.config.powers import powers
 from audioset_batch.config.proxy import read_proxy_file
+from audioset_batch.config.redact import redact, redact_values
 from audioset_batch.config.schema import Config
 from audioset_batch.config.trust import who_can_change
 from audioset_batch.config.values import accepted
 from audioset_batch.errors import UsageError
-from audioset_batch.redact import redact, redact_values
 
 KeyPath = tuple[str | int, ...]
 

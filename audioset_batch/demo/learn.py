@@ -94,7 +94,7 @@ def run_learning_demo(
         UsageError: the folder is not empty and not an earlier demo's, or Keras is not installed.
         InputRefused: a step failed; its output is shown.
     """
-    from audioset_batch.vggish.backend import import_keras
+    from audioset_batch.learn.vggish.backend import import_keras
 
     empty_folder(folder)
     import_keras()  # what is missing shows now, not after the download

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from audioset_batch.adapters.publish import atomic_write_text
+from audioset_batch.humanize import counted
+from audioset_batch.learn.training.evaluation import RESULT_CSV
+from audioset_batch.learn.training.logs import TRAIN_LOG, VALIDATION_LOG
 from audioset_batch.report import charts, html
 from audioset_batch.report.html import PageSection, Remark, Tile
 from audioset_batch.report.words import subset_name, text
-from audioset_batch.training.evaluation import RESULT_CSV
-from audioset_batch.training.logs import TRAIN_LOG, VALIDATION_LOG
-from audioset_batch.versions import version_lines
-from audioset_batch.words import counted
+from audioset_batch.sharedfs.publish import atomic_write_text
+from audioset_batch.submit.checks.versions import version_lines
 
 _CLIPS_SHOWN: Final = 16
 _LEARN_PACKAGES: Final = ("keras", "jax", "torch", "tensorflow", "scikit-learn", "soxr", "numpy")

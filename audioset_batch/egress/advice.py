@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 
-from audioset_batch.adapters.ytdlp_versions import age_days, version_in_use
 from audioset_batch.egress.losses import Losses
+from audioset_batch.youtube.versions import age_days, version_in_use
 
 
 def drift_words(losses: Losses, probe: str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from audioset_batch.adapters.publish import storage
 from audioset_batch.config.schema import Egress
 from audioset_batch.egress.shared import EgressState, SharedEgress
 from audioset_batch.egress.slots import Grid
+from audioset_batch.sharedfs.publish import storage
 
 _log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from audioset_batch.adapters.fsclock import boot_time
+from audioset_batch.config.redact import redact
 from audioset_batch.config.schema import Egress
 from audioset_batch.egress import pausing
 from audioset_batch.egress.advice import slow_words
@@ -19,7 +19,7 @@ from audioset_batch.egress.losses import DOUBTFUL, MOST_LOST, TRANSPORT, Course,
 from audioset_batch.egress.shared import EgressState, SharedEgress
 from audioset_batch.egress.tickets import Ticket
 from audioset_batch.reasons import TRANSIENT_REASONS
-from audioset_batch.redact import redact
+from audioset_batch.sharedfs.clock import boot_time
 
 _log = logging.getLogger(__name__)
 

@@ -13,9 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from audioset_batch.adapters.fsclock import boot_time
-from audioset_batch.adapters.lease import Holder
-from audioset_batch.adapters.publish import storage
+from audioset_batch.config.redact import redact
 from audioset_batch.config.schema import Egress, Probe
 from audioset_batch.egress import pausing, slots
 from audioset_batch.egress.advice import drift_words, outage_words
@@ -28,7 +26,9 @@ from audioset_batch.egress.shared import EgressState, SharedEgress
 from audioset_batch.egress.slots import Grid, Reservation
 from audioset_batch.egress.tickets import Closed, Ticket
 from audioset_batch.reasons import TRANSIENT_REASONS, Reason
-from audioset_batch.redact import redact
+from audioset_batch.sharedfs.clock import boot_time
+from audioset_batch.sharedfs.lease import Holder
+from audioset_batch.sharedfs.publish import storage
 
 PROBER_SECONDS: Final = 60.0
 _BUSY_SECONDS: Final = 0.5

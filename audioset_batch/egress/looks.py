@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from audioset_batch.adapters.lease import Holder
 from audioset_batch.config.schema import Egress
 from audioset_batch.egress.shared import EgressState
 from audioset_batch.egress.slots import Reservation
+from audioset_batch.sharedfs.lease import Holder
 
 LONGEST_LOOK: Final = 60.0
 """Of what a user does by hand, as removing the folder, a waiting task knows after so many seconds."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from audioset_batch.adapters import untrusted
+from audioset_batch import untrusted
 from audioset_batch.reasons import TRANSIENT_REASONS, Reason
 
 TRANSPORT: Final = frozenset({Reason.NETWORK, Reason.TIMEOUT})

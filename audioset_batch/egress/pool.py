@@ -13,7 +13,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-from audioset_batch.adapters.lease import Holder
 from audioset_batch.config.schema import Egress, Probe
 from audioset_batch.egress.advice import slow_words
 from audioset_batch.egress.guard import LIKE_A_BAN, Verdict, strictest
@@ -23,6 +22,7 @@ from audioset_batch.egress.status import EgressStatus, read_egress_status
 from audioset_batch.egress.tickets import Closed, Ticket
 from audioset_batch.errors import EgressDoubtful, EgressExhausted, Interrupted, StorageUnusable
 from audioset_batch.reasons import TRANSIENT_REASONS, Reason
+from audioset_batch.sharedfs.lease import Holder
 
 _LONGEST_NAP: Final = 0.2
 _NOT_WORTH_LEAVING: Final = 10.0
@@ -52,7 +52,7 @@ class Grant:
         name: Of the egress.
         probe_ytid: For a probe, the video to resolve; else "".
         reason: What YouTube answered to a segment, once that is reported.
-        start_by: A time of `adapters.fsclock.boot_time`, the same in all processes of this machine. A resolve that has
+        start_by: A time of `sharedfs.clock.boot_time`, the same in all processes of this machine. A resolve that has
             not begun by then must not begin (`release` the grant), or a window may hold one too many.
     """
 

@@ -1,8 +1,8 @@
 """What all tasks know of one egress: its slots, whether it is paused, who probes it. One small shared file.
 
 The folder `<egress_dir>/<name>/` holds the value (`state.<version>`, changed by compare-and-swap: see
-`adapters.register`), the claimed slots (`slot.<grid>.<k>`, empty) and the history (`pauses.jsonl`). A process may be
-killed at any instruction: there is no lock that it could leave behind.
+`sharedfs.versioned_file`), the claimed slots (`slot.<grid>.<k>`, empty) and the history (`pauses.jsonl`). A process
+may be killed at any instruction: there is no lock that it could leave behind.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
-from audioset_batch.adapters import untrusted
-from audioset_batch.adapters.fsclock import FsClock
-from audioset_batch.adapters.lease import Holder
-from audioset_batch.adapters.publish import make_folders, storage
-from audioset_batch.adapters.register import Register, Version
-from audioset_batch.adapters.sharedfs import Folder
+from audioset_batch import untrusted
 from audioset_batch.egress import slots
 from audioset_batch.egress.losses import Losses
 from audioset_batch.egress.slots import Grid
 from audioset_batch.errors import InputRefused, UnsafePath
+from audioset_batch.sharedfs.clock import FsClock
+from audioset_batch.sharedfs.folders import Folder
+from audioset_batch.sharedfs.lease import Holder
+from audioset_batch.sharedfs.publish import make_folders, storage
+from audioset_batch.sharedfs.versioned_file import Register, Version
 
 FORMAT: Final = 2
 """Of the state file; grows when older versions of this package would misread it. They refuse a later one."""

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from audioset_batch.adapters.sharedfs import Folder
+from audioset_batch.sharedfs.folders import Folder
 
 _PREFIX: Final = "slot."
 _TICK_PREFIX: Final = "tick."

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from audioset_batch.config.redact import redact_proxy
 from audioset_batch.config.schema import Egress
 from audioset_batch.egress import slots
 from audioset_batch.egress.advice import slow_words
 from audioset_batch.egress.losses import Course
 from audioset_batch.egress.pausing import DRIFT, cleared_for
 from audioset_batch.egress.shared import Pause, SharedEgress, read_pauses
-from audioset_batch.redact import redact_proxy
 
 _Word = Literal["open", "paused", "probing", "slow"]
 _WORDS: Final[dict[Course, _Word]] = {Course.PROBE: "probing", Course.SLOW: "slow"}

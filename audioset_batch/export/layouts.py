@@ -14,8 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from audioset_batch.adapters.lease import Holder, Lease
-from audioset_batch.adapters.publish import make_folders, publish, replacing, storage
 from audioset_batch.errors import InputRefused
 from audioset_batch.export.source import ExportReport, as_row, checked_files, folder_for, planned_rows, shards_of
 from audioset_batch.layout import DataDir, ShardId
@@ -26,6 +24,8 @@ from audioset_batch.reasons import Status
 from audioset_batch.record.clipbytes import AUDIO_ENDINGS
 from audioset_batch.record.manifest import RETRY, ManifestWriter, Outcome, latest_rows, read_rows, replay, row_key
 from audioset_batch.record.tars import settle_left_open
+from audioset_batch.sharedfs.lease import Holder, Lease
+from audioset_batch.sharedfs.publish import make_folders, publish, replacing, storage
 from audioset_batch.worker.tar_sink import TarSink, sample_json
 
 Layout = Literal["files", "webdataset"]

@@ -18,7 +18,6 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from audioset_batch.adapters.publish import atomic_write_text, replacing, storage
 from audioset_batch.errors import InputRefused
 from audioset_batch.export.source import ExportReport, checked_files, folder_for, planned_rows, shards_of
 from audioset_batch.layout import DataDir
@@ -26,6 +25,7 @@ from audioset_batch.plan.labels import load_class_names
 from audioset_batch.plan.swap import watch_split
 from audioset_batch.reasons import Status
 from audioset_batch.record.clipbytes import row_stem
+from audioset_batch.sharedfs.publish import atomic_write_text, replacing, storage
 
 _ROW_GROUP: Final = 100
 """Clips per row group: what a reader must have in memory at once, about 100 MB."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from audioset_batch.adapters.publish import replacing
 from audioset_batch.errors import UsageError
 from audioset_batch.export.source import ExportReport, as_row, planned_rows, shards_of
 from audioset_batch.layout import DataDir
 from audioset_batch.plan.swap import watch_split
 from audioset_batch.reasons import Status
 from audioset_batch.record.manifest import encode_row
+from audioset_batch.sharedfs.publish import replacing
 
 
 def export_unavailable(root: Path, file: Path, subsets: Sequence[str] | None = None) -> ExportReport:

@@ -10,10 +10,10 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from audioset_batch.adapters.media.decoding import open_decoder
-from audioset_batch.adapters.media.demux import Media, Sample, Track, UnexpectedLayout, Want
-from audioset_batch.adapters.media.source import ByteSource, StreamHint
 from audioset_batch.errors import SegmentTransient, SegmentUnavailable
+from audioset_batch.media.decoding import open_decoder
+from audioset_batch.media.readers.demux import Media, Sample, Track, UnexpectedLayout, Want
+from audioset_batch.media.readers.source import ByteSource, StreamHint
 from audioset_batch.reasons import Reason
 
 PREROLL: Final = {
@@ -71,7 +71,7 @@ def cut_audio(
         SegmentUnavailable: `segment_past_end`, `no_audio`.
         SegmentTransient: `truncated`, `decode_error`, and whatever the source raises.
     """
-    from audioset_batch.adapters.media.opening import with_media
+    from audioset_batch.media.readers.opening import with_media
 
     start, stop = Fraction(start_ms, 1000), Fraction(end_ms, 1000)
     return with_media(source, hint or StreamHint(), lambda media: cut_audio_from(media, start, stop, source.url_label))

@@ -12,14 +12,14 @@ from typing import Any
 
 import av
 
-from audioset_batch.adapters.media.audio import AudioClip, audio_track, audio_want, cut_audio, decode_audio
-from audioset_batch.adapters.media.decoding import open_decoder
-from audioset_batch.adapters.media.demux import Media, Sample, Track, UnexpectedLayout, Want
-from audioset_batch.adapters.media.mux import H264Copy, SoundTrack, open_output, picture_encoder
-from audioset_batch.adapters.media.opening import with_media
-from audioset_batch.adapters.media.source import ByteSource, StreamHint
 from audioset_batch.config.schema import Video
 from audioset_batch.errors import SegmentTransient, SegmentUnavailable
+from audioset_batch.media.cut_audio import AudioClip, audio_track, audio_want, cut_audio, decode_audio
+from audioset_batch.media.decoding import open_decoder
+from audioset_batch.media.mux import H264Copy, SoundTrack, open_output, picture_encoder
+from audioset_batch.media.readers.demux import Media, Sample, Track, UnexpectedLayout, Want
+from audioset_batch.media.readers.opening import with_media
+from audioset_batch.media.readers.source import ByteSource, StreamHint
 from audioset_batch.reasons import Reason
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import av
 
-from audioset_batch.adapters.media.demux import Track
 from audioset_batch.errors import SegmentTransient
+from audioset_batch.media.readers.demux import Track
 from audioset_batch.reasons import Reason
 
 

@@ -11,9 +11,9 @@ from typing import Any, Final
 import av
 import numpy as np
 
-from audioset_batch.adapters.media.audio import AudioClip
-from audioset_batch.adapters.media.demux import Sample, Track, UnexpectedLayout
 from audioset_batch.config.schema import Video
+from audioset_batch.media.cut_audio import AudioClip
+from audioset_batch.media.readers.demux import Sample, Track, UnexpectedLayout
 
 _TICKS: Final = 90_000
 _AAC_RATES: Final = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from audioset_batch.adapters.media.audio import AudioClip
-from audioset_batch.adapters.media.write import quantise
 from audioset_batch.config.schema import Audio
 from audioset_batch.errors import SegmentTransient
+from audioset_batch.media.cut_audio import AudioClip
+from audioset_batch.media.write import quantise
 from audioset_batch.reasons import Reason
 
 SILENT_BELOW_DBFS: Final = -60.0

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import av
 
-from audioset_batch.adapters.media.video import VideoClip
 from audioset_batch.errors import SegmentTransient
+from audioset_batch.media.cut_video import VideoClip
 from audioset_batch.reasons import Reason
 
 _SOUND_SLACK_SECONDS: Final = 0.06

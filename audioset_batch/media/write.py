@@ -9,9 +9,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from audioset_batch.adapters.media.audio import AudioClip
 from audioset_batch.config.schema import Audio
 from audioset_batch.errors import SegmentTransient
+from audioset_batch.media.cut_audio import AudioClip
 from audioset_batch.reasons import Reason
 
 _BLOCK_FRAMES: Final = 1 << 16

@@ -18,14 +18,13 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from audioset_batch.adapters.publish import atomic_write_json, replacing
 from audioset_batch.config.reservation import estimated_cpu_seconds, needed, reserved
 from audioset_batch.errors import InputRefused
 from audioset_batch.layout import DataDir, ShardId
+from audioset_batch.merge.context import by_version, read_pauses_between
 from audioset_batch.merge.shard_table import outside_table, read_manifest, shard_table
 from audioset_batch.merge.spreadsheet import for_spreadsheets
 from audioset_batch.merge.summary import Tally
-from audioset_batch.merge.surroundings import by_version, read_pauses_between
 from audioset_batch.plan.labels import load_class_names
 from audioset_batch.plan.segments_csv import read_shard
 from audioset_batch.plan.swap import watch_split
@@ -34,6 +33,7 @@ from audioset_batch.record.manifest import LineProblem
 from audioset_batch.record.schema import MANIFEST_SCHEMA
 from audioset_batch.record.settings import egress_config, read_settings
 from audioset_batch.record.usage import cpu_seconds_per_segment
+from audioset_batch.sharedfs.publish import atomic_write_json, replacing
 
 _ROW_GROUP: Final = 100_000
 _MOST_WORDINGS: Final = 100

@@ -13,14 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from audioset_batch.adapters.publish import storage
-from audioset_batch.adapters.sharedfs import Folder
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.plan.segments_csv import read_shard_table
 from audioset_batch.plan.table import SegmentTable
 from audioset_batch.reasons import Status
 from audioset_batch.record.manifest import OUTSIDE, RETRY, TIME_LIMIT, LineProblem, read_rows
 from audioset_batch.record.schema import MANIFEST_SCHEMA
+from audioset_batch.sharedfs.folders import Folder
+from audioset_batch.sharedfs.publish import storage
 
 Key = tuple[str, int, int]
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from audioset_batch.adapters.lease import Holder, Lease
 from audioset_batch.errors import PlanChanging
 from audioset_batch.layout import DataDir, ShardId, no_shards
 from audioset_batch.model import ManifestRow, Segment, SegmentKey
@@ -19,6 +18,7 @@ from audioset_batch.reasons import Status
 from audioset_batch.record.manifest import ManifestWriter, replay
 from audioset_batch.record.state import update_state
 from audioset_batch.record.tars import settle_left_open
+from audioset_batch.sharedfs.lease import Holder, Lease
 
 AUDIO_ENDINGS: Final = ("flac", "wav", "ogg", "mp3")
 VIDEO_ENDINGS: Final = ("mp4",)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from audioset_batch.adapters.wordings import Blocked, meaning_of
 from audioset_batch.plan.changed import BY_WORDING
 from audioset_batch.plan.retry import Known
 from audioset_batch.reasons import TRANSIENT_REASONS, Reason, Status
+from audioset_batch.youtube.wordings import Blocked, meaning_of
 
 _DRM: Final = re.compile(r"(?i)\bdrm\b")
 _LISTED: Final = re.compile(r"among the \d+ formats \(([^)]*)\)")

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from audioset_batch.adapters.lease import Holder, Lease
 from audioset_batch.errors import InputRefused, PlanChanging
 from audioset_batch.layout import DataDir
 from audioset_batch.model import ManifestRow
@@ -19,6 +18,7 @@ from audioset_batch.reasons import Reason, Status
 from audioset_batch.record.manifest import ManifestWriter, replay
 from audioset_batch.record.state import update_state
 from audioset_batch.record.tars import settle_left_open
+from audioset_batch.sharedfs.lease import Holder, Lease
 
 _LEASE_SECONDS: Final = 120.0
 _COLUMNS: Final = ("ytid", "start_seconds", "end_seconds", "status", "reason", "detail", "finished_at")

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from audioset_batch.adapters.publish import atomic_write_json, storage
 from audioset_batch.layout import DataDir
+from audioset_batch.sharedfs.publish import atomic_write_json, storage
 
 _HEADER: Final = re.compile(rb"^#[^\n]*", re.MULTILINE)
 _MID: Final = re.compile(rb"/[a-z]/[0-9A-Za-z_]+")

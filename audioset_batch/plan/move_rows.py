@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from audioset_batch.adapters.sharedfs import Folder
 from audioset_batch.model import SegmentKey
 from audioset_batch.record.manifest import decode_row, row_key
+from audioset_batch.sharedfs.folders import Folder
 
 _BATCH: Final = 20_000
 _HEAD: Final = re.compile(

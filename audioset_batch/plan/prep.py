@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from audioset_batch.adapters.publish import atomic_write_text, make_user_folder, replacing
 from audioset_batch.config.schema import DEFAULT_BASE_URL
 from audioset_batch.errors import InputRefused
 from audioset_batch.fetch import FetchOptions, NotThere, Unreachable, fetched, join_source
@@ -24,6 +23,7 @@ from audioset_batch.plan.labels import load_children, load_class_names, resolve_
 from audioset_batch.plan.segments_csv import Problem, SegmentsCsv, describe_problems, read_segments_csv
 from audioset_batch.plan.split import SplitReport, split
 from audioset_batch.plan.swap import ensure_settled
+from audioset_batch.sharedfs.publish import atomic_write_text, make_user_folder, replacing
 
 ONTOLOGY_URL: Final = "https://raw.githubusercontent.com/audioset/ontology/master/ontology.json"
 CLASSES_NAME: Final = "class_labels_indices.csv"

@@ -7,8 +7,6 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from audioset_batch.adapters.lease import Holder, Lease
-from audioset_batch.adapters.ytdlp_versions import order
 from audioset_batch.errors import PlanChanging
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import ManifestRow, Segment
@@ -18,6 +16,8 @@ from audioset_batch.reasons import Reason, Status
 from audioset_batch.record.manifest import RETRY, ManifestWriter, latest_rows, read_rows, row_key
 from audioset_batch.record.state import update_state
 from audioset_batch.record.tars import settle_left_open
+from audioset_batch.sharedfs.lease import Holder, Lease
+from audioset_batch.youtube.versions import order
 
 _LEASE_SECONDS = 120.0
 

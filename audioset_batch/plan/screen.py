@@ -13,15 +13,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from audioset_batch.adapters.lease import Holder, Lease
-from audioset_batch.adapters.slurm import JobIdentity
-from audioset_batch.adapters.streams import RequestContext
-from audioset_batch.adapters.ytdlp import YtDlpClient
 from audioset_batch.errors import EgressBlocked, EgressExhausted, Interrupted, SegmentTransient
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.plan.segments_csv import read_shard
 from audioset_batch.record.hints import HintWriter, read_hints
 from audioset_batch.record.manifest import replay
+from audioset_batch.sharedfs.lease import Holder, Lease
+from audioset_batch.slurm.job import JobIdentity
+from audioset_batch.youtube.client import YtDlpClient
+from audioset_batch.youtube.streams import RequestContext
 
 _LEASE_SECONDS: Final = 120.0
 _TIMEOUT: Final = 30.0

@@ -14,9 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from audioset_batch.adapters.lease import read_lease
-from audioset_batch.adapters.publish import storage
-from audioset_batch.adapters.sharedfs import read_file
 from audioset_batch.errors import ShardHeld
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import SegmentKey
@@ -24,6 +21,9 @@ from audioset_batch.plan.move_rows import MoveCounts, move_rows
 from audioset_batch.plan.swap import Swap, ensure_settled, splitting
 from audioset_batch.plan.table import YTID_DTYPE, SegmentTable, segment_hashes
 from audioset_batch.record.tars import open_tars, settle_left_open
+from audioset_batch.sharedfs.folders import read_file
+from audioset_batch.sharedfs.lease import read_lease
+from audioset_batch.sharedfs.publish import storage
 
 _MOST_TORN = 1 << 30
 

@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
-from audioset_batch.adapters import untrusted
-from audioset_batch.adapters.lease import Holder, Lease, is_held, last_term
-from audioset_batch.adapters.publish import atomic_write_text, make_folders
-from audioset_batch.adapters.sharedfs import Folder, read_file
+from audioset_batch import untrusted
 from audioset_batch.errors import InputRefused, PlanChanging, ShardHeld, StorageUnusable, UnsafePath
 from audioset_batch.layout import DataDir
+from audioset_batch.sharedfs.folders import Folder, read_file
+from audioset_batch.sharedfs.lease import Holder, Lease, is_held, last_term
+from audioset_batch.sharedfs.publish import atomic_write_text, make_folders
 
 _LEASE_SECONDS: Final = 120.0
 _FORMAT: Final = 1

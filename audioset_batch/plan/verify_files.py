@@ -52,13 +52,13 @@ def verify(found: Found) -> Verdict:
 
 
 def _audio_columns(path: Path) -> dict[str, Any]:
-    from audioset_batch.adapters.media.verify import inspect_audio
+    from audioset_batch.media.verify import inspect_audio
 
     return inspect_audio(path).columns()
 
 
 def _video_columns(path: Path) -> dict[str, Any]:
-    from audioset_batch.adapters.media.verify_video import inspect_video
+    from audioset_batch.media.verify_video import inspect_video
 
     return {"video_bytes": inspect_video(path).bytes}
 

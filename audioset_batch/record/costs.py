@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from audioset_batch.adapters import slurm_accounting
-from audioset_batch.adapters.slurm_accounting import JobHeld
 from audioset_batch.config.reservation import Reservation, amount, excess
 from audioset_batch.errors import InputRefused
 from audioset_batch.layout import DataDir
 from audioset_batch.record.usage import TaskUsage, read_usage
+from audioset_batch.slurm import accounting as slurm_accounting
+from audioset_batch.slurm.accounting import JobHeld
 
 _PATIENCE: Final = 10.0
 """Seconds to wait for sacct; the user sees an empty screen meanwhile."""

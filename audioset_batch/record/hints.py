@@ -8,9 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from audioset_batch.adapters.publish import storage
-from audioset_batch.adapters.sharedfs import Folder, read_file
 from audioset_batch.errors import UnsafePath
+from audioset_batch.sharedfs.folders import Folder, read_file
+from audioset_batch.sharedfs.publish import storage
 
 _MOST_BYTES: Final = 256 << 20
 

@@ -20,11 +20,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Self
 
-from audioset_batch.adapters.publish import storage, unusable
-from audioset_batch.adapters.sharedfs import Folder
 from audioset_batch.errors import StorageUnusable, UnsafePath
 from audioset_batch.model import ManifestRow, SegmentKey
 from audioset_batch.reasons import Reason, Status
+from audioset_batch.sharedfs.folders import Folder
+from audioset_batch.sharedfs.publish import storage, unusable
 
 RETRY: Final = "retry"
 """The reason of a `pending` row that resets its segment."""

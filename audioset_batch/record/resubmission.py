@@ -18,11 +18,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from audioset_batch.adapters import sharedfs, untrusted
-from audioset_batch.adapters.publish import atomic_write_bytes, storage
-from audioset_batch.adapters.sharedfs import Folder
+from audioset_batch import untrusted
 from audioset_batch.errors import StorageUnusable, UnsafePath
 from audioset_batch.layout import DataDir, ShardId
+from audioset_batch.sharedfs import folders as sharedfs
+from audioset_batch.sharedfs.folders import Folder
+from audioset_batch.sharedfs.publish import atomic_write_bytes, storage
 
 FORMAT: Final = 1
 """Format version of the note; later versions are skipped."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from audioset_batch.adapters.publish import storage
 from audioset_batch.layout import DataDir
 from audioset_batch.record.manifest import decode_row
+from audioset_batch.sharedfs.publish import storage
 
 _MANIFESTS: Final = 32
 _MOST_BYTES: Final = 2 << 20

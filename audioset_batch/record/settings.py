@@ -10,13 +10,13 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from audioset_batch.adapters import untrusted
-from audioset_batch.adapters.publish import storage
-from audioset_batch.adapters.sharedfs import Folder
+from audioset_batch import untrusted
 from audioset_batch.config import Config
 from audioset_batch.config.schema import Egress, Slurm, Video, Worker
 from audioset_batch.errors import UnsafePath
 from audioset_batch.layout import DataDir
+from audioset_batch.sharedfs.folders import Folder
+from audioset_batch.sharedfs.publish import storage
 
 _MOST_BYTES: Final = 1 << 20
 _PACE: Final = ("processes", "threads", "hold_seconds", "burst")

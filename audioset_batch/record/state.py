@@ -13,16 +13,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from audioset_batch.adapters import untrusted
-from audioset_batch.adapters.lease import Holder
-from audioset_batch.adapters.publish import atomic_write_json, storage
-from audioset_batch.adapters.sharedfs import read_file
+from audioset_batch import untrusted
 from audioset_batch.errors import ShardHeld, StorageUnusable, UnsafePath
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import SegmentKey
 from audioset_batch.reasons import Status
 from audioset_batch.record.manifest import replay
 from audioset_batch.record.shard_counts import HOUR, ShardCounts
+from audioset_batch.sharedfs.folders import read_file
+from audioset_batch.sharedfs.lease import Holder
+from audioset_batch.sharedfs.publish import atomic_write_json, storage
 
 FORMAT: Final = 1
 """Format version of the state file, incremented if older versions would misread it. They skip later formats."""

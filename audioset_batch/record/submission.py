@@ -8,11 +8,11 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
-from audioset_batch.adapters import untrusted
-from audioset_batch.adapters.publish import atomic_write_json, storage
-from audioset_batch.adapters.sharedfs import read_file
+from audioset_batch import untrusted
 from audioset_batch.errors import UnsafePath
 from audioset_batch.layout import DataDir
+from audioset_batch.sharedfs.folders import read_file
+from audioset_batch.sharedfs.publish import atomic_write_json, storage
 
 Role = Literal["prep", "array", "merge", "report"]
 _MOST_BYTES: Final = 16 << 20

@@ -19,14 +19,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from audioset_batch.adapters.publish import make_folders, storage
-from audioset_batch.adapters.sharedfs import Folder
 from audioset_batch.errors import UnsafePath
 from audioset_batch.layout import DataDir, ShardId, shard_suffix
 from audioset_batch.model import ManifestRow, Segment, SegmentKey
 from audioset_batch.reasons import Status
 from audioset_batch.record.clipbytes import BLOCK, OPEN_SUFFIX, sample_end
 from audioset_batch.record.manifest import RETRY, ManifestWriter, Outcome, latest_rows, read_rows, replay
+from audioset_batch.sharedfs.folders import Folder
+from audioset_batch.sharedfs.publish import make_folders, storage
 
 _NAME: Final = re.compile(r"(\d{2,})-(\d{5,})\.tar(\.open)?")
 _END: Final = bytes(2 * BLOCK)

@@ -20,16 +20,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from audioset_batch.adapters import untrusted
-from audioset_batch.adapters.cputime import cpu_seconds
-from audioset_batch.adapters.publish import atomic_write_json, make_folders, storage
-from audioset_batch.adapters.sharedfs import Folder, read_file
-from audioset_batch.adapters.slurm import given
+from audioset_batch import untrusted
 from audioset_batch.config import Config
 from audioset_batch.config.reservation import estimated_cpu_seconds
 from audioset_batch.errors import StorageUnusable, UnsafePath
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.reasons import Status
+from audioset_batch.record.cputime import cpu_seconds
+from audioset_batch.sharedfs.folders import Folder, read_file
+from audioset_batch.sharedfs.publish import atomic_write_json, make_folders, storage
+from audioset_batch.slurm.job import given
 
 FORMAT: Final = 1
 """Format version of the file, incremented if older versions would misread it. They ignore later formats."""

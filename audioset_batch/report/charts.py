@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from audioset_batch.humanize import counted
 from audioset_batch.reasons import Reason
 from audioset_batch.report import html, svg
 from audioset_batch.report.numbers import label_name
 from audioset_batch.report.words import count, percent, short, subset_name
-from audioset_batch.words import counted
 
 STATUSES: Final = (
     ("ok", "ok"),

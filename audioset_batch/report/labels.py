@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from audioset_batch.humanize import counted
 from audioset_batch.report.numbers import label_name
 from audioset_batch.report.ontology import Node
 from audioset_batch.report.words import count, percent, subset_name, text
-from audioset_batch.words import counted
 
 Label = Mapping[str, Any]
 

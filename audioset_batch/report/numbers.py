@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from audioset_batch.humanize import counted
 from audioset_batch.report.html import Remark
 from audioset_batch.report.words import count, percent, subset_name
-from audioset_batch.words import counted
 
 DEFAULT_THRESHOLD: Final = 50
 """Clips that a label should have at least; AudioSet's balanced and eval sets aim at 59 or more."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from audioset_batch import __version__
 from audioset_batch.config.reservation import amount
+from audioset_batch.humanize import counted, size
 from audioset_batch.report import charts, html
 from audioset_batch.report.html import PageSection, Tile
 from audioset_batch.report.labels import label_table, label_tree
@@ -17,7 +18,6 @@ from audioset_batch.report.ontology import Node
 from audioset_batch.report.settings import settings, versions
 from audioset_batch.report.timeline import timeline
 from audioset_batch.report.words import count, duration, moment, percent, subset_name, text
-from audioset_batch.words import counted, size
 
 _MEDIA = {
     "source_sample_rate": ("sample rate of the source", " Hz"),

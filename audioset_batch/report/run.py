@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from audioset_batch.adapters.publish import atomic_write_text
 from audioset_batch.errors import InputRefused
 from audioset_batch.layout import DataDir
 from audioset_batch.report.numbers import DEFAULT_THRESHOLD, Findings, find
 from audioset_batch.report.ontology import load_tree
 from audioset_batch.report.page import page
+from audioset_batch.sharedfs.publish import atomic_write_text
 
 _NEEDED: Final = (
     "generated_at", "totals", "reasons", "subsets", "labels", "hours", "durations", "levels", "media", "cost",

@@ -11,7 +11,7 @@ import secrets
 import time
 from pathlib import Path
 
-from audioset_batch.adapters.sharedfs import Folder
+from audioset_batch.sharedfs.folders import Folder
 
 
 def boot_time() -> float:

@@ -24,12 +24,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from audioset_batch.adapters import untrusted
-from audioset_batch.adapters.fsclock import boot_time, read_clock
-from audioset_batch.adapters.publish import storage, unusable
-from audioset_batch.adapters.register import DATA_AT, Register, Version
-from audioset_batch.adapters.sharedfs import Folder
+from audioset_batch import untrusted
 from audioset_batch.errors import ShardHeld, StorageUnusable, UnsafePath
+from audioset_batch.sharedfs.clock import boot_time, read_clock
+from audioset_batch.sharedfs.folders import Folder
+from audioset_batch.sharedfs.publish import storage, unusable
+from audioset_batch.sharedfs.versioned_file import DATA_AT, Register, Version
 
 _NAME: Final = "holder"
 _UNKNOWN_SECONDS: Final = 120.0

@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from audioset_batch.adapters.sharedfs import Folder
 from audioset_batch.errors import StorageUnusable, UsageError
+from audioset_batch.sharedfs.folders import Folder
 
 _ADVICE: Final = {
     errno.ENOSPC: "free space or inodes there",

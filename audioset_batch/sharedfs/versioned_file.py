@@ -24,9 +24,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from audioset_batch.adapters.fsclock import read_clock
-from audioset_batch.adapters.sharedfs import Folder
 from audioset_batch.errors import UnsafePath
+from audioset_batch.sharedfs.clock import read_clock
+from audioset_batch.sharedfs.folders import Folder
 
 _TORN_SECONDS: Final = 2.0
 _LEFTOVER_SECONDS: Final = 3600.0

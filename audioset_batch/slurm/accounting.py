@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from audioset_batch.adapters.slurm_queue import ask
+from audioset_batch.slurm.queue import ask
 
 _COLUMNS: Final = "--format=JobID,ElapsedRaw,AllocCPUS,AllocTRES"
 _MEM: Final = re.compile(r"(?:^|,)mem=(\d+(?:\.\d+)?)([KMGT]?)(?:,|$)")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from audioset_batch.adapters.ytdlp_versions import age_days
 from audioset_batch.egress import EgressStatus
 from audioset_batch.record.settings import iso_time
 from audioset_batch.status.collect import Overview, ShardLine, SubsetLine
+from audioset_batch.youtube.versions import age_days
 
 
 def to_json(overview: Overview) -> dict[str, Any]:

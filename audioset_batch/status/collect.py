@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from audioset_batch.adapters.publish import storage
 from audioset_batch.config import Config
 from audioset_batch.config.reservation import Reservation, budget_of, estimated_cpu_seconds, needed, reserved
 from audioset_batch.egress import EgressStatus, read_egress_status
@@ -17,6 +16,7 @@ from audioset_batch.record.costs import Costs, read_costs
 from audioset_batch.record.resubmission import commands, read_resubmissions
 from audioset_batch.record.settings import unix_time
 from audioset_batch.record.usage import cpu_seconds_per_segment
+from audioset_batch.sharedfs.publish import storage
 from audioset_batch.status.next_steps import next_steps
 from audioset_batch.status.queue import Queue, read_queue
 from audioset_batch.status.settings import ytdlp_version

@@ -6,13 +6,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from audioset_batch.adapters.publish import storage
 from audioset_batch.config import Config
 from audioset_batch.config.reservation import cost_line, excess
+from audioset_batch.humanize import duration, size
 from audioset_batch.layout import DataDir
+from audioset_batch.sharedfs.publish import storage
 from audioset_batch.status.collect import Overview
 from audioset_batch.status.expectation import Expectation, expect
-from audioset_batch.words import duration, size
 
 
 @dataclass(frozen=True, slots=True)

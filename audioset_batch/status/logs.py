@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from audioset_batch.adapters.publish import storage
-from audioset_batch.adapters.untrusted import visible
 from audioset_batch.layout import DataDir
+from audioset_batch.sharedfs.publish import storage
 from audioset_batch.status.collect import Overview, ShardLine
+from audioset_batch.untrusted import visible
 
 _TAIL_BYTES: Final = 256 * 1024
 _LONGEST_LINE: Final = 4000

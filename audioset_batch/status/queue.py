@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from audioset_batch.adapters import slurm_queue
-from audioset_batch.adapters.slurm_queue import JobEnd
 from audioset_batch.errors import InputRefused
 from audioset_batch.layout import DataDir
 from audioset_batch.record.submission import read_submission
+from audioset_batch.slurm import queue as slurm_queue
+from audioset_batch.slurm.queue import JobEnd
 
 _ARRAY_TASK: Final = re.compile(r"(\d+)_(?:(\d+)|\[([\d,%-]+)\])\Z")
 _PATIENCE: Final = 10.0

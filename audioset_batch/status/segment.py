@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from audioset_batch.adapters.lease import read_lease
-from audioset_batch.adapters.publish import storage
-from audioset_batch.adapters.sharedfs import read_file
-from audioset_batch.adapters.untrusted import visible
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import Segment, SegmentKey
 from audioset_batch.plan.labels import load_class_names
 from audioset_batch.plan.segments_csv import read_shard
 from audioset_batch.record.manifest import read_rows, replay, warn_of_problem
+from audioset_batch.sharedfs.folders import read_file
+from audioset_batch.sharedfs.lease import read_lease
+from audioset_batch.sharedfs.publish import storage
+from audioset_batch.untrusted import visible
 
 OPEN: Final = ".open"
 """Behind the name of a tar that is not finished yet, see `record.tars`."""

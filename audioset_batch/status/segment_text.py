@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Final
 
-from audioset_batch.adapters.untrusted import visible
 from audioset_batch.status.segment import FileFacts, SegmentFacts
+from audioset_batch.untrusted import visible
 
 _SAID: Final = frozenset(
     {"subset", "shard", "ytid", "start_seconds", "end_seconds", "labels", "status", "reason", "finished_at"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from importlib.metadata import PackageNotFoundError
 
-from audioset_batch.adapters import ytdlp_versions
 from audioset_batch.layout import DataDir
 from audioset_batch.record.settings import read_settings
+from audioset_batch.youtube import versions as ytdlp_versions
 
 
 def ytdlp_version(data: DataDir) -> str:

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from audioset_batch.adapters.lease import LeaseInfo, read_lease
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.plan.header import promised_rows
 from audioset_batch.reasons import Reason, Status
 from audioset_batch.record.manifest import warn_of_problem
 from audioset_batch.record.state import ShardState, read_state
+from audioset_batch.sharedfs.lease import LeaseInfo, read_lease
 
 STATUSES: Final = tuple(str(status) for status in Status)
 LIVE_SECONDS: Final = 180.0

@@ -8,14 +8,14 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from audioset_batch.adapters.ytdlp_versions import age_note
 from audioset_batch.config.reservation import cost_line
 from audioset_batch.egress import EgressStatus
+from audioset_batch.humanize import duration
 from audioset_batch.layout import shard_suffix
 from audioset_batch.reasons import TRANSIENT_REASONS
 from audioset_batch.record.costs import cost_so_far, warning
 from audioset_batch.status.collect import Overview, ShardLine, SubsetLine
-from audioset_batch.words import duration
+from audioset_batch.youtube.versions import age_note
 
 GLYPHS: Final = {"ok": "#", "unavailable": "=", "failed": "!", "pending": "."}
 """What stands for a status in the bar."""

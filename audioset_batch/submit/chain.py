@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from audioset_batch.cluster.times import parse_limit
 from audioset_batch.config import Config
 from audioset_batch.config.reservation import reserved
 from audioset_batch.config.schema import Slurm
 from audioset_batch.record.submission import Role
+from audioset_batch.slurm.times import parse_limit
 
 JOB_NAMES: Final[dict[Role, str]] = {
     "prep": "audioset-prep",

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from audioset_batch.cluster.chain import JOB_NAMES, Step, index_ranges
 from audioset_batch.errors import Interrupted
 from audioset_batch.layout import DataDir
 from audioset_batch.record.submission import Role
+from audioset_batch.submit.chain import JOB_NAMES, Step, index_ranges
 from audioset_batch.worker.stop import StopRequest, stop_on_signals
 
 STOPPED_EARLY: Final = 75

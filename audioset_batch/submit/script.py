@@ -22,10 +22,10 @@ from typing import Any, Final
 import submitit
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-from audioset_batch.cluster.chain import JOB_NAMES, Step, index_ranges
 from audioset_batch.config.schema import Slurm
 from audioset_batch.errors import InputRefused, UsageError
 from audioset_batch.layout import DataDir
+from audioset_batch.submit.chain import JOB_NAMES, Step, index_ranges
 
 _OURS: Final = ("array", "dependency", "signal", "output", "error", "open-mode", "requeue", "no-requeue", "wrap")
 _MODULES: Final = (

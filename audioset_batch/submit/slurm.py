@@ -8,16 +8,16 @@ import shutil
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from audioset_batch.adapters import slurm_queue as slurm
-from audioset_batch.adapters.lease import Holder, Lease
-from audioset_batch.adapters.publish import atomic_write_text, storage
-from audioset_batch.adapters.slurm import JobIdentity
-from audioset_batch.cluster.chain import Step
-from audioset_batch.cluster.script import command_line, executor_for
 from audioset_batch.config.schema import Slurm
 from audioset_batch.errors import AudiosetBatchError, InputRefused, ShardHeld, StopEarly
 from audioset_batch.layout import DataDir
 from audioset_batch.record.submission import Submission, SubmittedJob, read_submission, write_submission
+from audioset_batch.sharedfs.lease import Holder, Lease
+from audioset_batch.sharedfs.publish import atomic_write_text, storage
+from audioset_batch.slurm import queue as slurm
+from audioset_batch.slurm.job import JobIdentity
+from audioset_batch.submit.chain import Step
+from audioset_batch.submit.script import command_line, executor_for
 
 _LEASE_SECONDS: Final = 120.0
 _log = logging.getLogger(__name__)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from audioset_batch.adapters.lease import read_lease
 from audioset_batch.config import Config
 from audioset_batch.errors import UsageError
 from audioset_batch.layout import DataDir, ShardId
@@ -14,6 +13,7 @@ from audioset_batch.model import SUBSETS
 from audioset_batch.plan.segments_csv import read_shard
 from audioset_batch.plan.split import choice_of
 from audioset_batch.record.manifest import warn_of_problem
+from audioset_batch.sharedfs.lease import read_lease
 
 _SETTLED = ("ok", "unavailable")
 

@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from audioset_batch.adapters.ytdlp_versions import is_version
+from audioset_batch.config.redact import redact
 from audioset_batch.errors import InputRefused
-from audioset_batch.redact import redact
+from audioset_batch.youtube.versions import is_version
 
 _SECONDS: Final = 600.0
 _COMMON: Final = ("--no-input", "--disable-pip-version-check", "--quiet", "--retries", "1")

@@ -18,19 +18,19 @@ from typing import Final
 
 import soundfile
 
-from audioset_batch.adapters import ytdlp_versions
-from audioset_batch.adapters.streams import ClientOptions, RequestContext
-from audioset_batch.adapters.ytdlp import YtDlpClient
-from audioset_batch.adapters.ytdlp_options import parse_args
-from audioset_batch.cluster.checks.ways_out import NO_CLIP, check_ways_out
 from audioset_batch.config import Config
 from audioset_batch.config.schema import Audio
 from audioset_batch.errors import AudiosetBatchError, InputRefused
 from audioset_batch.layout import DataDir
 from audioset_batch.model import Segment
-from audioset_batch.stages.clip import make_clip
 from audioset_batch.standin import Catalog, Standin, Video, default_cache
 from audioset_batch.standin.measure import NotLocatable, locate_audio
+from audioset_batch.submit.checks.egress import NO_CLIP, check_ways_out
+from audioset_batch.worker.make_clip import make_clip
+from audioset_batch.youtube import versions as ytdlp_versions
+from audioset_batch.youtube.client import YtDlpClient
+from audioset_batch.youtube.options import parse_args
+from audioset_batch.youtube.streams import ClientOptions, RequestContext
 
 _SECONDS: Final = 120.0
 _START_MS: Final = 12_000

@@ -16,14 +16,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from audioset_batch.adapters import ytdlp_versions
-from audioset_batch.adapters.lease import Holder, Lease
-from audioset_batch.adapters.publish import replacing, storage
-from audioset_batch.adapters.ytdlp_versions import HOME_VARIABLE, Home
 from audioset_batch.config import Config
+from audioset_batch.config.redact import redact
 from audioset_batch.errors import AudiosetBatchError, InputRefused, ShardHeld, StopEarly, UsageError
-from audioset_batch.redact import redact
+from audioset_batch.sharedfs.lease import Holder, Lease
+from audioset_batch.sharedfs.publish import replacing, storage
 from audioset_batch.update import packages
+from audioset_batch.youtube import versions as ytdlp_versions
+from audioset_batch.youtube.versions import HOME_VARIABLE, Home
 
 _KEEP: Final = 3
 """Versions that stay, the one in use among them."""

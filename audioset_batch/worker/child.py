@@ -15,10 +15,6 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Final
 
-from audioset_batch.adapters.memory import die_before_us
-from audioset_batch.adapters.streams import ClientOptions, RequestContext
-from audioset_batch.adapters.untrusted import visible
-from audioset_batch.adapters.ytdlp import YtDlpClient
 from audioset_batch.config import Config
 from audioset_batch.egress import redact
 from audioset_batch.errors import (
@@ -30,9 +26,13 @@ from audioset_batch.errors import (
     TooLate,
 )
 from audioset_batch.reasons import Reason
-from audioset_batch.stages.clip import make_clip
-from audioset_batch.stages.reach import reach_media
+from audioset_batch.untrusted import visible
+from audioset_batch.worker.make_clip import make_clip
 from audioset_batch.worker.messages import READY, Attempt, Job, Kind, Waiting
+from audioset_batch.worker.oom import die_before_us
+from audioset_batch.worker.probe import reach_media
+from audioset_batch.youtube.client import YtDlpClient
+from audioset_batch.youtube.streams import ClientOptions, RequestContext
 
 _NOT_FOR_HELPERS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
 

@@ -10,10 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from audioset_batch.adapters import untrusted
-from audioset_batch.adapters.publish import atomic_write_json
-from audioset_batch.adapters.sharedfs import read_file
-from audioset_batch.adapters.slurm import BatchJob, JobIdentity, RequeueFailed, requeue, seen
+from audioset_batch import untrusted
 from audioset_batch.config import Config
 from audioset_batch.errors import (
     EgressDoubtful,
@@ -28,6 +25,9 @@ from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.record.manifest import read_rows
 from audioset_batch.record.resubmission import Resubmission, commands, forget_resubmissions, note_resubmission
 from audioset_batch.record.state import read_state
+from audioset_batch.sharedfs.folders import read_file
+from audioset_batch.sharedfs.publish import atomic_write_json
+from audioset_batch.slurm.job import BatchJob, JobIdentity, RequeueFailed, requeue, seen
 from audioset_batch.worker.stop import StopRequest, ignore_term
 
 _STORAGE_PAUSE: Final = 600.0

@@ -28,9 +28,9 @@ from audioset_batch.errors import (
     StorageUnusable,
     UsageError,
 )
+from audioset_batch.humanize import counted
 from audioset_batch.layout import ShardId
 from audioset_batch.reasons import Reason, Status
-from audioset_batch.words import counted
 from audioset_batch.worker.held import settle
 from audioset_batch.worker.messages import Attempt, Job, Kind
 from audioset_batch.worker.pool import Death, Pool

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, get_args
 
-from audioset_batch.adapters.publish import remove_quietly
 from audioset_batch.config import Config
 from audioset_batch.config.schema import Audio, Video
+from audioset_batch.humanize import counted
 from audioset_batch.layout import DataDir
 from audioset_batch.model import Segment, SegmentKey
 from audioset_batch.record.manifest import Outcome
-from audioset_batch.words import counted
+from audioset_batch.sharedfs.publish import remove_quietly
 
 _AUDIO: Final[tuple[str, ...]] = get_args(Audio.model_fields["format"].annotation)
 _VIDEO: Final[tuple[str, ...]] = get_args(Video.model_fields["format"].annotation)

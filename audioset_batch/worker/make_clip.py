@@ -10,21 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from audioset_batch.adapters.media.audio import AudioClip, cut_audio
-from audioset_batch.adapters.media.convert import convert_audio
-from audioset_batch.adapters.media.source import ByteSource, KeptSource, StreamHint
-from audioset_batch.adapters.media.verify import verify_audio
-from audioset_batch.adapters.media.verify_video import verify_video
-from audioset_batch.adapters.media.video import VideoClip, cut_video, write_video
-from audioset_batch.adapters.media.write import write_audio
-from audioset_batch.adapters.publish import storage
-from audioset_batch.adapters.ranged import label_of
-from audioset_batch.adapters.streams import RequestContext, Resolved, Stream
-from audioset_batch.adapters.ytdlp import YtDlpClient
 from audioset_batch.config import Config
 from audioset_batch.errors import SegmentTransient, SegmentUnavailable
+from audioset_batch.media.convert import convert_audio
+from audioset_batch.media.cut_audio import AudioClip, cut_audio
+from audioset_batch.media.cut_video import VideoClip, cut_video, write_video
+from audioset_batch.media.readers.source import ByteSource, KeptSource, StreamHint
+from audioset_batch.media.verify import verify_audio
+from audioset_batch.media.verify_video import verify_video
+from audioset_batch.media.write import write_audio
 from audioset_batch.model import Clip, Segment
 from audioset_batch.reasons import Reason
+from audioset_batch.sharedfs.publish import storage
+from audioset_batch.youtube.client import YtDlpClient
+from audioset_batch.youtube.ranged import label_of
+from audioset_batch.youtube.streams import RequestContext, Resolved, Stream
 
 NEXT_FORMAT: Final = frozenset({Reason.MEDIA_FORBIDDEN, Reason.DECODE_ERROR})
 """With these reasons another format of the same track may work; the others concern the connection or the video."""

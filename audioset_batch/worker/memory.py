@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from audioset_batch.adapters.memory import memory_limit_mb
-from audioset_batch.adapters.slurm import given
+from audioset_batch.slurm.job import given
+from audioset_batch.worker.oom import memory_limit_mb
 
 
 def memory_shortage(needed_mb: int) -> str:

@@ -17,11 +17,11 @@ from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.context import ForkServerProcess
 from typing import Final
 
-from audioset_batch.adapters import ytdlp_versions
-from audioset_batch.adapters.memory import die_before_us, memory_limit_mb, oom_kills
 from audioset_batch.config import Config
 from audioset_batch.errors import StopEarly
 from audioset_batch.worker.messages import Attempt, Job, Waiting
+from audioset_batch.worker.oom import die_before_us, memory_limit_mb, oom_kills
+from audioset_batch.youtube import versions as ytdlp_versions
 
 _HANG_SLACK: Final = 10.0
 """A try that overruns its timeout by this many seconds hangs in native code: only a kill ends it."""

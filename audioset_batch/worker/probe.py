@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 from typing import Final
 
-from audioset_batch.adapters.media.demux import UnexpectedLayout
-from audioset_batch.adapters.media.hls import SegmentedSource
-from audioset_batch.adapters.streams import RequestContext
-from audioset_batch.adapters.ytdlp import YtDlpClient
 from audioset_batch.errors import SegmentTransient
-from audioset_batch.stages.clip import MOST_FURTHER, NEXT_FORMAT, wait_for_ads
+from audioset_batch.media.readers.demux import UnexpectedLayout
+from audioset_batch.media.readers.hls import SegmentedSource
+from audioset_batch.worker.make_clip import MOST_FURTHER, NEXT_FORMAT, wait_for_ads
+from audioset_batch.youtube.client import YtDlpClient
+from audioset_batch.youtube.streams import RequestContext
 
 _BYTES: Final = 64 * 1024
 

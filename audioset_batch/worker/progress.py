@@ -16,9 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Column
 from rich.text import Text
 
+from audioset_batch.humanize import duration
 from audioset_batch.reasons import Status
 from audioset_batch.record.shard_counts import HOUR, ShardCounts
-from audioset_batch.words import duration
 
 _LINE_SECONDS: Final = 60.0
 _RATE_WINDOW: Final = 600.0

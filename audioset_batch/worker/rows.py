@@ -6,10 +6,10 @@ import socket
 from dataclasses import dataclass, field
 from typing import Any
 
-from audioset_batch.adapters.lease import Holder
-from audioset_batch.adapters.slurm import JobIdentity
 from audioset_batch.model import ManifestRow, Segment
 from audioset_batch.reasons import Reason, Status
+from audioset_batch.sharedfs.lease import Holder
+from audioset_batch.slurm.job import JobIdentity
 
 
 @dataclass(frozen=True, slots=True)

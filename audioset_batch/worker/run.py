@@ -12,9 +12,6 @@ from typing import Final
 
 from rich.progress import Progress
 
-from audioset_batch.adapters.lease import Holder
-from audioset_batch.adapters.slurm import BatchJob, JobIdentity
-from audioset_batch.adapters.ytdlp_versions import age_note, version_in_use
 from audioset_batch.config import Config
 from audioset_batch.config.reservation import estimated_cpu_seconds, needed, needed_mb
 from audioset_batch.egress import EgressPool
@@ -23,6 +20,8 @@ from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.reasons import Status
 from audioset_batch.record.resubmission import forget_resubmissions
 from audioset_batch.record.usage import UsageNote
+from audioset_batch.sharedfs.lease import Holder
+from audioset_batch.slurm.job import BatchJob, JobIdentity
 from audioset_batch.worker.comeback import come_back, unfinished
 from audioset_batch.worker.coordinator import Coordinator
 from audioset_batch.worker.memory import memory_shortage
@@ -32,6 +31,7 @@ from audioset_batch.worker.rows import Recorder
 from audioset_batch.worker.settings import note_settings
 from audioset_batch.worker.shard import OpenShard
 from audioset_batch.worker.stop import stop_on_signals
+from audioset_batch.youtube.versions import age_note, version_in_use
 
 _USAGE_STATES: Final = 4
 """What a task uses is written as often as every fourth state file."""

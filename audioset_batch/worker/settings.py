@@ -12,12 +12,12 @@ import time
 from typing import Final
 
 from audioset_batch import __version__
-from audioset_batch.adapters.publish import atomic_write_json, make_folders, remove_quietly, storage
-from audioset_batch.adapters.ytdlp_versions import version_in_use
 from audioset_batch.config import Config
 from audioset_batch.egress import redact_values
 from audioset_batch.errors import StorageUnusable
 from audioset_batch.layout import DataDir
+from audioset_batch.sharedfs.publish import atomic_write_json, make_folders, remove_quietly, storage
+from audioset_batch.youtube.versions import version_in_use
 
 _STALE_SECONDS: Final = 600.0
 _log = logging.getLogger(__name__)

@@ -17,8 +17,6 @@ from typing import Any
 
 from rich.progress import Progress
 
-from audioset_batch.adapters.lease import Lease
-from audioset_batch.adapters.publish import make_folders, storage
 from audioset_batch.config import Config
 from audioset_batch.egress import Grant, Verdict
 from audioset_batch.errors import InputRefused, ShardHeld, StorageUnusable
@@ -33,6 +31,8 @@ from audioset_batch.record.manifest import ManifestWriter, Outcome, replay
 from audioset_batch.record.resubmission import forget_resubmissions
 from audioset_batch.record.shard_counts import ShardCounts
 from audioset_batch.record.state import StateWriter
+from audioset_batch.sharedfs.lease import Lease
+from audioset_batch.sharedfs.publish import make_folders, storage
 from audioset_batch.worker.former import FormerFiles, differing
 from audioset_batch.worker.found import PublishedFiles
 from audioset_batch.worker.held import Held, count_tries

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from audioset_batch.adapters.publish import publish
 from audioset_batch.config import Config
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import Clip, Segment, SegmentKey
 from audioset_batch.plan.labels import load_class_names
 from audioset_batch.record.manifest import Outcome
 from audioset_batch.record.tars import settle
+from audioset_batch.sharedfs.publish import publish
 from audioset_batch.worker.tar_sink import TarSink
 
 

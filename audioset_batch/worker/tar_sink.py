@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from audioset_batch.adapters.publish import make_folders, remove_quietly
 from audioset_batch.errors import StorageUnusable
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import Clip, Segment, SegmentKey
 from audioset_batch.record.manifest import Outcome
 from audioset_batch.record.tars import OpenTar, encode_sample, next_number, resume, tar_name
+from audioset_batch.sharedfs.publish import make_folders, remove_quietly
 
 _FACTS: Final = (
     "duration_seconds",

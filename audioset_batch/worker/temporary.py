@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from audioset_batch.adapters.publish import make_folders, storage
-from audioset_batch.adapters.sharedfs import Folder
 from audioset_batch.errors import UnsafePath, UsageError
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.paths import expand_home
+from audioset_batch.sharedfs.folders import Folder
+from audioset_batch.sharedfs.publish import make_folders, storage
 
 
 @dataclass(frozen=True, slots=True)

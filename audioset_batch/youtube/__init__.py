@@ -1,5 +1,5 @@
-"""Everything outside this package, each behind modules of its own: yt-dlp, media, sox, SLURM, shared filesystems."""
+"""YouTube through yt-dlp: resolve a video, read its streams, and say what a refusal means."""
 
-from audioset_batch.adapters.ytdlp_versions import activate
+from audioset_batch.youtube.versions import activate
 
 activate()  # the modules of this package import yt_dlp

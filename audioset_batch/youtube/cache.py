@@ -9,8 +9,8 @@ from typing import Any
 from yt_dlp.cache import Cache
 from yt_dlp.version import __version__
 
-from audioset_batch.adapters.publish import atomic_write_json
 from audioset_batch.errors import StorageUnusable
+from audioset_batch.sharedfs.publish import atomic_write_json
 
 
 class ThreadSafeCache(Cache):  # type: ignore[misc]

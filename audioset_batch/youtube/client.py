@@ -21,25 +21,25 @@ from yt_dlp.networking import Request
 from yt_dlp.networking.exceptions import HTTPError, IncompleteRead, RequestError
 from yt_dlp.utils import YoutubeDLError
 
-from audioset_batch.adapters.cookies import read_cookies
-from audioset_batch.adapters.formats import Format, FormatChooser, Listed, track_of
-from audioset_batch.adapters.manifests import Manifests
-from audioset_batch.adapters.player_answers import PlayerAnswer, answers_of
-from audioset_batch.adapters.player_clients import PlayerClients
-from audioset_batch.adapters.po_tokens import TokenPages
-from audioset_batch.adapters.ranged import RangedStream, SegmentFetcher, label_of
-from audioset_batch.adapters.streams import ClientOptions, RequestContext, Resolved, Stream, Traffic
-from audioset_batch.adapters.youtube_errors import Evidence, Failure, classify, left_out_words, short, too_many_requests
-from audioset_batch.adapters.ytdlp_cache import ThreadSafeCache
-from audioset_batch.adapters.ytdlp_failure import failure_of
-from audioset_batch.adapters.ytdlp_options import parse_args, plugin_dirs_of, usage_errors
-from audioset_batch.adapters.ytdlp_plugins import choose_plugins
-from audioset_batch.adapters.ytdlp_session import Log, Session
 from audioset_batch.errors import AudiosetBatchError, EgressBlocked, SegmentTransient, SegmentUnavailable
 from audioset_batch.reasons import Reason
+from audioset_batch.youtube.cache import ThreadSafeCache
+from audioset_batch.youtube.cookies import read_cookies
+from audioset_batch.youtube.failure import failure_of
+from audioset_batch.youtube.formats import Format, FormatChooser, Listed, track_of
+from audioset_batch.youtube.hls_manifests import Manifests
+from audioset_batch.youtube.options import parse_args, plugin_dirs_of, usage_errors
+from audioset_batch.youtube.player_answers import PlayerAnswer, answers_of
+from audioset_batch.youtube.player_clients import PlayerClients
+from audioset_batch.youtube.plugins import choose_plugins
+from audioset_batch.youtube.po_tokens import TokenPages
+from audioset_batch.youtube.ranged import RangedStream, SegmentFetcher, label_of
+from audioset_batch.youtube.refusals import Evidence, Failure, classify, left_out_words, short, too_many_requests
+from audioset_batch.youtube.session import Log, Session
+from audioset_batch.youtube.streams import ClientOptions, RequestContext, Resolved, Stream, Traffic
 
 if TYPE_CHECKING:
-    from audioset_batch.adapters.media.hls import SegmentedSource
+    from audioset_batch.media.readers.hls import SegmentedSource
 
 _SOCKET_TIMEOUT: Final = 20.0
 _NOT_YET_A_VIDEO: Final = ("is_live", "is_upcoming", "post_live")
@@ -229,7 +229,7 @@ class YtDlpClient:
             return self._ask(replace(stream, url=url), headers, context)
 
         if stream.segmented:
-            from audioset_batch.adapters.media.hls import SegmentedSource  # with FFmpeg, which a resolve does without
+            from audioset_batch.media.readers.hls import SegmentedSource  # with FFmpeg, which a resolve does without
 
             fetch = SegmentFetcher(ask, stream, self.traffic, context.max_bytes)
             return SegmentedSource(fetch, stream.url, label_of(stream))

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from yt_dlp.globals import supported_js_runtimes
 
-from audioset_batch.adapters.po_tokens import providers
-from audioset_batch.adapters.streams import ClientOptions
-from audioset_batch.adapters.ytdlp import YtDlpClient
-from audioset_batch.adapters.ytdlp_plugins import untrusted_plugins
+from audioset_batch.youtube.client import YtDlpClient
+from audioset_batch.youtube.plugins import untrusted_plugins
+from audioset_batch.youtube.po_tokens import providers
+from audioset_batch.youtube.streams import ClientOptions
 
 _INSTALL: Final = "./setup.sh --with javascript (deno beside Python)"
 

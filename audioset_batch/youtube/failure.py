@@ -8,7 +8,7 @@ from typing import Any
 from yt_dlp.networking.exceptions import HTTPError, TransportError
 from yt_dlp.utils import DownloadError, GeoRestrictedError, UserNotLive
 
-from audioset_batch.adapters.youtube_errors import Failure
+from audioset_batch.youtube.refusals import Failure
 
 
 def failure_of(error: BaseException) -> Failure:

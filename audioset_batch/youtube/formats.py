@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
-from audioset_batch.adapters.player_answers import carries_sound
-from audioset_batch.adapters.streams import ClientOptions
 from audioset_batch.errors import SegmentTransient, SegmentUnavailable
 from audioset_batch.reasons import Reason
+from audioset_batch.youtube.player_answers import carries_sound
+from audioset_batch.youtube.streams import ClientOptions
 
 Format = dict[str, Any]
 """One of yt-dlp's formats."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from audioset_batch.adapters.formats import Format, Listed
+from audioset_batch.youtube.formats import Format, Listed
 
 _MANIFESTS: Final = ("hls", "dash")
 _LIVE: Final = ("is_live", "is_upcoming", "post_live")

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from audioset_batch.adapters import untrusted
+from audioset_batch import untrusted
 
 _LONGEST_PAGE: Final = 64 * 1024
 _MARKUP: Final = re.compile(r"(?is)<(script|style)\b.*?(</\1>|$)|<[^>]*>?")

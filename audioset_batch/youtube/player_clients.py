@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
-from audioset_batch.adapters.player_answers import PlayerAnswer
-from audioset_batch.adapters.wordings import meaning_of
 from audioset_batch.errors import SegmentError, SegmentTransient, SegmentUnavailable
 from audioset_batch.reasons import Reason
+from audioset_batch.youtube.player_answers import PlayerAnswer
+from audioset_batch.youtube.wordings import meaning_of
 
 _T = TypeVar("_T")
 

@@ -11,9 +11,9 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
-from audioset_batch.adapters.streams import Stream, Traffic
 from audioset_batch.errors import SegmentTransient
 from audioset_batch.reasons import Reason
+from audioset_batch.youtube.streams import Stream, Traffic
 
 _CHUNK: Final = 64 * 1024
 _SKIP_LIMIT: Final = 8 * 1024 * 1024

@@ -1,6 +1,6 @@
 """Classify a resolve without streams: a ban, a fact about the video, or nothing conclusive.
 
-Pure functions from evidence to an error; `adapters.ytdlp` collects the evidence. The clients' structured answers come
+Pure functions from evidence to an error; `youtube.client` collects the evidence. The clients' structured answers come
 first; yt-dlp's error message counts only if there are none.
 """
 
@@ -12,10 +12,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from audioset_batch.adapters.player_answers import Exchange, ListedFormat, PlayerAnswer, answers_of
-from audioset_batch.adapters.wordings import Blocked, Meaning, from_settings, meaning_of, plain
 from audioset_batch.errors import AudiosetBatchError, EgressBlocked, SegmentTransient, SegmentUnavailable
 from audioset_batch.reasons import TRANSIENT_REASONS, Reason
+from audioset_batch.youtube.player_answers import Exchange, ListedFormat, PlayerAnswer, answers_of
+from audioset_batch.youtube.wordings import Blocked, Meaning, from_settings, meaning_of, plain
 
 # These only say that something went wrong before; the warnings say what.
 _VAGUE: Final = re.compile(

@@ -13,10 +13,10 @@ import yt_dlp
 from yt_dlp.networking import Request
 from yt_dlp.networking.exceptions import HTTPError, RequestError, TransportError
 
-from audioset_batch.adapters.fsclock import boot_time
-from audioset_batch.adapters.player_answers import Exchange, client_of
-from audioset_batch.adapters.streams import RequestContext, Traffic
 from audioset_batch.errors import TooLate
+from audioset_batch.sharedfs.clock import boot_time
+from audioset_batch.youtube.player_answers import Exchange, client_of
+from audioset_batch.youtube.streams import RequestContext, Traffic
 
 _MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
 """No page, player answer, script or range that is asked for comes near this; more is a server that does not stop."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from audioset_batch.adapters.register import Register, Version
+from audioset_batch.sharedfs.versioned_file import Register, Version
 
 _FAR = 4_000_000_000
 _LONG_PAUSE = 30.0

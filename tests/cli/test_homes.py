@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from audioset_batch.adapters.ytdlp_versions import homes
 from audioset_batch.cli import main
 from audioset_batch.errors import UsageError
+from audioset_batch.learn.vggish.backend import _configured_backend
 from audioset_batch.paths import expand_home
-from audioset_batch.vggish.backend import _configured_backend
+from audioset_batch.youtube.versions import homes
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from audioset_batch.adapters import sharedfs
 from audioset_batch.cli import main
 from audioset_batch.config.schema import Egress
+from audioset_batch.sharedfs import folders as sharedfs
 from audioset_batch.status.logs import _tail
 
 ROWS = "# Segments csv\n# num_ytids=2\n# YTID, start_seconds, end_seconds, positive_labels\n"

@@ -4,14 +4,14 @@ import logging
 
 import pytest
 
-from audioset_batch.adapters.untrusted import visible_lines
 from audioset_batch.cli import main
 from audioset_batch.cli.log import log_to_stderr
-from audioset_batch.cluster.checks.finding import ok
 from audioset_batch.layout import ShardId
 from audioset_batch.model import SegmentKey
 from audioset_batch.status.segment import SegmentFacts
 from audioset_batch.status.segment_text import describe
+from audioset_batch.submit.checks.finding import ok
+from audioset_batch.untrusted import visible_lines
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\u202e\x9b31m"
 

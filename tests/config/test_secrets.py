@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from audioset_batch.config import ConfigError, load_config
 from audioset_batch.config.proxy import proxy_problem
-from audioset_batch.redact import redact, redact_values
+from audioset_batch.config.redact import redact, redact_values
 
 RAW = [
     "T1RE/SEC/RET",

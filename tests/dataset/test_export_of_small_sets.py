@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from audioset_batch.adapters.lease import Holder
 from audioset_batch.errors import PlanChanging
 from audioset_batch.export import layouts
 from audioset_batch.export.layouts import export_layout
@@ -16,6 +15,7 @@ from audioset_batch.layout import DataDir
 from audioset_batch.merge import merge
 from audioset_batch.plan.retry import Choice, reset
 from audioset_batch.plan.swap import splitting
+from audioset_batch.sharedfs.lease import Holder
 
 EXPORTS: list[Callable[[Path, Path], object]] = [
     lambda source, to: export_layout(source, to, "files", tar_bytes=10**9),

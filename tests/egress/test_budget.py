@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from audioset_batch.adapters.fsclock import boot_time
 from audioset_batch.egress import EgressPool, Grant, Wait, read_egress_status
 from audioset_batch.errors import Interrupted, StorageUnusable
+from audioset_batch.sharedfs.clock import boot_time
 from tests.support.egress import FORK, egress, most_in_a_window, probe
 
 

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audioset_batch.adapters.fsclock import boot_time
 from audioset_batch.config import Config
 from audioset_batch.config.reservation import needed
 from audioset_batch.config.schema import Egress
@@ -23,6 +22,7 @@ from audioset_batch.egress.shared import SharedEgress
 from audioset_batch.egress.slots import Grid
 from audioset_batch.egress.tickets import Ticket
 from audioset_batch.errors import EgressExhausted
+from audioset_batch.sharedfs.clock import boot_time
 from tests.support.egress import START, Clock, egress, lane, most_in_a_window, probe
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from audioset_batch.adapters.lease import Holder
 from audioset_batch.egress import EgressPool, Grant, Verdict, Wait, read_egress_status, read_pauses
 from audioset_batch.egress.losses import MOST_CUT, MOST_LOST
 from audioset_batch.errors import EgressExhausted
+from audioset_batch.sharedfs.lease import Holder
 from tests.support.egress import egress, probe, take, wait_for
 
 ONE = egress(pause_seconds=0.3, pause_max_seconds=2.4)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from audioset_batch.adapters import register
 from audioset_batch.egress import EgressPool, Grant, Wait
 from audioset_batch.errors import StorageUnusable
+from audioset_batch.sharedfs import versioned_file as register
 from tests.support.egress import FORK, egress, probe
 
 CONFIG = egress(videos_per_hour=200, window_seconds=2.0, pause_seconds=0.05, pause_factor=1.0)

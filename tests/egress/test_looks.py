@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from audioset_batch.adapters.lease import Holder
 from audioset_batch.config.schema import Egress, Probe
 from audioset_batch.egress import EgressPool, Wait, slots
 from audioset_batch.egress.looks import LONGEST_LOOK, seconds_to_look
 from audioset_batch.egress.losses import MOST_CUT, Losses
 from audioset_batch.egress.shared import EgressState, SharedEgress
 from audioset_batch.egress.slots import Reservation
+from audioset_batch.sharedfs.lease import Holder
 
 EGRESS = Egress(name="one", videos_per_hour=300)
 OTHER = Holder(host="elsewhere", pid=7)

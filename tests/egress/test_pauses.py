@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from audioset_batch.adapters.lease import Holder
 from audioset_batch.egress import EgressPool, Grant, Verdict, Wait, read_egress_status, read_pauses
 from audioset_batch.egress import lane as lanes
 from audioset_batch.errors import EgressExhausted, StorageUnusable
+from audioset_batch.sharedfs.lease import Holder
 from tests.support.egress import FORK, GOOD, egress, most_in_a_window, probe, take, wait_for
 
 

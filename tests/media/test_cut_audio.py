@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from audioset_batch.adapters.media.audio import AudioClip, cut_audio
-from audioset_batch.adapters.media.source import StreamHint
 from audioset_batch.errors import SegmentUnavailable
+from audioset_batch.media.cut_audio import AudioClip, cut_audio
+from audioset_batch.media.readers.source import StreamHint
 from audioset_batch.reasons import Reason
 from audioset_batch.standin.measure import locate_audio
 from tests.support.media_data import MemorySource, decode_all, encode_audio_file, steps16

@@ -9,12 +9,12 @@ import av
 import numpy as np
 import pytest
 
-from audioset_batch.adapters.media.audio import cut_audio
-from audioset_batch.adapters.media.source import StreamHint
-from audioset_batch.adapters.media.verify_video import VideoFacts, inspect_video, verify_video
-from audioset_batch.adapters.media.video import VideoClip, cut_video, write_video
 from audioset_batch.config.schema import Video
 from audioset_batch.errors import SegmentTransient, SegmentUnavailable
+from audioset_batch.media.cut_audio import cut_audio
+from audioset_batch.media.cut_video import VideoClip, cut_video, write_video
+from audioset_batch.media.readers.source import StreamHint
+from audioset_batch.media.verify_video import VideoFacts, inspect_video, verify_video
 from audioset_batch.reasons import Reason
 from audioset_batch.standin.measure import locate_audio, read_frame_number
 from tests.support.media_data import MemorySource, encode_vp9

@@ -14,10 +14,10 @@ from pathlib import Path
 import av
 import pytest
 
-from audioset_batch.adapters.media.audio import cut_audio
-from audioset_batch.adapters.media.source import KeptSource, StreamHint
-from audioset_batch.adapters.media.video import cut_video
 from audioset_batch.config.schema import Video
+from audioset_batch.media.cut_audio import cut_audio
+from audioset_batch.media.cut_video import cut_video
+from audioset_batch.media.readers.source import KeptSource, StreamHint
 from tests.support.media_data import MemorySource, encode_audio_file
 
 PREROLL = {251: 0.08, 140: 1024 / 44100, 18: 1024 / 44100}
@@ -151,7 +151,7 @@ def test_sound_from_the_keyframe_on_is_fetched_once(youtube: Callable[..., Path]
 
 
 def test_a_kept_source_forgets_what_is_too_much(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("audioset_batch.adapters.media.source._MOST_KEPT", 1500)
+    monkeypatch.setattr("audioset_batch.media.readers.source._MOST_KEPT", 1500)
     path = tmp_path / "file"
     path.write_bytes(bytes(range(256)) * 10)
     source = MemorySource.of(path)

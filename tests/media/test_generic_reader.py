@@ -9,12 +9,12 @@ import av
 import numpy as np
 import pytest
 
-from audioset_batch.adapters.media import opening
-from audioset_batch.adapters.media.audio import AudioClip, cut_audio
-from audioset_batch.adapters.media.demux import UnexpectedLayout
-from audioset_batch.adapters.media.video import cut_video
 from audioset_batch.config.schema import Video
 from audioset_batch.errors import SegmentTransient
+from audioset_batch.media.cut_audio import AudioClip, cut_audio
+from audioset_batch.media.cut_video import cut_video
+from audioset_batch.media.readers import opening
+from audioset_batch.media.readers.demux import UnexpectedLayout
 from audioset_batch.reasons import Reason
 from audioset_batch.standin.measure import locate_audio, read_frame_number
 from audioset_batch.standin.timecode import picture

@@ -11,11 +11,11 @@ from typing import Any
 import av
 import pytest
 
-from audioset_batch.adapters.media.audio import cut_audio
-from audioset_batch.adapters.media.hls import SegmentedSource, parse_playlist
-from audioset_batch.adapters.media.video import cut_video
 from audioset_batch.config.schema import Video
 from audioset_batch.errors import EgressBlocked, SegmentTransient, SegmentUnavailable
+from audioset_batch.media.cut_audio import cut_audio
+from audioset_batch.media.cut_video import cut_video
+from audioset_batch.media.readers.hls import SegmentedSource, parse_playlist
 from audioset_batch.reasons import Reason
 from audioset_batch.standin.measure import locate_audio, read_frame_number
 from tests.support.media_data import encode_audio_file

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from audioset_batch.adapters.media.audio import cut_audio
-from audioset_batch.adapters.media.source import RangeReader, StreamHint
-from audioset_batch.adapters.media.video import cut_video
 from audioset_batch.config.schema import Video
 from audioset_batch.errors import EgressBlocked, SegmentError, SegmentTransient
+from audioset_batch.media.cut_audio import cut_audio
+from audioset_batch.media.cut_video import cut_video
+from audioset_batch.media.readers.source import RangeReader, StreamHint
 from audioset_batch.reasons import Reason
 from tests.support.media_data import MemorySource
 

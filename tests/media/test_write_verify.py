@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from audioset_batch.adapters.media.audio import AudioClip, cut_audio
-from audioset_batch.adapters.media.convert import convert_audio
-from audioset_batch.adapters.media.mux import SoundTrack, open_output
-from audioset_batch.adapters.media.verify import inspect_audio, verify_audio
-from audioset_batch.adapters.media.write import write_audio
 from audioset_batch.config.schema import Audio
 from audioset_batch.errors import SegmentTransient
+from audioset_batch.media.convert import convert_audio
+from audioset_batch.media.cut_audio import AudioClip, cut_audio
+from audioset_batch.media.mux import SoundTrack, open_output
+from audioset_batch.media.verify import inspect_audio, verify_audio
+from audioset_batch.media.write import write_audio
 from audioset_batch.reasons import Reason
 from audioset_batch.standin.measure import locate_audio
 from tests.support.media_data import MemorySource

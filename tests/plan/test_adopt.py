@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from audioset_batch.adapters.lease import Holder, Lease
 from audioset_batch.errors import InputRefused, ShardHeld
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import SegmentKey
 from audioset_batch.plan.adopt import adopt, parse_clip_name
 from audioset_batch.record.manifest import read_rows, replay
+from audioset_batch.sharedfs.lease import Holder, Lease
 
 SUBSET = "eval_segments"
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from audioset_batch.adapters.lease import Holder, Lease
 from audioset_batch.cli import main
 from audioset_batch.errors import InputRefused, ShardHeld
 from audioset_batch.export.unavailable import export_unavailable
@@ -19,6 +18,7 @@ from audioset_batch.plan.segments_csv import read_shard
 from audioset_batch.reasons import Reason, Status
 from audioset_batch.record.manifest import ManifestWriter, read_rows, replay, warn_of_problem
 from audioset_batch.record.state import read_state
+from audioset_batch.sharedfs.lease import Holder, Lease
 
 SUBSET = "eval_segments"
 FATES = [

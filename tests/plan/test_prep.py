@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from audioset_batch.adapters.lease import Holder, Lease
 from audioset_batch.cli import main
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.plan.segments_csv import read_shard
+from audioset_batch.sharedfs.lease import Holder, Lease
 from tests.support.flaky_server import Behaviour, FlakyServer
 
 ROOT = Path(__file__).resolve().parents[2]

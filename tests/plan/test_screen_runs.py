@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from audioset_batch.adapters.lease import Holder, Lease
 from audioset_batch.errors import ShardHeld
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.plan.screen import screen
 from audioset_batch.plan.split import split
 from audioset_batch.plan.table import empty_table
+from audioset_batch.sharedfs.lease import Holder, Lease
 
 SHARD = ShardId("eval_segments", 1)
 

@@ -14,8 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audioset_batch.adapters.lease import Holder, Lease
-from audioset_batch.adapters.sharedfs import Folder
 from audioset_batch.errors import ShardHeld
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import ManifestRow, SegmentKey
@@ -25,6 +23,8 @@ from audioset_batch.plan.swap import ensure_settled, splitting, unfinished_split
 from audioset_batch.plan.table import SegmentTable
 from audioset_batch.reasons import Status
 from audioset_batch.record.manifest import ManifestWriter, encode_row, read_rows
+from audioset_batch.sharedfs.folders import Folder
+from audioset_batch.sharedfs.lease import Holder, Lease
 
 SUBSET = "eval_segments"
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from audioset_batch.adapters.publish import publish
 from audioset_batch.errors import InputRefused, StorageUnusable, UnsafePath
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.merge.shard_table import read_manifest
@@ -19,6 +18,7 @@ from audioset_batch.record.manifest import LineProblem, ManifestWriter, read_row
 from audioset_batch.record.shard_counts import ShardCounts
 from audioset_batch.record.state import ShardState, StateWriter, read_state
 from audioset_batch.record.submission import read_submission
+from audioset_batch.sharedfs.publish import publish
 from audioset_batch.worker.temporary import temporary_folders
 
 SHARD = ShardId("eval_segments", 1)
@@ -177,7 +177,7 @@ def test_a_line_without_end_is_one_problem(data: DataDir) -> None:
 def test_a_state_file_is_replaced_and_never_followed(data: DataDir, outside: Path, plant: Plant) -> None:
     plant(data.state(SHARD), outside)
     assert read_state(data.state(SHARD)) is None
-    from audioset_batch.adapters.lease import Holder
+    from audioset_batch.sharedfs.lease import Holder
 
     counts = ShardCounts([SegmentKey(SHARD.subset, f"video_____{n}", 0, 10_000) for n in range(7)], {})
     with StateWriter(data.state(SHARD), counts, every=1, holder=Holder()):

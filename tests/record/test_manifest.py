@@ -19,7 +19,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audioset_batch.adapters.sharedfs import Folder
 from audioset_batch.errors import StorageUnusable
 from audioset_batch.model import ManifestRow, SegmentKey
 from audioset_batch.reasons import Reason, Status
@@ -31,6 +30,7 @@ from audioset_batch.record.manifest import (
     replay,
     row_key,
 )
+from audioset_batch.sharedfs.folders import Folder
 from tests.support import CHECKOUT
 
 SUBSET = "eval_segments"

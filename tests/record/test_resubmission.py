@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from audioset_batch.adapters import sharedfs
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.record.resubmission import (
     Resubmission,
@@ -17,6 +16,7 @@ from audioset_batch.record.resubmission import (
     note_resubmission,
     read_resubmissions,
 )
+from audioset_batch.sharedfs import folders as sharedfs
 
 
 def note(number: int, **values: Any) -> Resubmission:

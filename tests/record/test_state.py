@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from audioset_batch.adapters import publish
-from audioset_batch.adapters.lease import Holder
 from audioset_batch.errors import StorageUnusable
 from audioset_batch.model import ManifestRow, Segment
 from audioset_batch.reasons import Reason, Status
 from audioset_batch.record import state as states
 from audioset_batch.record.shard_counts import ShardCounts
 from audioset_batch.record.state import StateWriter, read_state
+from audioset_batch.sharedfs import publish
+from audioset_batch.sharedfs.lease import Holder
 
 
 def test_written_at_most_every_so_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,7 @@ def test_a_newer_one_passes(checkout: Path) -> None:
     tried, installed, tested = calls.splitlines()
     assert "--dry-run" in tried and "--target" in installed and "yt-dlp[default]" in installed
     assert tried.endswith("constraint="), "what is pinned does not hold"
-    assert "tests/adapters tests/standin tests/demo" in tested and "/packages" in tested.split("path=")[1]
+    assert "tests/youtube tests/standin tests/demo" in tested and "/packages" in tested.split("path=")[1]
 
 
 def test_a_newer_one_fails(checkout: Path) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from audioset_batch.adapters import lease as leases
-from audioset_batch.adapters.lease import Holder, Lease, is_held, read_lease
 from audioset_batch.errors import ShardHeld
+from audioset_batch.sharedfs import lease as leases
+from audioset_batch.sharedfs.lease import Holder, Lease, is_held, read_lease
 
 SPAWN = multiprocessing.get_context("fork")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from audioset_batch.adapters import publish as publishing
-from audioset_batch.adapters.publish import atomic_write_bytes, atomic_write_json, atomic_write_text, publish, storage
 from audioset_batch.errors import StorageUnusable
+from audioset_batch.sharedfs import publish as publishing
+from audioset_batch.sharedfs.publish import atomic_write_bytes, atomic_write_json, atomic_write_text, publish, storage
 
 
 def test_replaces_whole_and_leaves_no_temporary_file(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_json_refuses_nan_before_it_touches_the_file(tmp_path: Path) -> None:
 def test_a_limit_on_file_sizes_that_a_real_process_meets(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "from audioset_batch.adapters.publish import atomic_write_bytes\n"
+        "from audioset_batch.sharedfs.publish import atomic_write_bytes\n"
         "from audioset_batch.errors import StorageUnusable\n"
         "try: atomic_write_bytes(Path(sys.argv[1]), bytes(100_000))\n"
         "except StorageUnusable as error: print(error); sys.exit(75)\n"
@@ -182,7 +182,7 @@ def test_a_temporary_file_that_somebody_clears_is_a_storage_error(
         for left in tmp_path.glob(".*.tmp"):
             left.unlink()
 
-    monkeypatch.setattr("audioset_batch.adapters.publish.os.fsync", cleared_meanwhile)
+    monkeypatch.setattr("audioset_batch.sharedfs.publish.os.fsync", cleared_meanwhile)
     with pytest.raises(StorageUnusable, match="something clears that folder"):
         atomic_write_bytes(tmp_path / "file", b"new")
     assert list(tmp_path.iterdir()) == []

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from audioset_batch.adapters import register as registers
-from audioset_batch.adapters.fsclock import FsClock, read_clock
-from audioset_batch.adapters.register import Register
+from audioset_batch.sharedfs import versioned_file as registers
+from audioset_batch.sharedfs.clock import FsClock, read_clock
+from audioset_batch.sharedfs.versioned_file import Register
 
 FORK = multiprocessing.get_context("fork")
 

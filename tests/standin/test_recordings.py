@@ -18,12 +18,12 @@ from typing import Any
 
 import pytest
 
-from audioset_batch.adapters.streams import ClientOptions, Resolved
-from audioset_batch.adapters.ytdlp import YtDlpClient
 from audioset_batch.errors import EgressBlocked, SegmentTransient, SegmentUnavailable
 from audioset_batch.reasons import Reason
 from audioset_batch.standin import Catalog, Standin, Video
 from audioset_batch.standin.answers import SIGNED, storyboards
+from audioset_batch.youtube.client import YtDlpClient
+from audioset_batch.youtube.streams import ClientOptions, Resolved
 
 YTID = "recordedVid"
 VARIABLE = "AUDIOSET_RECORDINGS"

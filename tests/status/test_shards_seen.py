@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from audioset_batch.adapters.lease import Holder, Lease
-from audioset_batch.adapters.slurm_queue import JobEnd
 from audioset_batch.config import Config
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import ManifestRow
@@ -18,6 +16,8 @@ from audioset_batch.plan.segments_csv import read_shard
 from audioset_batch.reasons import Reason, Status
 from audioset_batch.record.manifest import ManifestWriter
 from audioset_batch.record.state import ShardState
+from audioset_batch.sharedfs.lease import Holder, Lease
+from audioset_batch.slurm.queue import JobEnd
 from audioset_batch.status import collect as collect_module
 from audioset_batch.status import shards as shards_module
 from audioset_batch.status.collect import Collector, collect

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from audioset_batch.cluster.chain import Plan, index_ranges, make_chain, pieces
-from audioset_batch.cluster.submit import dry_run, submit_chain
-from audioset_batch.cluster.times import parse_limit
 from audioset_batch.config import Config, load_config
 from audioset_batch.errors import UsageError
 from audioset_batch.layout import DataDir
+from audioset_batch.slurm.times import parse_limit
+from audioset_batch.submit.chain import Plan, index_ranges, make_chain, pieces
+from audioset_batch.submit.slurm import dry_run, submit_chain
 
 
 def config_with(tmp_path: Path, slurm: str) -> Config:

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from audioset_batch.cli import main
-from audioset_batch.cluster.checks import scheduler, software, storage
 from audioset_batch.config import Config
 from audioset_batch.layout import DataDir
 from audioset_batch.standin.faults import Block
+from audioset_batch.submit.checks import scheduler, software, storage
 from tests.support.loopback import Project
 from tests.support.slurm_cluster import PrivateSlurm
 from tests.support.tools import write_tool

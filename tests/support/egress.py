@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from audioset_batch.adapters.lease import Holder
 from audioset_batch.config.schema import Egress, Probe
 from audioset_batch.egress import EgressPool, Grant
 from audioset_batch.egress.lane import Lane
 from audioset_batch.egress.shared import SharedEgress
+from audioset_batch.sharedfs.lease import Holder
 
 FORK = multiprocessing.get_context("fork")
 GOOD = ("aaaaaaaaaaa", "bbbbbbbbbbb")

@@ -7,11 +7,11 @@ import tarfile
 from collections import defaultdict
 from pathlib import Path
 
-from audioset_batch.features.arrays import FeatureSet
-from audioset_batch.features.batch import batch_of_features
-from audioset_batch.features.sequence import serialize_record
-from audioset_batch.features.synthetic import SyntheticFeatures
-from audioset_batch.features.tfrecord import RecordWriter
+from audioset_batch.learn.features.arrays import FeatureSet
+from audioset_batch.learn.features.batch import batch_of_features
+from audioset_batch.learn.features.sequence import serialize_record
+from audioset_batch.learn.features.synthetic import SyntheticFeatures
+from audioset_batch.learn.features.tfrecord import RecordWriter
 
 
 def clips(n: int = 60, seed: int = 1) -> FeatureSet:

@@ -6,11 +6,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from audioset_batch.adapters.lease import Holder, Lease
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import ManifestRow, Segment
 from audioset_batch.reasons import Status
 from audioset_batch.record.manifest import ManifestWriter, replay
+from audioset_batch.sharedfs.lease import Holder, Lease
 from audioset_batch.worker.tar_sink import TarSink, sample_json
 
 SHARD = ShardId("eval_segments", 1)

@@ -1,4 +1,4 @@
-"""Writes small TensorFlow V1 checkpoints for tests; the format is described in audioset_batch/vggish/checkpoint.py."""
+"""Writes small TensorFlow V1 checkpoints for tests; the format is that of `learn.vggish.checkpoint`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from crc32c import crc32c
 
-from audioset_batch.features.wire import bytes_field, varint
+from audioset_batch.learn.features.wire import bytes_field, varint
 
 FLOAT = 1
 

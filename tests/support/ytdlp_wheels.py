@@ -11,7 +11,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from audioset_batch.adapters.ytdlp_versions import Home
+from audioset_batch.youtube.versions import Home
 
 NEWER = "2099.1.2"
 BROKEN = "2099.1.3"

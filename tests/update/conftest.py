@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from audioset_batch.adapters import ytdlp_versions
+from audioset_batch.youtube import versions as ytdlp_versions
 from tests.support import ytdlp_wheels
 
 

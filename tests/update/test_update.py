@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from audioset_batch.adapters import ytdlp_versions
-from audioset_batch.adapters.lease import Holder, Lease
-from audioset_batch.adapters.ytdlp_versions import Home
 from audioset_batch.config import Config
 from audioset_batch.config.schema import Egress, Youtube
 from audioset_batch.errors import InputRefused, StopEarly, UsageError
+from audioset_batch.sharedfs.lease import Holder, Lease
 from audioset_batch.update import packages, run, undo, update, update_if_due
+from audioset_batch.youtube import versions as ytdlp_versions
+from audioset_batch.youtube.versions import Home
 from tests.support import ytdlp_wheels
 from tests.support.ytdlp_wheels import BROKEN, NEWER, add_version
 

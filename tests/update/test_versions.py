@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from audioset_batch.adapters import ytdlp_versions
-from audioset_batch.adapters.ytdlp_versions import Home
+from audioset_batch.youtube import versions as ytdlp_versions
+from audioset_batch.youtube.versions import Home
 from tests.support.ytdlp_wheels import add_version
 
 SAY = """
 import sys
-from audioset_batch.adapters import ytdlp_versions
+from audioset_batch.youtube import versions as ytdlp_versions
 import yt_dlp.version
 print(ytdlp_versions.version_in_use(), yt_dlp.version.__version__, ytdlp_versions.installed_version())
 with ytdlp_versions.handed_on():

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from audioset_batch.adapters.lease import Holder
 from audioset_batch.errors import InputRefused, StorageUnusable
 from audioset_batch.layout import DataDir
 from audioset_batch.plan import swap
@@ -22,6 +21,7 @@ from audioset_batch.plan.split import split
 from audioset_batch.record.clipbytes import open_tar, read_clip
 from audioset_batch.record.manifest import latest_rows, read_rows, replay
 from audioset_batch.record.tars import OpenTar, encode_sample, next_number, open_tars, resume, settle_left_open
+from audioset_batch.sharedfs.lease import Holder
 from tests.support import tar_writer
 from tests.support.tar_checks import all_rows, check_row, samples_in, tars_of
 
@@ -195,7 +195,7 @@ def test_retry_passes_on_that_somebody_may_still_write(tmp_path: Path, alive: bo
     inode = Path(f"{tar}.open").stat().st_ino
     lease = data.lease(tar_writer.SHARD)
     code = (
-        "import sys, time; from pathlib import Path; from audioset_batch.adapters.lease import Holder, Lease\n"
+        "import sys, time; from pathlib import Path; from audioset_batch.sharedfs.lease import Holder, Lease\n"
         "lease = Lease.acquire(Path(sys.argv[1]), Holder.current(), 0.5); print('held', flush=True); time.sleep(60)\n"
     )
     holder = subprocess.Popen([sys.executable, "-c", code, str(lease)], stdout=subprocess.PIPE, text=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from audioset_batch.layout import DataDir
+from audioset_batch.learn.vggish.inputs import ShardOf, audio_source, clips_of_manifest
 from audioset_batch.record.clipbytes import read_clip, row_stem
-from audioset_batch.vggish.inputs import ShardOf, audio_source, clips_of_manifest
 from tests.support.filesystems import mount
 from tests.support.loopback import Project
 from tests.support.running import Worker, children_of, stat_fields, until

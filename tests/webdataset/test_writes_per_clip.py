@@ -9,10 +9,10 @@ from tempfile import mkdtemp
 import numpy as np
 import pytest
 
-from audioset_batch.adapters.media.audio import AudioClip
-from audioset_batch.adapters.media.write import write_audio
 from audioset_batch.config.schema import Audio
 from audioset_batch.layout import DataDir
+from audioset_batch.media.cut_audio import AudioClip
+from audioset_batch.media.write import write_audio
 from audioset_batch.model import Clip
 from audioset_batch.worker.sink import FilesSink
 from audioset_batch.worker.tar_sink import TarSink

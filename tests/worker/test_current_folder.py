@@ -6,9 +6,9 @@ from pathlib import Path
 
 import yaml
 
-from audioset_batch.cluster.chain import Plan, make_chain
-from audioset_batch.cluster.script import command_line
 from audioset_batch.config import Config
+from audioset_batch.submit.chain import Plan, make_chain
+from audioset_batch.submit.script import command_line
 
 EVIL = "open({marker!r}, 'a').write(__name__ + '\\n')\nraise ImportError('from the current folder')\n"
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from audioset_batch.adapters.memory import memory_limit_mb, oom_kills
 from audioset_batch.config import Config
 from audioset_batch.config.reservation import needed_mb
 from audioset_batch.worker import memory
+from audioset_batch.worker.oom import memory_limit_mb, oom_kills
 
 V1 = "30 25 0:26 / {mount} rw,relatime - cgroup cgroup rw,memory\n29 25 0:25 / /elsewhere rw - cgroup cgroup rw,cpu\n"
 V2 = "30 25 0:26 / {mount} rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n"

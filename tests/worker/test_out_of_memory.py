@@ -17,7 +17,7 @@ LIMIT = 800 << 20
 
 GREEDY = """
 import sys, time
-from audioset_batch.adapters.memory import oom_kills
+from audioset_batch.worker.oom import oom_kills
 open("/proc/self/oom_score_adj", "w").write("-1000")
 open(sys.argv[1], "w").write("0")
 before, blocks = oom_kills(), []

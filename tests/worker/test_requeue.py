@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from audioset_batch.adapters import slurm
-from audioset_batch.adapters.slurm import BatchJob, JobIdentity, RequeueFailed, requeue
 from audioset_batch.cli import main
 from audioset_batch.config import Config
 from audioset_batch.errors import Interrupted
 from audioset_batch.layout import DataDir, ShardId
+from audioset_batch.slurm import job as slurm
+from audioset_batch.slurm.job import BatchJob, JobIdentity, RequeueFailed, requeue
 from audioset_batch.standin import Block
 from audioset_batch.worker import comeback
 from audioset_batch.worker.stop import StopRequest

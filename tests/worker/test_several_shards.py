@@ -11,12 +11,12 @@ from unittest.mock import Mock
 
 import pytest
 
-from audioset_batch.adapters.lease import Holder, Lease, is_held
 from audioset_batch.config import Config
 from audioset_batch.errors import StorageUnusable
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.record.manifest import read_rows
 from audioset_batch.record.state import read_state
+from audioset_batch.sharedfs.lease import Holder, Lease, is_held
 from audioset_batch.standin import Fault, Trouble
 from audioset_batch.worker.coordinator import Coordinator
 from audioset_batch.worker.stop import StopRequest

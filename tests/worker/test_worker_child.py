@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from audioset_batch.adapters.streams import RequestContext
 from audioset_batch.config import Config
 from audioset_batch.errors import SegmentTransient
 from audioset_batch.model import Segment
@@ -15,6 +14,7 @@ from audioset_batch.reasons import Reason
 from audioset_batch.worker import child
 from audioset_batch.worker import pool as pool_module
 from audioset_batch.worker.messages import Job, Kind, Waiting
+from audioset_batch.youtube.streams import RequestContext
 
 SEGMENT = Segment("eval_segments", "abcdefghijk", 0, 10_000, ("/m/09x0r",))
 

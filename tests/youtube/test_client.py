@@ -7,12 +7,12 @@ from unittest.mock import Mock
 
 import pytest
 
-from audioset_batch.adapters.fsclock import boot_time
-from audioset_batch.adapters.streams import ClientOptions, RequestContext
-from audioset_batch.adapters.ytdlp import YtDlpClient, parse_args
 from audioset_batch.errors import EgressBlocked, SegmentTransient, SegmentUnavailable, TooLate, UsageError
 from audioset_batch.reasons import Reason
+from audioset_batch.sharedfs.clock import boot_time
 from audioset_batch.standin import Block, Catalog, Fault, Outcome, Standin, Trouble, Video, Where
+from audioset_batch.youtube.client import YtDlpClient, parse_args
+from audioset_batch.youtube.streams import ClientOptions, RequestContext
 from tests.support.loopback import EXPECTED_REASON
 
 ALL = {outcome: f"outcome__{index:02d}" for index, outcome in enumerate(Outcome)}

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from audioset_batch.adapters.streams import ClientOptions
-from audioset_batch.adapters.ytdlp import YtDlpClient
-from audioset_batch.adapters.ytdlp_options import parse_args
 from audioset_batch.errors import UsageError
+from audioset_batch.youtube.client import YtDlpClient
+from audioset_batch.youtube.options import parse_args
+from audioset_batch.youtube.streams import ClientOptions
 
 THREADS = 8
 

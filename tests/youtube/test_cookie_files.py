@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from audioset_batch.adapters.cookies import read_cookies
 from audioset_batch.errors import UsageError
+from audioset_batch.youtube.cookies import read_cookies
 
 HEADER = "# Netscape HTTP Cookie File\n"
 COOKIE = ".youtube.com\tTRUE\t/\tTRUE\t2000000000\tSID\tT1RE\n"

@@ -12,10 +12,10 @@ import yt_dlp
 from yt_dlp.networking import Response
 from yt_dlp.networking.exceptions import HTTPError
 
-from audioset_batch.adapters.streams import ClientOptions, Resolved
-from audioset_batch.adapters.ytdlp import YtDlpClient
 from audioset_batch.errors import EgressBlocked, SegmentTransient, SegmentUnavailable
 from audioset_batch.reasons import Reason
+from audioset_batch.youtube.client import YtDlpClient
+from audioset_batch.youtube.streams import ClientOptions, Resolved
 
 YTID = "abcdefghijk"
 MANIFEST = "https://manifest.googlevideo.com/api/manifest/hls_variant/id/x/file/index.m3u8"

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from audioset_batch.adapters.player_answers import PlayerAnswer
-from audioset_batch.adapters.player_clients import PlayerClients
 from audioset_batch.errors import AudiosetBatchError, EgressBlocked, SegmentTransient, SegmentUnavailable
 from audioset_batch.reasons import Reason
+from audioset_batch.youtube.player_answers import PlayerAnswer
+from audioset_batch.youtube.player_clients import PlayerClients
 
 LEAN = ["visionos"]
 REST = ["default", "-visionos"]

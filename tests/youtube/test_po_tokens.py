@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from audioset_batch.adapters.streams import ClientOptions
-from audioset_batch.adapters.ytdlp import YtDlpClient
-from audioset_batch.adapters.ytdlp_surroundings import Runtime, Surroundings, javascript
 from audioset_batch.config import Youtube
 from audioset_batch.errors import SegmentTransient
 from audioset_batch.reasons import Reason
 from audioset_batch.standin import Catalog, Standin, Video
+from audioset_batch.youtube.client import YtDlpClient
+from audioset_batch.youtube.environment import Runtime, Surroundings, javascript
+from audioset_batch.youtube.streams import ClientOptions
 
 YTID = "tokens_0001"
 PLUGIN = """
@@ -39,9 +39,9 @@ class MadeUpPTP(PoTokenProvider):
 """
 PROGRAM = """
 import json, sys
-from audioset_batch.adapters.streams import ClientOptions
-from audioset_batch.adapters.ytdlp import YtDlpClient
-from audioset_batch.adapters.ytdlp_surroundings import look_around
+from audioset_batch.youtube.streams import ClientOptions
+from audioset_batch.youtube.client import YtDlpClient
+from audioset_batch.youtube.environment import look_around
 from audioset_batch.config import Youtube
 from audioset_batch.errors import SegmentTransient
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from audioset_batch.adapters.formats import Listed
-from audioset_batch.adapters.player_answers import Exchange
-from audioset_batch.adapters.youtube_errors import Evidence, Failure, classify, short
 from audioset_batch.errors import AudiosetBatchError, EgressBlocked, SegmentTransient, SegmentUnavailable
 from audioset_batch.reasons import Reason
+from audioset_batch.youtube.formats import Listed
+from audioset_batch.youtube.player_answers import Exchange
+from audioset_batch.youtube.refusals import Evidence, Failure, classify, short
 
 YTID = "abcdefghijk"
 PREFIX = f"ERROR: [youtube] {YTID}: "

@@ -2,8 +2,8 @@
 
 import pytest
 
-from audioset_batch.adapters.wordings import Blocked, from_settings, meaning_of
 from audioset_batch.reasons import TRANSIENT_REASONS, Reason
+from audioset_batch.youtube.wordings import Blocked, from_settings, meaning_of
 
 R = Reason
 BLOCKED = "blocked"

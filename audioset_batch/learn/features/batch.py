@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from audioset_batch.errors import InputRefused
-from audioset_batch.features.arrays import EMBEDDING_SIZE, FeatureSet, Float32Array, UInt8Array
-from audioset_batch.features.sequence import Record
+from audioset_batch.learn.features.arrays import EMBEDDING_SIZE, FeatureSet, Float32Array, UInt8Array
+from audioset_batch.learn.features.sequence import Record
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from audioset_batch.errors import InputRefused
-from audioset_batch.features.arrays import FeatureSet, dequantize
-from audioset_batch.features.batch import RecordBatch
-from audioset_batch.features.csvs import LabelTable, SegmentId
-from audioset_batch.features.packed import iter_packed
-from audioset_batch.features.packed_files import packed_at
-from audioset_batch.features.reading import iter_batches, read_split
-from audioset_batch.features.tfrecord import OnBad, raise_damage
+from audioset_batch.learn.features.arrays import FeatureSet, dequantize
+from audioset_batch.learn.features.batch import RecordBatch
+from audioset_batch.learn.features.csvs import LabelTable, SegmentId
+from audioset_batch.learn.features.packed import iter_packed
+from audioset_batch.learn.features.packed_files import packed_at
+from audioset_batch.learn.features.reading import iter_batches, read_split
+from audioset_batch.learn.features.tfrecord import OnBad, raise_damage
 
 QUANTILES: Final = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 

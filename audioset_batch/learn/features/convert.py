@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Final
 
 from audioset_batch.errors import UsageError
-from audioset_batch.features.arrays import CLASSES, MAX_FRAMES
-from audioset_batch.features.packed import records_left_out
-from audioset_batch.features.packed_writers import NpyWriter, PackedWriter, ParquetWriter, clear_leftovers, remove
-from audioset_batch.features.reading import iter_batches
-from audioset_batch.features.shards import EXPECTED_SHARDS, SPLITS, Progress
-from audioset_batch.features.tfrecord import Damage, DamagedRecord
+from audioset_batch.learn.features.arrays import CLASSES, MAX_FRAMES
+from audioset_batch.learn.features.packed import records_left_out
+from audioset_batch.learn.features.packed_writers import NpyWriter, PackedWriter, ParquetWriter, clear_leftovers, remove
+from audioset_batch.learn.features.reading import iter_batches
+from audioset_batch.learn.features.shards import EXPECTED_SHARDS, SPLITS, Progress
+from audioset_batch.learn.features.tfrecord import Damage, DamagedRecord
 
 FORMATS: Final = ("parquet", "npy")
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from audioset_batch.errors import InputRefused
-from audioset_batch.features.shards import SPLITS
 from audioset_batch.layout import DataDir
+from audioset_batch.learn.features.shards import SPLITS
 
 
 class SegmentId(NamedTuple):

@@ -15,11 +15,11 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from audioset_batch.features.arrays import EMBEDDING_SIZE, UInt8Array
-from audioset_batch.features.batch import RecordBatch, batch_of_records
-from audioset_batch.features.sequence import Record, parse_record, serialize_embedding
-from audioset_batch.features.tfrecord import Damage, OnBad
-from audioset_batch.features.wire import MalformedMessage
+from audioset_batch.learn.features.arrays import EMBEDDING_SIZE, UInt8Array
+from audioset_batch.learn.features.batch import RecordBatch, batch_of_records
+from audioset_batch.learn.features.sequence import Record, parse_record, serialize_embedding
+from audioset_batch.learn.features.tfrecord import Damage, OnBad
+from audioset_batch.learn.features.wire import MalformedMessage
 
 _ROW_BYTES: Final = 137
 """One row with its nine bytes of nested tags and lengths."""

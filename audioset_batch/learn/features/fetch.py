@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from audioset_batch.errors import InputRefused, UsageError
-from audioset_batch.features.download import Progress, download
+from audioset_batch.learn.features.download import Progress, download
 
 REGIONS: Final = ("us", "eu", "asia")
 BASE_URL: Final = "https://storage.googleapis.com/{region}_audioset/youtube_corpus/v1"

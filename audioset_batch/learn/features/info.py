@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from audioset_batch.errors import InputRefused
-from audioset_batch.features.arrays import CLASSES, MAX_FRAMES
-from audioset_batch.features.batch import RecordBatch
-from audioset_batch.features.csvs import LabelTable, SegmentId, SegmentsCsv, read_segments_csv, segments_csv_path
-from audioset_batch.features.packed import is_packed, iter_packed
-from audioset_batch.features.packed_files import packed_at, packed_splits
-from audioset_batch.features.reading import iter_batches
-from audioset_batch.features.shards import Progress
-from audioset_batch.features.tfrecord import OnBad, raise_damage
+from audioset_batch.learn.features.arrays import CLASSES, MAX_FRAMES
+from audioset_batch.learn.features.batch import RecordBatch
+from audioset_batch.learn.features.csvs import LabelTable, SegmentId, SegmentsCsv, read_segments_csv, segments_csv_path
+from audioset_batch.learn.features.packed import is_packed, iter_packed
+from audioset_batch.learn.features.packed_files import packed_at, packed_splits
+from audioset_batch.learn.features.reading import iter_batches
+from audioset_batch.learn.features.shards import Progress
+from audioset_batch.learn.features.tfrecord import OnBad, raise_damage
 
 
 @dataclass(slots=True, eq=False)

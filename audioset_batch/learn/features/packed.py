@@ -16,8 +16,8 @@ from typing import Any, Final
 import numpy as np
 
 from audioset_batch.errors import InputRefused
-from audioset_batch.features.arrays import CLASSES, EMBEDDING_SIZE, MAX_FRAMES, FeatureSet
-from audioset_batch.features.batch import RecordBatch, batch_of_features
+from audioset_batch.learn.features.arrays import CLASSES, EMBEDDING_SIZE, MAX_FRAMES, FeatureSet
+from audioset_batch.learn.features.batch import RecordBatch, batch_of_features
 
 METADATA_KEY: Final = b"audioset_batch.features"
 LEFT_OUT_KEY: Final = "audioset_batch.left_out"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from audioset_batch.errors import InputRefused
-from audioset_batch.features.packed import NPY_META, is_features_parquet, is_packed
+from audioset_batch.learn.features.packed import NPY_META, is_features_parquet, is_packed
 
 _SHARD: Final = re.compile(r"(?P<split>.+)\.(?P<number>\d{4})-of-(?P<count>\d{4})\.parquet")
 _SHOWN: Final = 5

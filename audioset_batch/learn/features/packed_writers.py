@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from audioset_batch.errors import InputRefused
-from audioset_batch.features.arrays import CLASSES, EMBEDDING_SIZE, MAX_FRAMES
-from audioset_batch.features.batch import RecordBatch
-from audioset_batch.features.packed import LEFT_OUT_KEY, METADATA_KEY, NPY_META, packed_metadata, read_npy
+from audioset_batch.learn.features.arrays import CLASSES, EMBEDDING_SIZE, MAX_FRAMES
+from audioset_batch.learn.features.batch import RecordBatch
+from audioset_batch.learn.features.packed import LEFT_OUT_KEY, METADATA_KEY, NPY_META, packed_metadata, read_npy
 
 ID_WIDTH: Final = 11
 """Characters of a video id in .npy form."""

@@ -13,16 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from audioset_batch.errors import InputRefused
-from audioset_batch.features.arrays import CLASSES, EMBEDDING_SIZE, MAX_FRAMES, FeatureSet
-from audioset_batch.features.batch import RecordBatch, join_batches
-from audioset_batch.features.compressed import Readable
-from audioset_batch.features.fastpath import BatchParser, Payload
-from audioset_batch.features.packed import iter_packed, packed_size, read_npy
-from audioset_batch.features.packed_files import packed_at
-from audioset_batch.features.sequence import Record, parse_record
-from audioset_batch.features.shards import Progress, iter_shards
-from audioset_batch.features.tfrecord import Damage, OnBad, iter_payloads, raise_damage
-from audioset_batch.features.wire import MalformedMessage
+from audioset_batch.learn.features.arrays import CLASSES, EMBEDDING_SIZE, MAX_FRAMES, FeatureSet
+from audioset_batch.learn.features.batch import RecordBatch, join_batches
+from audioset_batch.learn.features.compressed import Readable
+from audioset_batch.learn.features.fastpath import BatchParser, Payload
+from audioset_batch.learn.features.packed import iter_packed, packed_size, read_npy
+from audioset_batch.learn.features.packed_files import packed_at
+from audioset_batch.learn.features.sequence import Record, parse_record
+from audioset_batch.learn.features.shards import Progress, iter_shards
+from audioset_batch.learn.features.tfrecord import Damage, OnBad, iter_payloads, raise_damage
+from audioset_batch.learn.features.wire import MalformedMessage
 
 BATCH_ROWS: Final = 4096
 

@@ -16,9 +16,9 @@ from typing import Final
 
 import numpy as np
 
-from audioset_batch.features import wire
-from audioset_batch.features.arrays import EMBEDDING_SIZE, UInt8Array
-from audioset_batch.features.wire import MalformedMessage, bytes_field, iter_fields
+from audioset_batch.learn.features import wire
+from audioset_batch.learn.features.arrays import EMBEDDING_SIZE, UInt8Array
+from audioset_batch.learn.features.wire import MalformedMessage, bytes_field, iter_fields
 
 VIDEO_ID: Final = "video_id"
 START: Final = "start_time_seconds"

@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from audioset_batch.errors import InputRefused
-from audioset_batch.features.compressed import DecompressingReader, Readable, is_compressed
-from audioset_batch.features.tfrecord import Damage, OnBad, starts_with_record
+from audioset_batch.learn.features.compressed import DecompressingReader, Readable, is_compressed
+from audioset_batch.learn.features.tfrecord import Damage, OnBad, starts_with_record
 
 SPLITS: Final = {
     "eval": "eval_segments",

@@ -27,7 +27,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from audioset_batch.features.arrays import CLASSES, EMBEDDING_SIZE, MAX_FRAMES, FeatureSet
+from audioset_batch.learn.features.arrays import CLASSES, EMBEDDING_SIZE, MAX_FRAMES, FeatureSet
 
 FloatArray = npt.NDArray[np.float64]
 

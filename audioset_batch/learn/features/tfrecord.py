@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from audioset_batch.errors import InputRefused, UsageError
-from audioset_batch.features.compressed import DecompressingReader, Readable, is_compressed
+from audioset_batch.learn.features.compressed import DecompressingReader, Readable, is_compressed
 
 MAX_RECORD_BYTES: Final = 64 << 20
 """A record that claims to be longer is damage; released records are about 1.5 KB."""

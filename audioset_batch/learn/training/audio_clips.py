@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from audioset_batch.errors import InputRefused, UsageError
 from audioset_batch.layout import DataDir
-from audioset_batch.vggish.audio import EXTENSIONS
-from audioset_batch.vggish.inputs import (
+from audioset_batch.learn.vggish.audio import EXTENSIONS
+from audioset_batch.learn.vggish.inputs import (
     FOLDER_SPLIT,
     Clip,
     ShardOf,

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from audioset_batch.errors import Diverged, InputRefused, UsageError
-from audioset_batch.training.files import published
+from audioset_batch.learn.training.files import published
 
 FOLDER: Final = "checkpoints"
 BEST: Final = "best.npz"
@@ -141,13 +141,13 @@ def _model_variables(model: Any) -> list[Any]:
 
 
 def _model_arrays(model: Any) -> list[Any]:
-    from audioset_batch.training.keras_api import keras
+    from audioset_batch.learn.training.keras_api import keras
 
     return [keras.ops.convert_to_numpy(variable) for variable in _model_variables(model)]
 
 
 def _optimizer_arrays(model: Any) -> list[Any]:
-    from audioset_batch.training.keras_api import keras
+    from audioset_batch.learn.training.keras_api import keras
 
     return [keras.ops.convert_to_numpy(variable) for variable in model.optimizer.variables]
 

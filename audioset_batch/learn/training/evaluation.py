@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from audioset_batch.errors import InputRefused
-from audioset_batch.features.csvs import read_label_table
-from audioset_batch.training import metrics
-from audioset_batch.training.files import make_folder, published, replace_text
+from audioset_batch.learn.features.csvs import read_label_table
+from audioset_batch.learn.training import metrics
+from audioset_batch.learn.training.files import make_folder, published, replace_text
 
 RESULT_JSON: Final = "evaluation.json"
 RESULT_CSV: Final = "evaluation_classes.csv"

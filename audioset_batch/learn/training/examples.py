@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from audioset_batch.errors import InputRefused
-from audioset_batch.features.arrays import DEQUANTIZERS, FeatureSet
-from audioset_batch.training.options import ModelOptions
+from audioset_batch.learn.features.arrays import DEQUANTIZERS, FeatureSet
+from audioset_batch.learn.training.options import ModelOptions
 
 Rows = npt.NDArray[np.int64]
 Inputs = dict[str, npt.NDArray[np.float32]]

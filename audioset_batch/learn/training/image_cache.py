@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from audioset_batch.errors import InputRefused
-from audioset_batch.training.audio_clips import LabelledClips
-from audioset_batch.training.examples import Inputs, Rows
-from audioset_batch.training.files import published
-from audioset_batch.training.images import clip_image
-from audioset_batch.training.options import ModelOptions
-from audioset_batch.vggish.audio import clip_threads, decode
-from audioset_batch.vggish.inputs import Clip, audio_source
+from audioset_batch.learn.training.audio_clips import LabelledClips
+from audioset_batch.learn.training.examples import Inputs, Rows
+from audioset_batch.learn.training.files import published
+from audioset_batch.learn.training.images import clip_image
+from audioset_batch.learn.training.options import ModelOptions
+from audioset_batch.learn.vggish.audio import clip_threads, decode
+from audioset_batch.learn.vggish.inputs import Clip, audio_source
 
 _PER_FILE: Final = 1000
 

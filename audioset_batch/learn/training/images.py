@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from audioset_batch.training.options import ModelOptions
-from audioset_batch.vggish.frontend import SAMPLE_RATE, log_mel
+from audioset_batch.learn.training.options import ModelOptions
+from audioset_batch.learn.vggish.frontend import SAMPLE_RATE, log_mel
 
 FloatArray = npt.NDArray[np.float64]
 

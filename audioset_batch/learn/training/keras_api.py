@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from audioset_batch.vggish.backend import import_keras
+from audioset_batch.learn.vggish.backend import import_keras
 
 keras: Any = import_keras()

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from audioset_batch.errors import StorageUnusable, UsageError
-from audioset_batch.features.tfrecord import RecordWriter
-from audioset_batch.features.wire import bytes_field, varint
-from audioset_batch.training.files import published
+from audioset_batch.learn.features.tfrecord import RecordWriter
+from audioset_batch.learn.features.wire import bytes_field, varint
+from audioset_batch.learn.training.files import published
 
 TRAIN_LOG: Final = "train_log.csv"
 VALIDATION_LOG: Final = "validation_log.csv"

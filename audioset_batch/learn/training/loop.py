@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audioset_batch.errors import Diverged, InputRefused, Interrupted
-from audioset_batch.training.checkpoint import (
+from audioset_batch.learn.training.checkpoint import (
     BEST,
     Progress,
     checkpoint_path,
@@ -25,14 +25,14 @@ from audioset_batch.training.checkpoint import (
     read_progress,
     save_checkpoint,
 )
-from audioset_batch.training.examples import Batch, Examples
-from audioset_batch.training.keras_api import keras
-from audioset_batch.training.logs import RunLog
-from audioset_batch.training.losses import BY_NAME
-from audioset_batch.training.metrics import ClassMetrics, class_metrics
-from audioset_batch.training.options import TrainOptions
-from audioset_batch.training.sampling import BatchSource
-from audioset_batch.training.signals import StopRequest
+from audioset_batch.learn.training.examples import Batch, Examples
+from audioset_batch.learn.training.keras_api import keras
+from audioset_batch.learn.training.logs import RunLog
+from audioset_batch.learn.training.losses import BY_NAME
+from audioset_batch.learn.training.metrics import ClassMetrics, class_metrics
+from audioset_batch.learn.training.options import TrainOptions
+from audioset_batch.learn.training.sampling import BatchSource
+from audioset_batch.learn.training.signals import StopRequest
 
 _AHEAD: Final = 4
 _PREDICT_BATCH: Final = 512

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from audioset_batch.training.keras_api import keras
+from audioset_batch.learn.training.keras_api import keras
 
 CROSS_ENTROPY_EPSILON: Final = 1e-5
 _SOFTMAX_EPSILON: Final = 1e-7

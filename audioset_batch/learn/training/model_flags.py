@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from audioset_batch.errors import InputRefused, UsageError
-from audioset_batch.training.files import replace_text
-from audioset_batch.training.options import ModelOptions, option_names
+from audioset_batch.learn.training.files import replace_text
+from audioset_batch.learn.training.options import ModelOptions, option_names
 
 FLAGS_NAME: Final = "model_flags.json"
 

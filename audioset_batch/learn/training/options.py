@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 from audioset_batch.errors import UsageError
-from audioset_batch.features.arrays import CLASSES, DEQUANTIZERS, EMBEDDING_SIZE, MAX_FRAMES
+from audioset_batch.learn.features.arrays import CLASSES, DEQUANTIZERS, EMBEDDING_SIZE, MAX_FRAMES
 
 VIDEO_LEVEL: Final = ("LogisticModel", "MoeModel")
 FRAME_LEVEL: Final = ("FrameLevelLogisticModel", "DbofModel", "LstmModel")

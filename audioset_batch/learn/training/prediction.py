@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from audioset_batch.training.files import published
-from audioset_batch.training.metrics import top_classes
+from audioset_batch.learn.training.files import published
+from audioset_batch.learn.training.metrics import top_classes
 
 HEADER: Final = ("VideoId", "LabelConfidencePairs")
 

@@ -11,10 +11,10 @@ from typing import Any, Final
 import numpy as np
 
 from audioset_batch.errors import InputRefused, UsageError
-from audioset_batch.training.checkpoint import checkpoints
-from audioset_batch.training.examples import Examples
-from audioset_batch.training.files import replace_text
-from audioset_batch.training.options import TrainOptions
+from audioset_batch.learn.training.checkpoint import checkpoints
+from audioset_batch.learn.training.examples import Examples
+from audioset_batch.learn.training.files import replace_text
+from audioset_batch.learn.training.options import TrainOptions
 
 RECORD_NAME: Final = "run.json"
 

@@ -11,9 +11,9 @@ from typing import Any, Final
 import numpy as np
 
 from audioset_batch.errors import Interrupted, UsageError
-from audioset_batch.features.tfrecord import Damage, raise_damage
-from audioset_batch.training.checkpoint import BEST, FOLDER, Progress, chosen_checkpoint, load_checkpoint
-from audioset_batch.training.evaluation import (
+from audioset_batch.learn.features.tfrecord import Damage, raise_damage
+from audioset_batch.learn.training.checkpoint import BEST, FOLDER, Progress, chosen_checkpoint, load_checkpoint
+from audioset_batch.learn.training.evaluation import (
     ClassName,
     Evaluation,
     judge,
@@ -21,23 +21,23 @@ from audioset_batch.training.evaluation import (
     read_class_names,
     write_evaluation,
 )
-from audioset_batch.training.examples import EmbeddingExamples, Examples, Subset, held_out
-from audioset_batch.training.files import make_folder
-from audioset_batch.training.logs import TRAIN_LOG, VALIDATION_LOG
-from audioset_batch.training.model_flags import FLAGS_NAME, check_or_write_flags, read_flags
-from audioset_batch.training.models import build_model
-from audioset_batch.training.options import VGG16, ModelOptions, TrainOptions
-from audioset_batch.training.prediction import write_predictions
-from audioset_batch.training.run_record import (
+from audioset_batch.learn.training.examples import EmbeddingExamples, Examples, Subset, held_out
+from audioset_batch.learn.training.files import make_folder
+from audioset_batch.learn.training.logs import TRAIN_LOG, VALIDATION_LOG
+from audioset_batch.learn.training.model_flags import FLAGS_NAME, check_or_write_flags, read_flags
+from audioset_batch.learn.training.models import build_model
+from audioset_batch.learn.training.options import VGG16, ModelOptions, TrainOptions
+from audioset_batch.learn.training.prediction import write_predictions
+from audioset_batch.learn.training.run_record import (
     RECORD_NAME,
     check_or_write_record,
     file_fingerprint,
     fingerprint,
     read_record,
 )
-from audioset_batch.training.sampling import BatchSource, make_sampler
-from audioset_batch.training.signals import StopRequest
-from audioset_batch.vggish.store import hold_output
+from audioset_batch.learn.training.sampling import BatchSource, make_sampler
+from audioset_batch.learn.training.signals import StopRequest
+from audioset_batch.learn.vggish.store import hold_output
 
 _NAMED_CLASSES: Final = 10
 _NAMED_FILES: Final = 5
@@ -104,7 +104,7 @@ def train(
         Interrupted: `stop` was set; everything is saved.
         ShardHeld: Another process is training in that folder.
     """
-    from audioset_batch.training.loop import Trainer
+    from audioset_batch.learn.training.loop import Trainer
 
     _check_share(run.holdout)
     if run.weights is not None:
@@ -268,8 +268,8 @@ def load_examples(data: DataOptions, options: ModelOptions, train_dir: Path, not
         InputRefused: Data cannot be used.
     """
     if options.model == VGG16:
-        from audioset_batch.training.audio_clips import labelled_clips
-        from audioset_batch.training.image_cache import ImageExamples
+        from audioset_batch.learn.training.audio_clips import labelled_clips
+        from audioset_batch.learn.training.image_cache import ImageExamples
 
         passed_over: list[Path] = []
         clips = labelled_clips(_data_dir(data), data.subsets, data.split, options.class_names, passed_over)
@@ -279,7 +279,7 @@ def load_examples(data: DataOptions, options: ModelOptions, train_dir: Path, not
         if clips.num_classes != options.num_classes:
             raise UsageError(f"the model has {options.num_classes} classes, {data.data_dir} has {clips.num_classes}")
         return ImageExamples(clips, options, train_dir / "images", notify)
-    from audioset_batch.training.sources import read_features
+    from audioset_batch.learn.training.sources import read_features
 
     if not data.pattern:
         raise UsageError(f"{options.model} needs embeddings: give a data pattern (TFRecords or packed features)")
@@ -301,7 +301,7 @@ def _with_classes(data: DataOptions, options: ModelOptions) -> ModelOptions:
     """vgg16's classes are those of its sounds."""
     if options.model != VGG16:
         return options
-    from audioset_batch.training.audio_clips import labelled_clips
+    from audioset_batch.learn.training.audio_clips import labelled_clips
 
     clips = labelled_clips(_data_dir(data), data.subsets, data.split, ())
     return replace(options, num_classes=clips.num_classes, class_names=clips.class_names)
@@ -325,14 +325,14 @@ def _names(data: DataOptions, options: ModelOptions) -> list[ClassName]:
 
 
 def _phases(model_options: ModelOptions, options: TrainOptions, clips: int) -> list[Any]:
-    from audioset_batch.training.loop import Phase
+    from audioset_batch.learn.training.loop import Phase
 
     steps = -(-options.num_epochs * clips // options.batch_size)
     steps = steps if options.max_steps is None else min(steps, options.max_steps)
     first = Phase(steps, options.base_learning_rate)
     if model_options.model != VGG16 or not options.finetune_steps:
         return [first]
-    from audioset_batch.training.models.vgg16 import set_finetuning
+    from audioset_batch.learn.training.models.vgg16 import set_finetuning
 
     return [
         first,
@@ -367,19 +367,19 @@ def _check_weights(options: ModelOptions, weights: Path) -> None:
     """Before thousands of images are made."""
     if options.model != VGG16:
         raise UsageError(f"--weights is for {VGG16}; {options.model} starts from random weights")
-    from audioset_batch.training.models.vgg16 import require_weights
+    from audioset_batch.learn.training.models.vgg16 import require_weights
 
     require_weights(weights)
 
 
 def _load_base(model: Any, weights: Path) -> None:
-    from audioset_batch.training.models.vgg16 import load_base_weights
+    from audioset_batch.learn.training.models.vgg16 import load_base_weights
 
     load_base_weights(model, weights)
 
 
 def _predict(model: Any, examples: Examples, batch_size: int) -> Any:
-    from audioset_batch.training.loop import predict as scores_of
+    from audioset_batch.learn.training.loop import predict as scores_of
 
     return scores_of(model, examples, min(batch_size, max(1, len(examples))))
 

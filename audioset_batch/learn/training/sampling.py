@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audioset_batch.errors import UsageError
-from audioset_batch.training.examples import Batch, Examples, Rows, mixed
+from audioset_batch.learn.training.examples import Batch, Examples, Rows, mixed
 
 _AST_NUMERATOR: Final = 1000.0
 _AST_OFFSET: Final = 0.01

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from audioset_batch.errors import InputRefused, UsageError
-from audioset_batch.features.arrays import CLASSES, MAX_FRAMES, FeatureSet
-from audioset_batch.features.batch import RecordBatch, join_batches
-from audioset_batch.features.packed import is_packed, packed_size
-from audioset_batch.features.packed_files import packed_at
-from audioset_batch.features.reading import iter_batches, read_split
-from audioset_batch.features.tfrecord import OnBad, raise_damage
+from audioset_batch.learn.features.arrays import CLASSES, MAX_FRAMES, FeatureSet
+from audioset_batch.learn.features.batch import RecordBatch, join_batches
+from audioset_batch.learn.features.packed import is_packed, packed_size
+from audioset_batch.learn.features.packed_files import packed_at
+from audioset_batch.learn.features.reading import iter_batches, read_split
+from audioset_batch.learn.features.tfrecord import OnBad, raise_damage
 from audioset_batch.paths import expand_home
 
 _GLOB_CHARACTERS: Final = frozenset("*?[")

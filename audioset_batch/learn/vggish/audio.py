@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audioset_batch.errors import InputRefused
-from audioset_batch.vggish.frontend import SAMPLE_RATE, FloatArray
+from audioset_batch.learn.vggish.frontend import SAMPLE_RATE, FloatArray
 
 RESAMPLER: Final = "soxr VHQ"
 """What output metadata says about the resampler."""

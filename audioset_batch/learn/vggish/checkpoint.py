@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audioset_batch.errors import InputRefused
-from audioset_batch.features.tfrecord import load_crc32c, mask_crc
-from audioset_batch.features.wire import MalformedMessage, iter_fields, read_varint
+from audioset_batch.learn.features.tfrecord import load_crc32c, mask_crc
+from audioset_batch.learn.features.wire import MalformedMessage, iter_fields, read_varint
 
 MAGIC: Final = (0xDB4775248B80FB57).to_bytes(8, "little")
 FOOTER_BYTES: Final = 48

@@ -9,11 +9,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from audioset_batch.vggish.audio import RESAMPLER
-from audioset_batch.vggish.frontend import SAMPLE_RATE, examples
-from audioset_batch.vggish.network import Network, device_name
-from audioset_batch.vggish.pca import Pca, standardising_pca
-from audioset_batch.vggish.weights import Weights, random_weights
+from audioset_batch.learn.vggish.audio import RESAMPLER
+from audioset_batch.learn.vggish.frontend import SAMPLE_RATE, examples
+from audioset_batch.learn.vggish.network import Network, device_name
+from audioset_batch.learn.vggish.pca import Pca, standardising_pca
+from audioset_batch.learn.vggish.weights import Weights, random_weights
 
 _CALIBRATION_SECONDS: Final = 1
 

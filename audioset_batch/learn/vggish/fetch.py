@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from audioset_batch.errors import InputRefused
-from audioset_batch.features.download import download
-from audioset_batch.vggish.pca import PCA_NAME
-from audioset_batch.vggish.weights import CHECKPOINT_NAME
+from audioset_batch.learn.features.download import download
+from audioset_batch.learn.vggish.pca import PCA_NAME
+from audioset_batch.learn.vggish.weights import CHECKPOINT_NAME
 
 BASE_URL: Final = "https://storage.googleapis.com/audioset"
 

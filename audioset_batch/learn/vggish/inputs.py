@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from audioset_batch.errors import InputRefused, UsageError
-from audioset_batch.features.shards import SPLITS
 from audioset_batch.layout import DataDir
+from audioset_batch.learn.features.shards import SPLITS
+from audioset_batch.learn.vggish.audio import EXTENSIONS
 from audioset_batch.reasons import Status
 from audioset_batch.record.clipbytes import read_clip
-from audioset_batch.vggish.audio import EXTENSIONS
 
 FOLDER_SPLIT: Final = "audio"
 """Split of clips from a plain folder."""

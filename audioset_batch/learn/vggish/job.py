@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from audioset_batch.errors import Interrupted
-from audioset_batch.features.sequence import Record
-from audioset_batch.vggish.engine import Engine
-from audioset_batch.vggish.inputs import Clip
-from audioset_batch.vggish.pipeline import Embedded, Timing, embed_all, prepare_all
-from audioset_batch.vggish.store import ShardStore, clip_key
+from audioset_batch.learn.features.sequence import Record
+from audioset_batch.learn.vggish.engine import Engine
+from audioset_batch.learn.vggish.inputs import Clip
+from audioset_batch.learn.vggish.pipeline import Embedded, Timing, embed_all, prepare_all
+from audioset_batch.learn.vggish.store import ShardStore, clip_key
 
 PART_CLIPS: Final = 500
 """Clips per part: what a kill may cost, about four minutes of one core."""

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audioset_batch.vggish.backend import import_keras
-from audioset_batch.vggish.frontend import BANDS, EXAMPLE_FRAMES
-from audioset_batch.vggish.variables import CONVOLUTIONS, DENSE, EMBEDDING, POOL_AFTER, SHAPES
-from audioset_batch.vggish.weights import Weights
+from audioset_batch.learn.vggish.backend import import_keras
+from audioset_batch.learn.vggish.frontend import BANDS, EXAMPLE_FRAMES
+from audioset_batch.learn.vggish.variables import CONVOLUTIONS, DENSE, EMBEDDING, POOL_AFTER, SHAPES
+from audioset_batch.learn.vggish.weights import Weights
 
 
 def build_model(*, final_relu: bool = False) -> Any:
@@ -50,7 +50,7 @@ class Network:
     """The network with its weights, run in batches of few different sizes so that it compiles few times.
 
     Args:
-        weights: See `audioset_batch.vggish.weights`.
+        weights: See `audioset_batch.learn.vggish.weights`.
         batch_size: Examples per call, at least 1.
         final_relu: See `build_model`.
     """

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audioset_batch.errors import InputRefused, UsageError
-from audioset_batch.features.arrays import quantize
-from audioset_batch.vggish.torch_file import is_torch_file, read_torch_file
-from audioset_batch.vggish.variables import EMBEDDING
+from audioset_batch.learn.features.arrays import quantize
+from audioset_batch.learn.vggish.torch_file import is_torch_file, read_torch_file
+from audioset_batch.learn.vggish.variables import EMBEDDING
 
 PCA_NAME: Final = "vggish_pca_params.npz"
 _VECTORS, _MEANS = "pca_eigen_vectors", "pca_means"

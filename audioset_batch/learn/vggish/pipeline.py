@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audioset_batch.errors import InputRefused
-from audioset_batch.vggish.audio import clip_threads, decode
-from audioset_batch.vggish.frontend import BANDS, EXAMPLE_FRAMES, MIN_SAMPLES, examples
-from audioset_batch.vggish.inputs import Clip, audio_source
-from audioset_batch.vggish.variables import EMBEDDING
+from audioset_batch.learn.vggish.audio import clip_threads, decode
+from audioset_batch.learn.vggish.frontend import BANDS, EXAMPLE_FRAMES, MIN_SAMPLES, examples
+from audioset_batch.learn.vggish.inputs import Clip, audio_source
+from audioset_batch.learn.vggish.variables import EMBEDDING
 
 Embed = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """(N, 96, 64) log-mel examples -> (N, 128)."""

@@ -12,8 +12,8 @@ from typing import Final
 
 import numpy as np
 
-from audioset_batch.vggish.engine import Engine
-from audioset_batch.vggish.frontend import SAMPLE_RATE, examples
+from audioset_batch.learn.vggish.engine import Engine
+from audioset_batch.learn.vggish.frontend import SAMPLE_RATE, examples
 
 RELATIVE_TOLERANCE: Final = 0.1
 RAW_MEAN_TOLERANCE: Final = 0.01

@@ -21,16 +21,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from audioset_batch.adapters.lease import Holder, Lease
-from audioset_batch.adapters.publish import storage
-from audioset_batch.adapters.slurm import JobIdentity
 from audioset_batch.errors import InputRefused, StorageUnusable, UsageError
-from audioset_batch.features.arrays import CLASSES, MAX_FRAMES
-from audioset_batch.features.batch import batch_of_records
-from audioset_batch.features.reading import iter_records
-from audioset_batch.features.sequence import Record, serialize_record
-from audioset_batch.features.tfrecord import RecordWriter
-from audioset_batch.vggish.inputs import Clip, ShardOf
+from audioset_batch.learn.features.arrays import CLASSES, MAX_FRAMES
+from audioset_batch.learn.features.batch import batch_of_records
+from audioset_batch.learn.features.reading import iter_records
+from audioset_batch.learn.features.sequence import Record, serialize_record
+from audioset_batch.learn.features.tfrecord import RecordWriter
+from audioset_batch.learn.vggish.inputs import Clip, ShardOf
+from audioset_batch.sharedfs.lease import Holder, Lease
+from audioset_batch.sharedfs.publish import storage
+from audioset_batch.slurm.job import JobIdentity
 
 Format = Literal["tfrecord", "parquet"]
 Key = tuple[str, int, int | None]
@@ -155,7 +155,7 @@ class ShardStore:
         if self._kind == "tfrecord":
             self._write_records(target, records)
             return
-        from audioset_batch.features.packed_writers import ParquetWriter
+        from audioset_batch.learn.features.packed_writers import ParquetWriter
 
         # Two passes: the row length of the file is that of the longest clip, and must be known first.
         frames = max([MAX_FRAMES, *(len(record.embedding) for record in self._stored(split))])

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audioset_batch.errors import InputRefused, UsageError
+from audioset_batch.learn.vggish.checkpoint import is_v1_checkpoint, read_v1_checkpoint
+from audioset_batch.learn.vggish.torch_file import is_torch_file, read_torch_file
+from audioset_batch.learn.vggish.variables import SHAPES, Arrays, checked
 from audioset_batch.paths import expand_home
-from audioset_batch.vggish.checkpoint import is_v1_checkpoint, read_v1_checkpoint
-from audioset_batch.vggish.torch_file import is_torch_file, read_torch_file
-from audioset_batch.vggish.variables import SHAPES, Arrays, checked
 
 CHECKPOINT_NAME: Final = "vggish_model.ckpt"
 WEIGHTS_DIR_VARIABLE: Final = "AUDIOSET_WEIGHTS"
@@ -125,7 +125,7 @@ def from_torch(tensors: Mapping[str, NDArray[Any]], source: str) -> dict[str, ND
 
 def _read_keras(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays of a saved Keras model in the order of its layers."""
-    from audioset_batch.vggish.backend import import_keras
+    from audioset_batch.learn.vggish.backend import import_keras
 
     keras = import_keras()
     try:

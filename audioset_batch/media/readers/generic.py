@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import av
 
-from audioset_batch.adapters.media.demux import Sample, Track, UnexpectedLayout, Want
-from audioset_batch.adapters.media.source import RangeReader
-from audioset_batch.adapters.media.webm import opus_frames, opus_grid
 from audioset_batch.errors import AudiosetBatchError
+from audioset_batch.media.readers.demux import Sample, Track, UnexpectedLayout, Want
+from audioset_batch.media.readers.source import RangeReader
+from audioset_batch.media.readers.webm import opus_frames, opus_grid
 
 _BLOCK: Final = 64 << 10
 _MAX_BLOCK: Final = 1 << 20

@@ -17,9 +17,9 @@ from urllib.parse import urljoin
 
 import av
 
-from audioset_batch.adapters.media.demux import Sample, Track, UnexpectedLayout, Want
-from audioset_batch.adapters.media.generic import describe_stream, padding
 from audioset_batch.errors import SegmentTransient
+from audioset_batch.media.readers.demux import Sample, Track, UnexpectedLayout, Want
+from audioset_batch.media.readers.generic import describe_stream, padding
 from audioset_batch.reasons import Reason
 
 Span = tuple[int, int] | None

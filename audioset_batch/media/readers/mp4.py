@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Final
 
-from audioset_batch.adapters.media.boxes import MAX_INDEX_BYTES, BoxHeader, Movie, parse_movie, read_header
-from audioset_batch.adapters.media.demux import Media, Sample, Track, UnexpectedLayout, Want
-from audioset_batch.adapters.media.fragments import FragmentedMp4, parse_index
-from audioset_batch.adapters.media.source import RangeReader, StreamHint
-from audioset_batch.adapters.media.tables import SampleTable, load_samples, progressive_table
+from audioset_batch.media.readers.demux import Media, Sample, Track, UnexpectedLayout, Want
+from audioset_batch.media.readers.mp4_boxes import MAX_INDEX_BYTES, BoxHeader, Movie, parse_movie, read_header
+from audioset_batch.media.readers.mp4_fragments import FragmentedMp4, parse_index
+from audioset_batch.media.readers.mp4_tables import SampleTable, load_samples, progressive_table
+from audioset_batch.media.readers.source import RangeReader, StreamHint
 
 _MERGE_GAP: Final = 256 << 10
 """Ranges closer than this are fetched as one."""

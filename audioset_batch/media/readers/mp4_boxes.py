@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final, NamedTuple
 
-from audioset_batch.adapters.media.demux import Track, UnexpectedLayout
+from audioset_batch.media.readers.demux import Track, UnexpectedLayout
 
 CONTAINERS: Final = frozenset({b"moov", b"trak", b"edts", b"mdia", b"minf", b"stbl", b"mvex", b"moof", b"traf"})
 MAX_INDEX_BYTES: Final = 64 << 20

@@ -15,10 +15,10 @@ from typing import Final
 
 import numpy as np
 
-from audioset_batch.adapters.media.boxes import MAX_INDEX_BYTES, Movie, Mp4Track, read_header
-from audioset_batch.adapters.media.demux import Sample, Track, UnexpectedLayout, Want
-from audioset_batch.adapters.media.source import RangeReader
-from audioset_batch.adapters.media.tables import Ints, SampleTable, concat, fragment_table, load_samples
+from audioset_batch.media.readers.demux import Sample, Track, UnexpectedLayout, Want
+from audioset_batch.media.readers.mp4_boxes import MAX_INDEX_BYTES, Movie, Mp4Track, read_header
+from audioset_batch.media.readers.mp4_tables import Ints, SampleTable, concat, fragment_table, load_samples
+from audioset_batch.media.readers.source import RangeReader
 
 _WORTH_A_REQUEST: Final = 40 << 10
 """Bytes that must be saved for another request to be worthwhile."""

@@ -9,9 +9,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from audioset_batch.adapters.media.boxes import Box, Mp4Track, find, walk
-from audioset_batch.adapters.media.demux import Sample, UnexpectedLayout
-from audioset_batch.adapters.media.source import RangeReader
+from audioset_batch.media.readers.demux import Sample, UnexpectedLayout
+from audioset_batch.media.readers.mp4_boxes import Box, Mp4Track, find, walk
+from audioset_batch.media.readers.source import RangeReader
 
 Ints = npt.NDArray[np.int64]
 

@@ -6,14 +6,14 @@ import logging
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from audioset_batch.adapters.media.demux import Media, UnexpectedLayout
-from audioset_batch.adapters.media.hls import SegmentedSource
-from audioset_batch.adapters.media.mp4 import first_request as mp4_first_request
-from audioset_batch.adapters.media.mp4 import open_mp4
-from audioset_batch.adapters.media.source import ByteSource, RangeReader, StreamHint
-from audioset_batch.adapters.media.webm import open_webm
-from audioset_batch.adapters.media.webm_header import first_request as webm_first_request
 from audioset_batch.errors import SegmentTransient
+from audioset_batch.media.readers.demux import Media, UnexpectedLayout
+from audioset_batch.media.readers.hls import SegmentedSource
+from audioset_batch.media.readers.mp4 import first_request as mp4_first_request
+from audioset_batch.media.readers.mp4 import open_mp4
+from audioset_batch.media.readers.source import ByteSource, RangeReader, StreamHint
+from audioset_batch.media.readers.webm import open_webm
+from audioset_batch.media.readers.webm_header import first_request as webm_first_request
 from audioset_batch.reasons import Reason
 
 _log: Final = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def with_media(source: ByteSource, hint: StreamHint, use: Callable[[Media], T]) 
     except UnexpectedLayout as error:
         _log.info("%s: %s; FFmpeg reads it instead", source.url_label, error)
         first = error
-    from audioset_batch.adapters.media.generic import GenericMedia
+    from audioset_batch.media.readers.generic import GenericMedia
 
     try:
         return use(GenericMedia(reader, "mov" if kind == "mp4" else "matroska"))

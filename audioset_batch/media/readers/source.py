@@ -6,8 +6,8 @@ from bisect import bisect_right, insort
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from audioset_batch.adapters.media.demux import UnexpectedLayout
 from audioset_batch.errors import SegmentTransient
+from audioset_batch.media.readers.demux import UnexpectedLayout
 from audioset_batch.reasons import Reason
 
 _MOST_KEPT: Final = 32 << 20

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Final
 
-from audioset_batch.adapters.media.clusters import Block, parse_clusters, resync
-from audioset_batch.adapters.media.demux import Sample, Track, UnexpectedLayout, Want
-from audioset_batch.adapters.media.source import RangeReader
-from audioset_batch.adapters.media.webm_header import OPUS_RATE, Header, parse_header
+from audioset_batch.media.readers.demux import Sample, Track, UnexpectedLayout, Want
+from audioset_batch.media.readers.source import RangeReader
+from audioset_batch.media.readers.webm_clusters import Block, parse_clusters, resync
+from audioset_batch.media.readers.webm_header import OPUS_RATE, Header, parse_header
 
 _WORTH_A_SEARCH: Final = 16 << 10
 """Bytes that interpolation must save to be worthwhile."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from audioset_batch.adapters.media import ebml
-from audioset_batch.adapters.media.demux import UnexpectedLayout
+from audioset_batch.media.readers import webm_ebml as ebml
+from audioset_batch.media.readers.demux import UnexpectedLayout
 
 _CHAIN: Final = 12
 """So many valid blocks in a row, with plausible times, are not a coincidence."""

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from audioset_batch.adapters.media.demux import UnexpectedLayout
+from audioset_batch.media.readers.demux import UnexpectedLayout
 
 EBML: Final = 0x1A45DFA3
 SEGMENT: Final = 0x18538067

@@ -8,9 +8,9 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Final
 
-from audioset_batch.adapters.media import ebml
-from audioset_batch.adapters.media.demux import Track, UnexpectedLayout
-from audioset_batch.adapters.media.source import RangeReader, StreamHint
+from audioset_batch.media.readers import webm_ebml as ebml
+from audioset_batch.media.readers.demux import Track, UnexpectedLayout
+from audioset_batch.media.readers.source import RangeReader, StreamHint
 
 OPUS_RATE: Final = 48000
 _MAX_HEADER: Final = 16 << 20

@@ -9,10 +9,10 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
-from audioset_batch.cluster.checks.finding import Finding, error
-from audioset_batch.cluster.script import setup_lines
 from audioset_batch.config import Config
 from audioset_batch.config.reservation import reserved
+from audioset_batch.submit.checks.finding import Finding, error
+from audioset_batch.submit.script import setup_lines
 
 _TIME = "10"
 

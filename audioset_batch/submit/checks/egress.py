@@ -16,11 +16,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from audioset_batch.adapters.cookies import read_cookies
-from audioset_batch.adapters.streams import RequestContext
-from audioset_batch.adapters.ytdlp import YtDlpClient
-from audioset_batch.cluster.checks.finding import Finding, error, ok, warning
 from audioset_batch.config import Config
+from audioset_batch.config.redact import redact
 from audioset_batch.config.reservation import kept_of_the_rate
 from audioset_batch.config.schema import Egress
 from audioset_batch.egress import DRIFT, EgressPool, Grant
@@ -34,9 +31,12 @@ from audioset_batch.errors import (
 )
 from audioset_batch.layout import DataDir
 from audioset_batch.model import Segment
-from audioset_batch.redact import redact
-from audioset_batch.stages.clip import make_clip
+from audioset_batch.submit.checks.finding import Finding, error, ok, warning
 from audioset_batch.worker.child import client_for
+from audioset_batch.worker.make_clip import make_clip
+from audioset_batch.youtube.client import YtDlpClient
+from audioset_batch.youtube.cookies import read_cookies
+from audioset_batch.youtube.streams import RequestContext
 
 _YOUTUBE: Final = ("www.youtube.com", 443)
 _CONNECT_SECONDS: Final = 10.0

@@ -6,8 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from audioset_batch.adapters.untrusted import visible_lines
-from audioset_batch.redact import redact
+from audioset_batch.config.redact import redact
+from audioset_batch.untrusted import visible_lines
 
 Level = Literal["ok", "warning", "error"]
 

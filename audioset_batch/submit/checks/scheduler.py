@@ -8,20 +8,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from audioset_batch.adapters import slurm_queue as slurm
-from audioset_batch.adapters.slurm_queue import Partition
-from audioset_batch.cluster.chain import Plan, Step, make_chain
-from audioset_batch.cluster.checks.finding import Finding, error, ok, warning
-from audioset_batch.cluster.script import command_line, executor_for
-from audioset_batch.cluster.submit import running_jobs
-from audioset_batch.cluster.times import parse_limit
-from audioset_batch.cluster.work import wanted_subsets, work_left
 from audioset_batch.config import Config
 from audioset_batch.config.reservation import cost_line, excess, megabytes, needed, reserved
 from audioset_batch.config.schema import Slurm
 from audioset_batch.errors import AudiosetBatchError, InputRefused
 from audioset_batch.layout import DataDir
 from audioset_batch.record.usage import measured_cpu_seconds
+from audioset_batch.slurm import queue as slurm
+from audioset_batch.slurm.queue import Partition
+from audioset_batch.slurm.times import parse_limit
+from audioset_batch.submit.chain import Plan, Step, make_chain
+from audioset_batch.submit.checks.finding import Finding, error, ok, warning
+from audioset_batch.submit.script import command_line, executor_for
+from audioset_batch.submit.slurm import running_jobs
+from audioset_batch.submit.unfinished import wanted_subsets, work_left
 
 SCRIPT: Final = "audiosetdl-job-array.s"
 _NO_CONFIG: Final = "Could not establish a configuration source"

@@ -11,15 +11,15 @@ import sys
 from collections.abc import Iterator
 from typing import Final
 
-from audioset_batch.adapters.streams import ClientOptions
-from audioset_batch.adapters.ytdlp import YtDlpClient
-from audioset_batch.adapters.ytdlp_surroundings import javascript, look_around
-from audioset_batch.adapters.ytdlp_versions import age_days, version_in_use
-from audioset_batch.cluster.checks.finding import Finding, error, ok, warning
 from audioset_batch.config import Config
 from audioset_batch.config.powers import powers
 from audioset_batch.errors import UsageError
-from audioset_batch.versions import sox_version
+from audioset_batch.submit.checks.finding import Finding, error, ok, warning
+from audioset_batch.submit.checks.versions import sox_version
+from audioset_batch.youtube.client import YtDlpClient
+from audioset_batch.youtube.environment import javascript, look_around
+from audioset_batch.youtube.streams import ClientOptions
+from audioset_batch.youtube.versions import age_days, version_in_use
 
 YTDLP_OLD_DAYS: Final = 90
 _OLDEST: Final = (3, 11)

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from audioset_batch.adapters.lease import read_lease
-from audioset_batch.cluster.checks.finding import Finding, error, ok, warning
-from audioset_batch.cluster.work import wanted_subsets, work_left
 from audioset_batch.config import Config
 from audioset_batch.errors import AudiosetBatchError
+from audioset_batch.humanize import counted
 from audioset_batch.layout import DataDir
+from audioset_batch.sharedfs.lease import read_lease
 from audioset_batch.status.expectation import bytes_per_clip, files_per_clip
-from audioset_batch.words import counted
+from audioset_batch.submit.checks.finding import Finding, error, ok, warning
+from audioset_batch.submit.unfinished import wanted_subsets, work_left
 
 _SPARE: Final = 1.2
 

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 
 from audioset_batch import __version__
-from audioset_batch.adapters.ytdlp_versions import version_in_use
+from audioset_batch.youtube.versions import version_in_use
 
 
 def version_lines() -> list[str]:
@@ -39,7 +39,7 @@ def _distribution(name: str) -> str:
 def _javascript() -> str:
     """The same answer as `check` gives, without options of yt-dlp."""
     try:
-        from audioset_batch.adapters.ytdlp_surroundings import javascript, look_around
+        from audioset_batch.youtube.environment import javascript, look_around
     except ImportError as error:
         return f"JavaScript: {error}"
     found = javascript(look_around(()))

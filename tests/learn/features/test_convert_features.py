@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from audioset_batch.errors import InputRefused, UsageError
-from audioset_batch.features import convert as convert_module
-from audioset_batch.features.arrays import FeatureSet
-from audioset_batch.features.batch import batch_of_features
-from audioset_batch.features.convert import convert
-from audioset_batch.features.packed import iter_packed
-from audioset_batch.features.packed_writers import ParquetWriter
-from audioset_batch.features.reading import iter_records, read_split
-from audioset_batch.features.tfrecord import DamagedRecord
+from audioset_batch.learn.features import convert as convert_module
+from audioset_batch.learn.features.arrays import FeatureSet
+from audioset_batch.learn.features.batch import batch_of_features
+from audioset_batch.learn.features.convert import convert
+from audioset_batch.learn.features.packed import iter_packed
+from audioset_batch.learn.features.packed_writers import ParquetWriter
+from audioset_batch.learn.features.reading import iter_records, read_split
+from audioset_batch.learn.features.tfrecord import DamagedRecord
 from tests.support.feature_data import by_id, clips, write_archive, write_tree
 
 FIELDS = ("embeddings", "lengths", "labels", "video_ids", "start", "end")
@@ -136,8 +136,8 @@ def test_sources_that_hold_nothing_are_refused(tmp_path: Path) -> None:
 KILLED = """
 import sys, os, signal
 from pathlib import Path
-from audioset_batch.features import packed_writers as w
-from audioset_batch.features.convert import convert
+from audioset_batch.learn.features import packed_writers as w
+from audioset_batch.learn.features.convert import convert
 def die(path): os.kill(os.getpid(), signal.SIGKILL)
 w._sync = die
 convert(Path(sys.argv[1]), Path(sys.argv[2]), form=sys.argv[3], splits=("eval",))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from audioset_batch.features.arrays import FeatureSet, dequantize, dequantize_centered, quantize
+from audioset_batch.learn.features.arrays import FeatureSet, dequantize, dequantize_centered, quantize
 from tests.support.feature_data import clips
 
 

@@ -16,14 +16,14 @@ import pytest
 
 import audioset_batch.cli as cli
 from audioset_batch.errors import InputRefused
-from audioset_batch.features.arrays import FeatureSet, dequantize
-from audioset_batch.features.batch import batch_of_features, batch_of_records
-from audioset_batch.features.compare import compare_features
-from audioset_batch.features.csvs import SegmentId, read_label_table, read_segments_csv
-from audioset_batch.features.packed_writers import ParquetWriter
-from audioset_batch.features.reading import read_split
-from audioset_batch.features.sequence import Record, serialize_record
-from audioset_batch.features.tfrecord import RecordWriter
+from audioset_batch.learn.features.arrays import FeatureSet, dequantize
+from audioset_batch.learn.features.batch import batch_of_features, batch_of_records
+from audioset_batch.learn.features.compare import compare_features
+from audioset_batch.learn.features.csvs import SegmentId, read_label_table, read_segments_csv
+from audioset_batch.learn.features.packed_writers import ParquetWriter
+from audioset_batch.learn.features.reading import read_split
+from audioset_batch.learn.features.sequence import Record, serialize_record
+from audioset_batch.learn.features.tfrecord import RecordWriter
 from tests.support.feature_data import clips, write_archive, write_tree
 
 
@@ -221,7 +221,7 @@ def test_no_space_left_is_for_later(run, tmp_path: Path, features: FeatureSet, m
     def full(path: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("audioset_batch.features.packed_writers._sync", full)
+    monkeypatch.setattr("audioset_batch.learn.features.packed_writers._sync", full)
     status, _, err = run("convert", write_tree(tmp_path, {"eval": features}), tmp_path / "out")
     assert status == 75 and "No space left" in err
     assert list((tmp_path / "out").iterdir()) == []

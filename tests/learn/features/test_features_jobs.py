@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-JOBS = Path(__file__).parents[2] / "jobs"
+JOBS = Path(__file__).parents[3] / "jobs"
 
 
 @pytest.fixture

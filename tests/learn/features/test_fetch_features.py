@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from audioset_batch.errors import InputRefused, StopEarly, StorageUnusable, UsageError
-from audioset_batch.features import download as download_module
-from audioset_batch.features import fetch as module
-from audioset_batch.features.fetch import archive_url, fetch, rsync
+from audioset_batch.learn.features import download as download_module
+from audioset_batch.learn.features import fetch as module
+from audioset_batch.learn.features.fetch import archive_url, fetch, rsync
 
 BODY = bytes(range(256)) * 4000
 PATH = "/v1/features/features.tar.gz"

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audioset_batch.features import wire
-from audioset_batch.features.batch import batch_of_features, batch_of_records
-from audioset_batch.features.fastpath import BatchParser, Payload
-from audioset_batch.features.sequence import Record, parse_record, serialize_record
-from audioset_batch.features.tfrecord import Damage, raise_damage
-from audioset_batch.features.wire import MalformedMessage, bytes_field, varint
+from audioset_batch.learn.features import wire
+from audioset_batch.learn.features.batch import batch_of_features, batch_of_records
+from audioset_batch.learn.features.fastpath import BatchParser, Payload
+from audioset_batch.learn.features.sequence import Record, parse_record, serialize_record
+from audioset_batch.learn.features.tfrecord import Damage, raise_damage
+from audioset_batch.learn.features.wire import MalformedMessage, bytes_field, varint
 from tests.support.feature_data import clips
 
 IDS = st.text("abcXYZ019_-", min_size=1, max_size=14)

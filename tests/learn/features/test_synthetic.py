@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from audioset_batch.features.arrays import FeatureSet
-from audioset_batch.features.synthetic import SyntheticFeatures
+from audioset_batch.learn.features.arrays import FeatureSet
+from audioset_batch.learn.features.synthetic import SyntheticFeatures
 
 
 def average_precision(truth: np.ndarray, scores: np.ndarray) -> float:

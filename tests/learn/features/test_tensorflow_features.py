@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audioset_batch.features.arrays import FeatureSet
-from audioset_batch.features.batch import batch_of_features
-from audioset_batch.features.convert import convert
-from audioset_batch.features.reading import iter_records, read_split
-from audioset_batch.features.sequence import Record, serialize_record
-from audioset_batch.features.synthetic import SyntheticFeatures
-from audioset_batch.features.tfrecord import RecordWriter
+from audioset_batch.learn.features.arrays import FeatureSet
+from audioset_batch.learn.features.batch import batch_of_features
+from audioset_batch.learn.features.convert import convert
+from audioset_batch.learn.features.reading import iter_records, read_split
+from audioset_batch.learn.features.sequence import Record, serialize_record
+from audioset_batch.learn.features.synthetic import SyntheticFeatures
+from audioset_batch.learn.features.tfrecord import RecordWriter
 
 tf = pytest.importorskip("tensorflow", reason="DEVELOPMENT CHECK NOT RUN: tensorflow is not installed")
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audioset_batch.features.tfrecord import (
+from audioset_batch.learn.features.tfrecord import (
     Damage,
     DamagedRecord,
     RecordWriter,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from audioset_batch.training import metrics
+from audioset_batch.learn.training import metrics
 
 SCORES = np.array([[0.9, 0.2, 0.4, 0.1], [0.3, 0.8, 0.5, 0.6], [0.2, 0.7, 0.1, 0.9], [0.6, 0.1, 0.3, 0.2]])
 LABELS = np.array([[1, 0, 1, 0], [0, 1, 0, 1], [0, 0, 1, 1], [1, 1, 0, 0]], np.bool_)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from audioset_batch.errors import UsageError
-from audioset_batch.training.models import build_model
-from audioset_batch.training.options import (
+from audioset_batch.learn.training.models import build_model
+from audioset_batch.learn.training.options import (
     ATTENTION,
     FRAME_LEVEL,
     MODELS,
@@ -148,7 +148,7 @@ def test_attention_pools_over_the_rows_that_are_there(model: str) -> None:
 
 @pytest.mark.parametrize("random", [True, False])
 def test_frames_are_sampled_in_training_and_taken_evenly_otherwise(random: bool) -> None:
-    from audioset_batch.training.models.frame_level import FrameSampler
+    from audioset_batch.learn.training.models.frame_level import FrameSampler
 
     rows = np.broadcast_to(np.arange(10, dtype=np.float32)[None, :, None], (300, 10, 2))
     lengths = np.full(300, 7, np.float32)
@@ -177,7 +177,7 @@ def test_lstm_output_is_that_of_the_last_row() -> None:
 
 
 def test_losses_are_those_of_the_starter_code() -> None:
-    from audioset_batch.training.losses import BY_NAME
+    from audioset_batch.learn.training.losses import BY_NAME
 
     labels = np.array([[1, 0, 1], [0, 0, 0]], np.float32)
     scores = np.array([[0.9, 0.2, 0.0], [1.0, 0.5, 0.1]], np.float32)
@@ -200,7 +200,7 @@ def test_the_l2_term_is_half_the_sum_of_squares_times_its_weight() -> None:
 
 
 def test_learning_rate_falls_in_stairs_of_examples() -> None:
-    from audioset_batch.training.loop import learning_rate_at, make_optimizer
+    from audioset_batch.learn.training.loop import learning_rate_at, make_optimizer
 
     options = default_train_options("LogisticModel")
     schedule = make_optimizer(options, 0.01)._learning_rate
@@ -210,8 +210,8 @@ def test_learning_rate_falls_in_stairs_of_examples() -> None:
 
 
 def test_gradients_are_clipped_per_variable() -> None:
-    from audioset_batch.training.keras_api import keras
-    from audioset_batch.training.loop import make_optimizer
+    from audioset_batch.learn.training.keras_api import keras
+    from audioset_batch.learn.training.loop import make_optimizer
 
     options = replace(
         default_train_options("LogisticModel"), optimizer="GradientDescentOptimizer", learning_rate_decay=1.0

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from audioset_batch.errors import InputRefused, UsageError
-from audioset_batch.features.arrays import dequantize, dequantize_centered
-from audioset_batch.features.synthetic import SyntheticFeatures
-from audioset_batch.training.examples import EmbeddingExamples, Subset, held_out, mixed
-from audioset_batch.training.options import ModelOptions, default_model_options
-from audioset_batch.training.sampling import BatchSource, ClassQueue, Sampler, Shuffled, Weighted, make_sampler
+from audioset_batch.learn.features.arrays import dequantize, dequantize_centered
+from audioset_batch.learn.features.synthetic import SyntheticFeatures
+from audioset_batch.learn.training.examples import EmbeddingExamples, Subset, held_out, mixed
+from audioset_batch.learn.training.options import ModelOptions, default_model_options
+from audioset_batch.learn.training.sampling import BatchSource, ClassQueue, Sampler, Shuffled, Weighted, make_sampler
 
 
 @pytest.fixture(scope="module")

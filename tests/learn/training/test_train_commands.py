@@ -17,14 +17,14 @@ import numpy as np
 import pytest
 
 from audioset_batch import cli
-from audioset_batch.features.arrays import FeatureSet
-from audioset_batch.features.batch import batch_of_features
-from audioset_batch.features.packed_writers import NpyWriter, ParquetWriter
-from audioset_batch.features.sequence import serialize_record
-from audioset_batch.features.synthetic import SyntheticFeatures
-from audioset_batch.features.tfrecord import RecordWriter, iter_payloads
-from audioset_batch.training.metrics import class_metrics
-from audioset_batch.vggish.store import hold_output
+from audioset_batch.learn.features.arrays import FeatureSet
+from audioset_batch.learn.features.batch import batch_of_features
+from audioset_batch.learn.features.packed_writers import NpyWriter, ParquetWriter
+from audioset_batch.learn.features.sequence import serialize_record
+from audioset_batch.learn.features.synthetic import SyntheticFeatures
+from audioset_batch.learn.features.tfrecord import RecordWriter, iter_payloads
+from audioset_batch.learn.training.metrics import class_metrics
+from audioset_batch.learn.vggish.store import hold_output
 
 CLASSES = 8
 WORLD = SyntheticFeatures(classes=CLASSES, seed=0, tail=0.5, separation=10.0)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from audioset_batch.features.batch import batch_of_features
-from audioset_batch.features.packed_writers import ParquetWriter
-from audioset_batch.features.synthetic import SyntheticFeatures
+from audioset_batch.learn.features.batch import batch_of_features
+from audioset_batch.learn.features.packed_writers import ParquetWriter
+from audioset_batch.learn.features.synthetic import SyntheticFeatures
 from tests.support.slurm_cluster import PrivateSlurm
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.slow

@@ -14,12 +14,12 @@ import soundfile
 
 from audioset_batch import cli
 from audioset_batch.errors import InputRefused, UsageError
+from audioset_batch.learn.training.audio_clips import from_class_folders, labelled_clips
+from audioset_batch.learn.training.image_cache import ImageExamples
+from audioset_batch.learn.training.images import clip_image, grey_levels, resize
+from audioset_batch.learn.training.options import ModelOptions, default_model_options
+from audioset_batch.learn.vggish.frontend import SAMPLE_RATE
 from audioset_batch.model import COLUMNS
-from audioset_batch.training.audio_clips import from_class_folders, labelled_clips
-from audioset_batch.training.image_cache import ImageExamples
-from audioset_batch.training.images import clip_image, grey_levels, resize
-from audioset_batch.training.options import ModelOptions, default_model_options
-from audioset_batch.vggish.frontend import SAMPLE_RATE
 
 KINDS = ("beeps", "chirp_down", "chirp_up", "clicks", "high", "low", "noise", "siren")
 SECONDS = 2.0
@@ -103,8 +103,8 @@ def test_resizing_keeps_flat_and_linear_images() -> None:
 
 
 def test_preprocessing_is_that_of_keras() -> None:
-    from audioset_batch.training.keras_api import keras
-    from audioset_batch.training.models.vgg16 import IMAGENET_BGR_MEANS
+    from audioset_batch.learn.training.keras_api import keras
+    from audioset_batch.learn.training.models.vgg16 import IMAGENET_BGR_MEANS
 
     rgb = np.array([[[[10.0, 20.0, 30.0]]]], np.float32)
     expected = keras.applications.vgg16.preprocess_input(rgb.copy())[0, 0, 0]
@@ -118,9 +118,9 @@ def test_preprocessing_is_that_of_keras() -> None:
 
 @pytest.mark.slow
 def test_only_the_head_then_block5_is_trained_and_weights_come_from_a_file(tmp_path: Path) -> None:
-    from audioset_batch.training.keras_api import keras
-    from audioset_batch.training.models import build_model
-    from audioset_batch.training.models.vgg16 import base_of, load_base_weights, set_finetuning
+    from audioset_batch.learn.training.keras_api import keras
+    from audioset_batch.learn.training.models import build_model
+    from audioset_batch.learn.training.models.vgg16 import base_of, load_base_weights, set_finetuning
 
     model = build_model(options(), seed=1)
     assert model.count_params() == 14_714_688 + 512 * 8 + 8

@@ -7,10 +7,10 @@ from typing import cast
 import numpy as np
 import pytest
 
-from audioset_batch.vggish.engine import Engine, random_engine
-from audioset_batch.vggish.network import Network
-from audioset_batch.vggish.pca import Pca
-from audioset_batch.vggish.weights import Weights
+from audioset_batch.learn.vggish.engine import Engine, random_engine
+from audioset_batch.learn.vggish.network import Network
+from audioset_batch.learn.vggish.pca import Pca
+from audioset_batch.learn.vggish.weights import Weights
 
 
 @pytest.fixture(scope="session")

@@ -17,10 +17,10 @@ import soundfile
 
 from audioset_batch.cli import embed_cmd
 from audioset_batch.errors import StopRun, UsageError
-from audioset_batch.features.reading import iter_records
-from audioset_batch.vggish.engine import Engine
-from audioset_batch.vggish.inputs import ShardOf
-from audioset_batch.vggish.store import hold_shard
+from audioset_batch.learn.features.reading import iter_records
+from audioset_batch.learn.vggish.engine import Engine
+from audioset_batch.learn.vggish.inputs import ShardOf
+from audioset_batch.learn.vggish.store import hold_shard
 
 COMMAND = [
     sys.executable,

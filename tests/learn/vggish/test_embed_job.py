@@ -13,15 +13,15 @@ import pytest
 import soundfile
 
 from audioset_batch.errors import InputRefused, Interrupted, UsageError
-from audioset_batch.features.reading import iter_records, read_split
-from audioset_batch.features.sequence import Record
+from audioset_batch.learn.features.reading import iter_records, read_split
+from audioset_batch.learn.features.sequence import Record
+from audioset_batch.learn.vggish.audio import decode
+from audioset_batch.learn.vggish.engine import Engine
+from audioset_batch.learn.vggish.frontend import examples
+from audioset_batch.learn.vggish.inputs import ShardOf, audio_source, clips_of_folder, clips_of_manifest, has_manifest
+from audioset_batch.learn.vggish.job import JobResult, run_job
+from audioset_batch.learn.vggish.store import ShardStore
 from audioset_batch.model import COLUMNS
-from audioset_batch.vggish.audio import decode
-from audioset_batch.vggish.engine import Engine
-from audioset_batch.vggish.frontend import examples
-from audioset_batch.vggish.inputs import ShardOf, audio_source, clips_of_folder, clips_of_manifest, has_manifest
-from audioset_batch.vggish.job import JobResult, run_job
-from audioset_batch.vggish.store import ShardStore
 
 MIDS = {"/m/09x0r": 0, "/m/05zppz": 1, "/m/0bt9lr": 74}
 

@@ -10,9 +10,9 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audioset_batch.vggish.audio import to_mono_16k
-from audioset_batch.vggish.inputs import Clip
-from audioset_batch.vggish.pipeline import Prepared, Timing, embed_all, prepare, prepare_all
+from audioset_batch.learn.vggish.audio import to_mono_16k
+from audioset_batch.learn.vggish.inputs import Clip
+from audioset_batch.learn.vggish.pipeline import Prepared, Timing, embed_all, prepare, prepare_all
 
 
 def clip(path: Path) -> Clip:
@@ -65,7 +65,7 @@ def test_mono_is_the_mean_and_sixteen_bits_are_exact(tmp_path: Path):
     stereo = np.array([[16384, -16384], [32767, 1], [-32768, -32768]] * 6000, np.int16)
     path = tmp_path / "a.flac"
     soundfile.write(path, stereo, 16000)
-    from audioset_batch.vggish.audio import decode
+    from audioset_batch.learn.vggish.audio import decode
 
     samples, duration = decode(path, "a")
     np.testing.assert_array_equal(samples, (stereo / 32768.0).mean(axis=1))

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from audioset_batch.errors import InputRefused, ShardHeld, UsageError
-from audioset_batch.features.info import count_features
-from audioset_batch.features.packed_files import packed_at, packed_files, packed_splits
-from audioset_batch.features.reading import iter_records, read_split
-from audioset_batch.features.sequence import Record
-from audioset_batch.training.examples import EmbeddingExamples
-from audioset_batch.training.options import ModelOptions
-from audioset_batch.training.sources import expand_pattern, number_of_classes, read_features
-from audioset_batch.vggish.inputs import ShardOf
-from audioset_batch.vggish.store import ShardStore, hold_shard
+from audioset_batch.learn.features.info import count_features
+from audioset_batch.learn.features.packed_files import packed_at, packed_files, packed_splits
+from audioset_batch.learn.features.reading import iter_records, read_split
+from audioset_batch.learn.features.sequence import Record
+from audioset_batch.learn.training.examples import EmbeddingExamples
+from audioset_batch.learn.training.options import ModelOptions
+from audioset_batch.learn.training.sources import expand_pattern, number_of_classes, read_features
+from audioset_batch.learn.vggish.inputs import ShardOf
+from audioset_batch.learn.vggish.store import ShardStore, hold_shard
 
 PROVENANCE = {"weights_sha256": "0", "random_weights_seed": 1}
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from audioset_batch.errors import InputRefused, StopEarly, UsageError
-from audioset_batch.vggish.fetch import ReleasedFile, fetch_weights
+from audioset_batch.learn.vggish.fetch import ReleasedFile, fetch_weights
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 FILES = (ReleasedFile("model.ckpt", hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()),)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audioset_batch.vggish import frontend
+from audioset_batch.learn.vggish import frontend
 
 
 def tone() -> np.ndarray:

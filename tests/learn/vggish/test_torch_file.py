@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audioset_batch.errors import InputRefused
-from audioset_batch.vggish.torch_file import is_torch_file, read_torch_file
+from audioset_batch.learn.vggish.torch_file import is_torch_file, read_torch_file
 
 DATA = Path(__file__).parent / "data"
 FILES = [DATA / "torch_zip.pth", DATA / "torch_legacy.pth"]

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from audioset_batch.errors import InputRefused
-from audioset_batch.vggish.checkpoint import is_v1_checkpoint, read_v1_checkpoint
+from audioset_batch.learn.vggish.checkpoint import is_v1_checkpoint, read_v1_checkpoint
 from tests.support.vggish_v1_writer import write_v1
 
 TENSORFLOW = Path(__file__).parent / "data" / "tensorflow_v1.ckpt"

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from audioset_batch.errors import InputRefused, UsageError
-from audioset_batch.vggish import weights as weights_module
-from audioset_batch.vggish.engine import Engine
-from audioset_batch.vggish.network import Network, build_model
-from audioset_batch.vggish.smoke import smoke_test
-from audioset_batch.vggish.variables import SHAPES, checked
-from audioset_batch.vggish.weights import default_weights_dir, from_torch, load_weights, random_weights
+from audioset_batch.learn.vggish import weights as weights_module
+from audioset_batch.learn.vggish.engine import Engine
+from audioset_batch.learn.vggish.network import Network, build_model
+from audioset_batch.learn.vggish.smoke import smoke_test
+from audioset_batch.learn.vggish.variables import SHAPES, checked
+from audioset_batch.learn.vggish.weights import default_weights_dir, from_torch, load_weights, random_weights
 
 
 def convolve(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
@@ -84,7 +84,7 @@ def test_smoke_test_fails_on_random_weights(engine: Engine):
 
 
 def test_random_engine_keeps_sounds_apart(engine: Engine):
-    from audioset_batch.vggish.frontend import examples
+    from audioset_batch.learn.vggish.frontend import examples
 
     time = np.arange(16000) / 16000
     rows = engine.pca.postprocess(

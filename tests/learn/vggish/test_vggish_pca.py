@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from audioset_batch.errors import InputRefused, UsageError
-from audioset_batch.vggish.pca import Pca, load_pca, standardising_pca
+from audioset_batch.learn.vggish.pca import Pca, load_pca, standardising_pca
 
 
 def test_truncates_and_clips():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from audioset_batch.training.keras_api import keras
-from audioset_batch.training.models.parts import frame_mask, normalized
-from audioset_batch.training.options import ModelOptions
+from audioset_batch.learn.training.keras_api import keras
+from audioset_batch.learn.training.models.parts import frame_mask, normalized
+from audioset_batch.learn.training.options import ModelOptions
 
 _CLIP: Final = 1e-7
 

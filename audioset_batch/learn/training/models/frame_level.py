@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
-from audioset_batch.training.keras_api import keras
-from audioset_batch.training.models.parts import frame_mask, mean_frame, normalized
-from audioset_batch.training.models.video_level import classifier, logistic
-from audioset_batch.training.options import ModelOptions
+from audioset_batch.learn.training.keras_api import keras
+from audioset_batch.learn.training.models.parts import frame_mask, mean_frame, normalized
+from audioset_batch.learn.training.models.video_level import classifier, logistic
+from audioset_batch.learn.training.options import ModelOptions
 
 _BATCH_NORM_EPSILON: Final = 0.001
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from audioset_batch.training.keras_api import keras
-from audioset_batch.training.options import ModelOptions
+from audioset_batch.learn.training.keras_api import keras
+from audioset_batch.learn.training.options import ModelOptions
 
 
 def frame_mask(frames: Any, num_frames: Any) -> Any:

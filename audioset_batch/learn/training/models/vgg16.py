@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from audioset_batch.errors import InputRefused, UsageError
-from audioset_batch.training.keras_api import keras
-from audioset_batch.training.options import ModelOptions
+from audioset_batch.learn.training.keras_api import keras
+from audioset_batch.learn.training.options import ModelOptions
 
 IMAGENET_BGR_MEANS: Final = (103.939, 116.779, 123.68)
 """What the `caffe` preprocessing subtracts, in the order blue, green, red."""

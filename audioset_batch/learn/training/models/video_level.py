@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from audioset_batch.training.keras_api import keras
-from audioset_batch.training.models.parts import mean_frame, normalized
-from audioset_batch.training.options import ModelOptions
+from audioset_batch.learn.training.keras_api import keras
+from audioset_batch.learn.training.models.parts import mean_frame, normalized
+from audioset_batch.learn.training.options import ModelOptions
 
 _L2: Final = 1e-8
 
