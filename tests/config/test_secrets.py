@@ -37,7 +37,7 @@ def test_a_password_that_is_not_percent_encoded_is_refused_and_not_repeated(tmp_
 
 @given(st.text(min_size=1).filter(lambda text: text.encode("utf-8", "ignore").decode() == text))
 def test_any_password_passes_when_encoded_and_is_shown_by_nothing(password: str) -> None:
-    encoded = urllib.parse.quote(f"x{password}", safe="")
+    encoded = urllib.parse.quote(f"PW{password}", safe="")  # no part of the texts below
     url = f"socks5h://user:{encoded}@proxy.example.org:1080"
     assert proxy_problem(url) == ""
     for text in (f"Unable to connect to proxy '{url}'", f"({url}, 3)", url):
