@@ -19,8 +19,8 @@ from audioset_batch.config.schema import Config, Section
 from audioset_batch.config.values import accepted
 
 _HEAD: Final = """\
-# Every key of audioset-batch with its default. The defaults are in the code: this file is only a list, and
-# a config of your own names just what differs (see the other files here). `--set a.b=value` overrides a key.
+# All keys of audioset-batch with their defaults. The defaults are in the code, so your own config names only what
+# differs (see the other files in this folder). `--set a.b=value` overrides a key on the command line.
 """
 
 
@@ -50,19 +50,21 @@ def markdown() -> str:
     lines = [
         "# Configuration",
         "",
-        "Made from the code (`make reference`). A config is YAML and names only what differs from these defaults;",
-        "lists replace lists; unknown keys are errors. `--set section.key=value` overrides one key of any command.",
-        "No cookie and no proxy password is ever logged or written to a manifest, and `--set` takes none. Options of",
-        "yt-dlp that run programs, and `slurm.setup`, are taken only from a config that nobody but you and root can",
-        "change, or with `--trust-config`: see [security.md](security.md).",
+        "Generated from the code (`make reference`).",
+        "",
+        "A config is a YAML file that names only what differs from these defaults. Lists replace lists, and",
+        "unknown keys are errors. On the command line, `--set section.key=value` overrides one key.",
+        "",
+        "No cookie and no proxy password is ever logged or written to a manifest, and `--set` refuses them.",
+        "Options of yt-dlp that run programs, and `slurm.setup`, are accepted only from a config that nobody",
+        "but you and root can change, or with `--trust-config`: see [security.md](security.md).",
     ]
     sections = [(name, _section(field), field) for name, field in Config.model_fields.items()]
     lines += _table("Top level", "", [(n, f) for n, s, f in sections if s is None])
-    for name, section, field in sections:
+    for name, section, _field in sections:
         if section is not None:
-            text = (field.description or "") if name == "egress" else ""
-            title = f"`{name}`: a list of" if name == "egress" else f"`{name}`"
-            lines += _table(title, f"{section.__doc__} {text}".strip(), list(section.model_fields.items()))
+            title = f"`{name}`, a list" if name == "egress" else f"`{name}`"
+            lines += _table(title, section.__doc__ or "", list(section.model_fields.items()))
     return "\n".join(lines) + "\n"
 
 

@@ -29,9 +29,9 @@ Name = Annotated[str, Field(min_length=1)]
 
 
 class Source(Section):
-    """Where the segment lists come from and which of them are run."""
+    """Where the segment lists come from, and which of them to process."""
 
-    base_url: Name = Field(DEFAULT_BASE_URL, description="Folder of the segment CSVs: http(s)://, file:// or a path.")
+    base_url: Name = Field(DEFAULT_BASE_URL, description="Folder with the segment CSVs: http(s)://, file:// or a path.")
     subsets: Literal["present"] | tuple[Name, ...] = Field(
         "present", description="`present` (every subset with shards in data_dir), or a list of subsets."
     )
@@ -59,11 +59,13 @@ class Audio(Section):
         48000, description="Hz, or `keep` for the rate of the source."
     )
     bit_depth: Literal[16, 24, 32] = Field(16, description="Bits per sample of flac (16, 24) and wav.")
-    channels: Literal["keep", 1, 2] = Field("keep", description="1 mixes down, 2 duplicates, `keep` leaves.")
+    channels: Literal["keep", 1, 2] = Field(
+        "keep", description="1 mixes down to mono, 2 duplicates mono, `keep` keeps the channels of the source."
+    )
     track: Literal["original", "any"] = Field(
         "original",
-        description="Where YouTube lists the original sound but gives no address for it: `original` leaves the segment "
-        "`failed` (`no_usable_format`), `any` takes a dubbed track. See docs/formats.md.",
+        description="What to do if YouTube lists the original sound track without an address: `original` records "
+        "the segment as `failed` (`no_usable_format`), `any` takes a dubbed track. See docs/formats.md.",
     )
 
     @model_validator(mode="after")
@@ -77,7 +79,7 @@ class Audio(Section):
 
 
 class Video(Section):
-    """The video file of a clip, if any."""
+    """The video file of a clip, if there is one."""
 
     mode: Literal["none", "bestvideo", "bestvideoaudio", "bestvideowithaudio"] = Field(
         "none",
@@ -87,73 +89,79 @@ class Video(Section):
     )
     format: Literal["mp4"] = Field("mp4", description="Container of the video files.")
     frame_rate: Literal["keep"] | Annotated[Number, Field(gt=0, le=240)] = Field(
-        30, description="Frames per second when cut exactly, or `keep`."
+        30, description="Frames per second of exact cuts, or `keep`."
     )
     cut: Literal["exact", "copy"] = Field(
         "exact",
         description="`exact` re-encodes; `copy` copies the stream from the keyframe before the start.",
     )
     max_height: Annotated[int, Field(ge=16)] | None = Field(
-        None, description="Take no stream higher than this many pixels, and scale down to it; null: no limit."
+        None,
+        description="Maximum height in pixels: larger streams are not fetched, and video is scaled down to "
+        "it; null: no limit.",
     )
     codec: Literal["h264"] = Field("h264", description="Video codec of exact cuts.")
     crf: Annotated[int, Field(ge=0, le=51)] = Field(23, description="Quality of exact cuts; lower is better.")
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"] = (
-        Field("veryfast", description="Speed against size of exact cuts.")
+        Field("veryfast", description="Trade-off between speed and file size for exact cuts.")
     )
 
 
 class Worker(Section):
-    """How one worker goes about its shard."""
+    """How a worker processes its shards."""
 
     processes: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
-        "auto", description="Processes; `auto`: the CPUs that SLURM (or the machine) gives."
+        "auto", description="Number of processes; `auto`: the CPUs of the SLURM task (or of the machine)."
     )
     threads: Annotated[int, Field(ge=1, le=512)] = Field(
-        8, description="Segments in flight at once, over all processes of the worker."
+        8, description="Segments in flight, over all processes of the worker."
     )
     retries: Annotated[int, Field(ge=0, le=100)] = Field(
-        3, description="Further tries at a transient error within one run."
+        3, description="Retries after a transient error within one run."
     )
-    backoff_seconds: Seconds = Field(2.0, description="Pause before the first retry; doubles, with jitter.")
-    backoff_max_seconds: Seconds = Field(60.0, description="Longest pause between two retries.")
-    segment_timeout: Seconds = Field(300.0, description="Seconds for one try at a segment; then it is ended.")
+    backoff_seconds: Seconds = Field(
+        2.0, description="Pause before the first retry; it doubles with each retry, with jitter."
+    )
+    backoff_max_seconds: Seconds = Field(60.0, description="Maximum pause between two retries.")
+    segment_timeout: Seconds = Field(300.0, description="Time limit for one attempt at a segment.")
     grace_seconds: Duration = Field(
-        20.0, description="Seconds to finish what is in flight when asked to stop; the rest stays pending."
+        20.0, description="Time to finish the segments in flight when the worker has to stop; the rest stays pending."
     )
     order: Literal["csv", "rare-first", "random"] = Field(
         "csv",
-        description="Order of the queue. `rare-first`: by the rarest label of a segment, counted over the whole plan. "
-        "In each, segments that failed before come last, and behind them videos that `screen` takes for gone.",
+        description="Order of the queue. `rare-first`: by the rarest label of a segment, counted over the whole "
+        "plan. In each order, segments that failed before come last, followed by videos that `screen` found "
+        "unavailable.",
     )
     max_clip_bytes: Annotated[Bytes, Field(ge=65536)] = Field(
-        200_000_000, description="Most bytes ever fetched for one stream of one clip."
+        200_000_000, description="Maximum number of bytes to fetch for one stream of a clip."
     )
     max_requeues: Annotated[int, Field(ge=0)] = Field(
         5,
-        description="Requeues in a row that had a way out and a disk, and still finished no segment, before the worker "
-        "gives up.",
+        description="Maximum number of consecutive requeues without a finished segment. Requeues because all "
+        "egresses are paused or the disk is full do not count.",
     )
     hold_seconds: Seconds = Field(
         600.0,
-        description="Under SLURM, no task holds its node for a longer wait: where the end of every pause and the next "
-        "slot of every budget are further away, it goes back to the queue and starts again then. Elsewhere tasks wait.",
+        description="Under SLURM, no task holds its node for a longer wait. If the end of every pause and the next "
+        "slot of every budget are further away, the task requeues itself to start then. Without SLURM, tasks "
+        "wait.",
     )
     burst: Annotated[Duration, Field(le=86400)] = Field(
         0.0,
-        description="Slots of the budgets up to this old may be used, so that a task of SLURM can be away from its "
-        "node in between; 0: none. All who share egress_dir should have the same. Costs a part of the rate: "
-        "window / (window + burst) is left. See docs/planning.md.",
+        description="Maximum age of slots that may still be used, so that a SLURM task can leave its node in "
+        "between; 0: off. Use the same value for all who share egress_dir. It lowers the rate to window / "
+        "(window + burst). See docs/planning.md.",
     )
     temp_dir: Literal["shared", "node"] | Annotated[str, Form("a path"), Field(pattern=r"^[/~$].")] = Field(
         "shared",
-        description="Where clips are made: `shared` (DATADIR/.tmp), `node` (SLURM_TMPDIR, else TMPDIR, else /tmp), or "
-        "a path, in which the environment variables of the job are expanded. See docs/layouts.md.",
+        description="Folder for temporary files: `shared` (DATADIR/.tmp), `node` (SLURM_TMPDIR, else TMPDIR, else "
+        "/tmp), or a path, in which environment variables of the job are expanded. See docs/layouts.md.",
     )
     lease_seconds: Seconds = Field(
-        120.0, description="A shard's lease that was not renewed for this long is taken over."
+        120.0, description="Another worker can take over the lease of a shard that was not renewed for this long."
     )
-    state_seconds: Seconds = Field(30.0, description="How often the state file is written, at most.")
+    state_seconds: Seconds = Field(30.0, description="Minimum interval between two writes of the state file.")
 
     @model_validator(mode="after")
     def _burst_is_worth_it(self) -> Worker:
@@ -166,7 +174,7 @@ class Worker(Section):
 
 
 class Egress(Section):
-    """One way out to the internet and what it may be asked to do."""
+    """One route to the internet, and its limits."""
 
     name: Annotated[
         str,
@@ -175,39 +183,37 @@ class Egress(Section):
     ] = Field("direct", description="Name in manifests and reports.")
     proxy: str | None = Field(
         None,
-        description="Proxy URL, its user and password percent-encoded; null: the usual environment variables hold.",
+        description="Proxy URL, with user and password percent-encoded; null: use the usual environment variables.",
     )
     proxy_file: Path | None = Field(
         None,
         strict=False,
-        description="File whose only line is the proxy URL, in place of `proxy`: for a password that others are not to "
+        description="File whose only line is the proxy URL, instead of `proxy`: for a password that others must not "
         "read in the config.",
     )
     cookies: Path | None = Field(
         None,
         strict=False,
-        description="Netscape cookie file. Risks the account behind it; each worker has a private copy.",
+        description="Netscape cookie file. YouTube may close its account. Each worker uses a private copy.",
     )
     source_address: str | None = Field(None, description="Local address to send from.")
     videos_per_hour: Annotated[Number, Field(gt=0, le=1_000_000)] | None = Field(
-        300.0, description="Budget of resolves per window, for everybody sharing egress_dir; null: none."
+        300.0, description="Budget of resolves per window, for everybody who shares egress_dir; null: no budget."
     )
-    window_seconds: Seconds = Field(
-        3600.0, description="Length of the sliding window in which `videos_per_hour` videos are allowed."
-    )
+    window_seconds: Seconds = Field(3600.0, description="Length of the sliding window for `videos_per_hour`.")
     concurrent: Annotated[int, Field(ge=1, le=512)] = Field(
         8, description="Videos in flight through this egress per task."
     )
     max_wait: Duration = Field(
         3600.0,
-        description="A pause longer than this many seconds ends the run (exit 75) if no other is open; under SLURM one "
-        "longer than `worker.hold_seconds`, if that is less.",
+        description="A longer pause ends the run (exit status 75) if no other egress is open; under SLURM, also one "
+        "longer than `worker.hold_seconds`.",
     )
     pause_seconds: Seconds = Field(900.0, description="First pause after a block.")
     pause_factor: Annotated[Number, Field(ge=1, le=1000)] = Field(
-        2.0, description="Growth of the pause when the block is still there."
+        2.0, description="Factor for the next pause if the block continues."
     )
-    pause_max_seconds: Seconds = Field(14400.0, description="Longest pause.")
+    pause_max_seconds: Seconds = Field(14400.0, description="Maximum pause.")
 
     @property
     def per_hour(self) -> float | None:
@@ -235,18 +241,18 @@ class Egress(Section):
 
 
 class Probe(Section):
-    """Videos known to be good, and when to ask for one."""
+    """Videos that are known to be available, and when to resolve one."""
 
     ytids: tuple[Annotated[str, Form("video ids of 11 characters"), Field(pattern=r"^[A-Za-z0-9_-]{11}$")], ...] = (
         Field(
             ("jNQXAC9IVRw", "dQw4w9WgXcQ", "9bZkp7q19f0"),
-            description="Long-lived public videos: one is tried before a paused egress reopens.",
+            description="Long-lived public videos: one is resolved before a paused egress opens again.",
         )
     )
     nonexistent_share: Annotated[Number, Field(gt=0, le=1)] = Field(
-        0.5, description="When more than this share of the recent resolves says `nonexistent`, probe first."
+        0.5, description="Probe if more than this share of the recent resolves says `nonexistent`."
     )
-    recent: Annotated[int, Field(ge=2, le=100_000)] = Field(20, description="How many resolves count as recent.")
+    recent: Annotated[int, Field(ge=2, le=100_000)] = Field(20, description="Number of resolves that count as recent.")
 
     @field_validator("ytids", mode="before")
     @classmethod
@@ -257,27 +263,27 @@ class Probe(Section):
 class Youtube(Section):
     """How yt-dlp is called."""
 
-    args: tuple[str, ...] = Field((), description="Options of the yt-dlp command, read by yt-dlp's own parser.")
+    args: tuple[str, ...] = Field((), description="Options of the yt-dlp command, parsed by yt-dlp itself.")
     player_skip: tuple[Literal["webpage", "configs", "js", "initial_data"], ...] = Field(
         ("webpage", "configs", "initial_data"),
-        description="Requests that yt-dlp leaves out when it resolves; [] for all.",
+        description="Requests that yt-dlp leaves out when it resolves a video; []: none.",
     )
     update: Literal["never", "weekly"] = Field(
         "never",
-        description="`weekly`: the first task after a week looks for a newer yt-dlp and tries it before its own work "
-        "begins; tasks that start later take it. See docs/yt-dlp.md.",
+        description="`weekly`: the first task after a week installs a newer yt-dlp, if there is one, and tests it "
+        "before its own work begins; later tasks use it. See docs/yt-dlp.md.",
     )
     lean: bool = Field(
         True,
-        description="Ask first only the player clients that need no player script (one request per video), the others "
-        "where these settle nothing. Off with cookies, or a player_client in args.",
+        description="First ask only the player clients that need no player script (one request per video), and the "
+        "others only if these do not settle it. Off with cookies, or with a player_client in args.",
     )
 
     wordings: dict[str, Reason] = Field(
         {},
-        description="Gives a reason to refusals in words that this version does not know (`unrecognized`): plain text "
-        "that they contain, in any case, and the reason, e.g. `{this video took a holiday: removed}`. Bans and what is "
-        "known keep their meaning.",
+        description="Maps refusals in words that this version does not know (`unrecognized`) to a reason: a text "
+        "that they contain (case-insensitive), and the reason, e.g. `{this video took a holiday: removed}`. Bans "
+        "and known words keep their meaning.",
     )
 
     @field_validator("wordings", mode="before")
@@ -302,45 +308,45 @@ class Output(Section):
     """How clips are stored."""
 
     layout: Literal["files", "webdataset"] = Field(
-        "files", description="One file per clip, or tar shards after the conventions of webdataset."
+        "files", description="One file per clip, or tar files in the WebDataset format."
     )
     tar_bytes: Annotated[Bytes, Field(ge=1_000_000)] = Field(
-        1_000_000_000, description="Size that no tar shard exceeds, unless a single clip does."
+        1_000_000_000, description="Maximum size of a tar, unless a single clip is larger."
     )
 
 
 class Slurm(Section):
-    """Resources for `submit`; plain sbatch is ruled by the #SBATCH lines of the scripts."""
+    """Resources for `submit`. Plain sbatch uses the #SBATCH lines of the scripts instead."""
 
     partition: str | None = Field(None, description="Partition; null: the cluster's default.")
     account: str | None = Field(None, description="Account to charge.")
     qos: str | None = Field(None, description="Quality of service.")
-    mail_user: str | None = Field(None, description="Address for mail about the jobs.")
-    mail_type: str | None = Field(None, description="Events to mail about, e.g. END,FAIL.")
+    mail_user: str | None = Field(None, description="Mail address for messages about the jobs.")
+    mail_type: str | None = Field(None, description="Events that send mail, e.g. END,FAIL.")
     time: Annotated[
         str,
         Form("SLURM's notation, in quotes", ': `"24:00:00"`, `"1-12:00:00"`, or minutes: `"90"`'),
         Field(pattern=r"^(\d+|(\d+-)?\d{1,2}(:\d{2}){0,2}|\d+:\d{2}(:\d{2})?)$"),
     ] = Field("24:00:00", description="Time limit of one array task.")
     cpus_per_task: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
-        "auto", description="CPUs of one array task. `auto`: what the budgets of the egresses keep busy."
+        "auto", description="CPUs of one array task; `auto`: as many as the budgets of the egresses keep busy."
     )
     mem: (
         Literal["auto"]
         | Annotated[str, Form("a number and K, M, G or T", ": `600M`, `4G`"), Field(pattern=r"^\d+[KMGT]?$")]
-    ) = Field("auto", description="Memory of one array task; `auto`: 600M for audio, more where pictures are encoded.")
+    ) = Field("auto", description="Memory of one array task; `auto`: 600M for audio, more if video is encoded.")
     array_parallelism: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
         "auto",
-        description="Array tasks that run at the same time (the % of --array). `auto`: one serves all audio up to "
-        "some 9,000 videos an hour.",
+        description="Array tasks that run at the same time (the % of --array); `auto`: one for the audio of up to "
+        "about 9,000 videos an hour.",
     )
     signal_seconds: Annotated[WholeSeconds, Field(le=65535)] = Field(
-        180, description="The worker is warned this long before the time limit."
+        180, description="How long before the time limit SLURM warns the worker."
     )
     modules: tuple[str, ...] = Field((), description="Environment modules to load in each job.")
-    setup: tuple[str, ...] = Field((), description="Shell lines to run before each job.")
+    setup: tuple[str, ...] = Field((), description="Shell commands to run before each job.")
     extra: dict[str, str | int | bool] = Field(
-        {}, description="Further sbatch options, e.g. {constraint: ib}; true for options without a value."
+        {}, description="Further sbatch options, e.g. {constraint: ib}; use true for options without a value."
     )
 
     @field_validator("modules", "setup", mode="before")
@@ -359,15 +365,16 @@ class Config(Section):
     audio: Audio = Audio()
     video: Video = Video()
     worker: Worker = Worker()
-    egress: tuple[Egress, ...] = Field((Egress(),), min_length=1, description="The ways out.")
+    egress: tuple[Egress, ...] = Field((Egress(),), min_length=1, description="The egresses.")
     egress_dir: Path | None = Field(
         None,
         strict=False,
-        description="Shared state of the egresses; null: DATADIR/.egress. Share it between all who share them.",
+        description="Folder for the shared state of the egresses; null: DATADIR/.egress. Share it between all who "
+        "share the egresses.",
     )
     trusted_owners: tuple[Name, ...] = Field(
         (),
-        description="Users whose symbolic links to directories are followed, besides your own and root's "
+        description="Users whose symbolic links to directories are followed, in addition to yours and root's "
         "(docs/security.md).",
     )
     probe: Probe = Probe()
