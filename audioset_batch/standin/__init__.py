@@ -3,8 +3,8 @@
     with Standin(Catalog.of(Video("AAAAAAAAAAA", seconds=60)), cache) as youtube:
         yt_dlp.YoutubeDL(youtube.access().ytdlp_options).extract_info("https://www.youtube.com/watch?v=AAAAAAAAAAA")
 
-The content of its media tells its own time: `measure.locate_audio` and `measure.read_frame_number` say where in the
-source a clip was cut. As a process of its own: `python -m audioset_batch.standin`, switched by a `ControlClient`.
+The content of its media tells its own time: `measure.locate_audio` says where in the source a clip was cut. As a
+process of its own: `python -m audioset_batch.standin`, switched by a `ControlClient`.
 """
 
 from audioset_batch.standin.catalog import Catalog, Lock, Outcome, Video

@@ -53,7 +53,7 @@ class AudioTrack:
         drc: With its dynamic range compressed: a twin of the track of the same language and kind.
         itags: Its formats; None: all of the video that are sound alone.
         address: False: the answer lists it without a URL (SABR only).
-        content: What its sound is marked with, for `measure.read_track`; None: its place in the video's list.
+        content: Which tone its sound is marked with (`timecode.MARK_HZ`); None: its place in the video's list.
     """
 
     language: str = ""

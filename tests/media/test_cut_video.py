@@ -16,7 +16,8 @@ from audioset_batch.media.cut_video import VideoClip, cut_video, write_video
 from audioset_batch.media.readers.source import StreamHint
 from audioset_batch.media.verify_video import VideoFacts, inspect_video, verify_video
 from audioset_batch.reasons import Reason
-from audioset_batch.standin.measure import locate_audio, read_frame_number
+from audioset_batch.standin.measure import locate_audio
+from tests.support.marks import read_frame_number
 from tests.support.media_data import MemorySource, encode_vp9
 
 FRAME = 1 / 25

@@ -16,8 +16,9 @@ from audioset_batch.media.cut_video import cut_video
 from audioset_batch.media.readers import opening
 from audioset_batch.media.readers.demux import UnexpectedLayout
 from audioset_batch.reasons import Reason
-from audioset_batch.standin.measure import locate_audio, read_frame_number
+from audioset_batch.standin.measure import locate_audio
 from audioset_batch.standin.timecode import picture
+from tests.support.marks import read_frame_number
 from tests.support.media_data import MemorySource, decode_all, encode_audio_file, steps16
 
 STARTS = (0, 20, 24, 1_000, 9_999, 14_321)

@@ -17,7 +17,8 @@ from audioset_batch.media.cut_audio import cut_audio
 from audioset_batch.media.cut_video import cut_video
 from audioset_batch.media.readers.hls import SegmentedSource, parse_playlist
 from audioset_batch.reasons import Reason
-from audioset_batch.standin.measure import locate_audio, read_frame_number
+from audioset_batch.standin.measure import locate_audio
+from tests.support.marks import read_frame_number
 from tests.support.media_data import encode_audio_file
 
 BASE = "https://manifest.googlevideo.com/file/"

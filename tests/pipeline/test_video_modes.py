@@ -8,8 +8,9 @@ import av
 import pytest
 
 from audioset_batch.standin import Catalog, Outcome, Standin, Video
-from audioset_batch.standin.measure import locate_audio, read_frame_number
+from audioset_batch.standin.measure import locate_audio
 from tests.support.loopback import Project, Row
+from tests.support.marks import read_frame_number
 
 ROWS = [Row("video_clip0", 20_000, 24_000, ("/m/0a0",)), Row("no_video__1", 10_000, 14_000, ("/m/0b1",))]
 

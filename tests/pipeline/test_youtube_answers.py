@@ -16,9 +16,10 @@ import soundfile
 
 from audioset_batch.standin import AudioTrack, Catalog, Fault, Lock, Outcome, Standin, TrackKind, Trouble, Video, Where
 from audioset_batch.standin.answers import SIGNED, storyboards
-from audioset_batch.standin.measure import locate_audio, read_track
+from audioset_batch.standin.measure import locate_audio
 from audioset_batch.standin.synth import SourceSpec
 from tests.support.loopback import Project, Row
+from tests.support.marks import read_track
 from tests.support.media_data import encode_audio_file
 
 SECONDS = 33.0

@@ -15,8 +15,9 @@ import yt_dlp
 
 from audioset_batch.standin import AudioTrack, Block, Catalog, Lock, Outcome, Standin, TrackKind, Video, dubbed
 from audioset_batch.standin.answers import SIGNED, storyboards
-from audioset_batch.standin.measure import locate_audio, read_track
+from audioset_batch.standin.measure import locate_audio
 from audioset_batch.standin.synth import SourceSpec, synthesise
+from tests.support.marks import read_track
 
 YTID = "likeYouTube"
 Ask = Callable[..., Any]

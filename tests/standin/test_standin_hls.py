@@ -14,7 +14,8 @@ import pytest
 import yt_dlp
 
 from audioset_batch.standin import Catalog, Fault, Outcome, Standin, Trouble, Video, Where, dubbed
-from audioset_batch.standin.measure import locate_audio, read_frame_number, read_track
+from audioset_batch.standin.measure import locate_audio
+from tests.support.marks import read_frame_number, read_track
 
 PLAIN, DUBBED, SILENT = "hls_plain__", "hls_dubbed_", "hls_noaudio"
 PRIMING = 1024 / 44_100

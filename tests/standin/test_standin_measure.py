@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audioset_batch.standin.measure import NotLocatable, locate_audio, read_frame_number
+from audioset_batch.standin.measure import NotLocatable, locate_audio
 from audioset_batch.standin.timecode import SLOTS, AudioSignal, picture, word
+from tests.support.marks import read_frame_number
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,9 @@ import av
 import numpy as np
 import pytest
 
-from audioset_batch.standin.measure import NotLocatable, locate_audio, read_frame_number
+from audioset_batch.standin.measure import NotLocatable, locate_audio
 from audioset_batch.standin.synth import SourceSpec, synthesise
+from tests.support.marks import read_frame_number
 
 SECONDS = 42
 

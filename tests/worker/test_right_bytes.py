@@ -18,11 +18,12 @@ from audioset_batch.errors import SegmentTransient, SegmentUnavailable
 from audioset_batch.model import Clip, Segment
 from audioset_batch.reasons import Reason
 from audioset_batch.standin import AudioTrack, Catalog, Fault, Lock, Standin, TrackKind, Trouble, Video, Where, dubbed
-from audioset_batch.standin.measure import locate_audio, read_frame_number, read_track
+from audioset_batch.standin.measure import locate_audio
 from audioset_batch.worker import make_clip as stage
 from audioset_batch.worker.child import client_for
 from audioset_batch.youtube.client import YtDlpClient
 from audioset_batch.youtube.streams import RequestContext, Traffic
+from tests.support.marks import read_frame_number, read_track
 
 ORIGINAL, *DUBS = dubbed("ja", "en-US", "de")
 SECONDS = 33.0
