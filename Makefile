@@ -1,11 +1,12 @@
 # Every target sets up what it needs; nothing but bash and Python 3.11 to 3.13 has to be there.
 SHELL := /bin/bash
 BIN := .venv/bin
-SHELL_FILES := $(wildcard *.sh *.s jobs/*.sh jobs/*.s scripts/*.sh) .ci/run
+SHELL_FILES := $(wildcard *.sh *.s jobs/*.sh jobs/*.s scripts/*.sh examples/*.sh) .ci/run
 # SLURM's tests stay together in one worker (loadgroup): two clusters on a small machine slow each other down.
 PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
+FAST := $(addprefix tests/,config egress media plan record report)
 
-.PHONY: help setup demo demo-slurm demo-learn test test-slow test-all test-in-fresh test-fresh test-slurm test-newer-slurm lint test-tools bench bench-cost bench-gpu chaos reference constraints
+.PHONY: help setup demo demo-slurm demo-learn test test-fast test-slow test-all test-in-fresh test-fresh test-slurm test-newer-slurm lint test-tools bench bench-cost bench-gpu chaos reference count constraints
 .NOTPARALLEL: # two runs of pytest at once slow each other down
 
 help: ## show this list
@@ -26,6 +27,9 @@ demo-learn: ## clips to embeddings to a classifier and its report, on made-up vi
 
 test: lint test-tools ## all checks and tests that take less than ten minutes together
 	$(PYTEST) -m "not slow" --durations=25 --durations-min=2
+
+test-fast: ## tests of single modules only, under a minute: after each edit
+	$(PYTEST) -m "not slow and not slurm and not browser" $(FAST)
 
 test-slow: test-tools # only what takes longer
 	@./setup.sh --pinned --with test,learn
@@ -82,6 +86,9 @@ reference: setup ## write what is made from the code: configs/default.yaml, docs
 	$(BIN)/python -m audioset_batch.config.document markdown > docs/configuration.md
 	$(BIN)/python -m audioset_batch.cli.document > docs/commands.md
 	$(BIN)/python -m audioset_batch.record.document > docs/manifest.md
+
+count: ## lines of code without blanks, comments and docstrings, by sub-package
+	@$(BIN)/python scripts/count-lines.py
 
 constraints: ## pin the newest versions of everything in constraints.txt
 	scripts/make-constraints.sh
