@@ -1,5 +1,7 @@
-"""The whole job on a loopback stand-in for YouTube, with made-up videos: `run_demo`, and on to a classifier
-with `audioset_batch.demo.learn`. Everything talks to 127.0.0.1 only, and nothing is left running.
+"""The whole job on a loopback stand-in for YouTube, with made-up videos.
+
+`run_demo` downloads clips; `audioset_batch.demo.learn` continues to a classifier. All connections are to 127.0.0.1, and
+no process is left running.
 """
 
 from audioset_batch.demo.download import DemoResult, run_demo

@@ -30,14 +30,14 @@ _CLASSES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """What the demo made.
+    """The result of the demo.
 
     Attributes:
-        folder: Where everything is.
-        merged: Counts and tables.
-        report: The page about it.
+        folder: The folder of the demo.
+        merged: The result of merge.
+        report: Path of the report.
         through_slurm: True if a real SLURM ran the array.
-        seconds: From prep to report.
+        seconds: Duration, from prep to report.
     """
 
     folder: Path
@@ -54,11 +54,11 @@ def run_demo(folder: Path, config_file: Path, say: Callable[[str], None], *, slu
         folder: Made if needed.
         config_file: `configs/demo.yaml`, or one of your own.
         say: Called with one line per step.
-        slurm: True or False to decide; None: through SLURM where it answers.
+        slurm: Whether to use SLURM; None uses it if it answers.
 
     Raises:
-        UsageError: the folder is not empty and not an earlier demo's.
-        InputRefused: a step failed; its output is shown.
+        UsageError: the folder is not empty, and no earlier demo made it.
+        InputRefused: a step failed; the message contains its output.
     """
     empty_folder(folder)
     started = time.monotonic()

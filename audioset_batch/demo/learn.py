@@ -1,7 +1,8 @@
 """`audioset-batch demo --learn`: made-up sounds of eight kinds -> VGGish embeddings -> a classifier -> a page.
 
-The weights of VGGish are random, as the released ones cannot be had everywhere; the sounds are made so that even a
-random network tells them apart. It shows that the way from a CSV to a judged classifier works, not how good it is.
+The weights of VGGish are random, because the released ones cannot be downloaded everywhere; the sounds are so different
+that even a random network tells them apart. The demo shows that each step from a CSV to an evaluated classifier works,
+not how good the classifier is.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ CLASSES: Final = {
     "tick": ("/m/07qjznt", "Tick"),
     "whistle": ("/m/0l156k", "Whistle"),
 }
-"""Kind of sound -> AudioSet's class that it stands for."""
+"""Kind of sound -> (MID, name) of the AudioSet class that it represents."""
 
 CLIPS: Final = {"eval_segments": 48, "balanced_train_segments": 112}
 REPORT: Final = "learn-report.html"
@@ -51,14 +52,14 @@ _TRAINING: Final = (
 
 @dataclass(frozen=True, slots=True)
 class LearningResult:
-    """What the demo came to.
+    """The result of the learning demo.
 
     Attributes:
-        report: The page.
-        merged: Counts of the download.
-        evaluation: `evaluation.json`.
-        chance: mAP of a ranking at random.
-        seconds: By step, in order.
+        report: Path of the page.
+        merged: The result of merge.
+        evaluation: The content of `evaluation.json`.
+        chance: The mAP of a random ranking.
+        seconds: Duration of each step, in order.
     """
 
     report: Path
@@ -69,7 +70,7 @@ class LearningResult:
 
     @property
     def learned(self) -> bool:
-        """True if the classifier is far from chance, as it must be on sounds like these."""
+        """True if the mAP is far above chance, as these sounds make it easy to be."""
         return bool(self.evaluation["map"] > min(2 * self.chance, 0.9))
 
 
@@ -85,19 +86,19 @@ def run_learning_demo(
 
     Args:
         folder: Made if needed.
-        config_file: `configs/demo.yaml`, or one of your own; only audio is fetched whatever it says.
+        config_file: `configs/demo.yaml`, or one of your own; `video.mode` is overridden with `none`.
         say: Called with one line per step.
-        slurm: True or False to decide how the clips are downloaded; None: through SLURM where it answers.
-        clips: Segments by subset.
+        slurm: Whether to download through SLURM; None uses it if it answers.
+        clips: Number of segments of each subset.
 
     Raises:
-        UsageError: the folder is not empty and not an earlier demo's, or Keras is not installed.
-        InputRefused: a step failed; its output is shown.
+        UsageError: the folder is not empty and no earlier demo made it, or Keras is not installed.
+        InputRefused: a step failed; the message contains its output.
     """
     from audioset_batch.learn.vggish.backend import import_keras
 
     empty_folder(folder)
-    import_keras()  # what is missing shows now, not after the download
+    import_keras()  # fails now, not after the download, if it is not installed
     clock = _Clock(say)
     subsets = _segments(clips)
     data = DataDir(folder / "data")
@@ -142,13 +143,13 @@ def run_learning_demo(
 
 
 def chance_level(labels: list[tuple[str, ...]], names: list[str]) -> float:
-    """mAP that a ranking at random comes to: the share of clips with the label, mean over the classes in use."""
+    """The mAP of a random ranking: the share of clips that have a label, averaged over the labels in use."""
     shares = [np.mean([name in clip for clip in labels]) for name in names]
     return float(np.mean([share for share in shares if share > 0]))
 
 
 def _segments(clips: Mapping[str, int]) -> dict[str, list[tuple[MadeUpSegment, str]]]:
-    """Rows with the sound of each: classes in turn, every third clip has a second one."""
+    """Rows with their sounds. The classes take turns; about every third clip has a second one."""
     rng = np.random.default_rng(_SEED)
     kinds = list(CLASSES)
     subsets: dict[str, list[tuple[MadeUpSegment, str]]] = {}
@@ -190,7 +191,7 @@ def _clips(
 
 
 def _labels_of(rows: list[tuple[MadeUpSegment, str]], predictions: Path) -> list[LearnedClip]:
-    """The clips that were predicted, with their labels and the best classes, by name."""
+    """The predicted clips with the names of their labels and of their best classes."""
     names = [name for _, name in CLASSES.values()]
     by_mid = dict(CLASSES.values())
     labels = {row.ytid: tuple(by_mid[mid] for mid in row.labels) for row, _ in rows}
@@ -204,7 +205,7 @@ def _labels_of(rows: list[tuple[MadeUpSegment, str]], predictions: Path) -> list
 
 
 class _Clock:
-    """Says which step begins, and how long each took."""
+    """Announces each step and measures how long it takes."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self.seconds: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""The page of the learning demo, in the form of the report."""
+"""The page of the learning demo, built from the same parts as the report."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ class LearnedClip:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What the page is made of.
+    """The input of the page.
 
     Attributes:
-        evaluation: `evaluation.json`.
-        evaluation_dir: Folder of the table by class.
-        train_dir: Folder of the training's logs.
-        embedding: The sidecar file of `embed`.
-        summary: `summary.json` of the merge.
-        chance: mAP of a ranking at random.
-        clips: Of the eval set.
-        seconds: By step.
-        training: Options of `train`.
+        evaluation: The content of `evaluation.json`.
+        evaluation_dir: Folder that holds the table of the classes.
+        train_dir: Folder that holds the logs of the training.
+        embedding: The content of the sidecar file of `embed`.
+        summary: The content of `summary.json`.
+        chance: The mAP of a random ranking.
+        clips: Clips of the eval set.
+        seconds: Duration of each step.
+        training: Options passed to `train`.
     """
 
     evaluation: Mapping[str, Any]
@@ -62,7 +62,7 @@ _COUNTS: Final = ("planned", "ok", "unavailable", "failed")
 
 
 def write_report(path: Path, material: Material) -> None:
-    """Write the page; it refers to no other file."""
+    """Write the page. It needs no other file."""
     sections = [
         PageSection("clips", "Clips", html.card(_clips(material))),
         PageSection("classes", "By class", html.card(_classes(material))),
@@ -174,7 +174,7 @@ def _installed() -> list[str]:
 
 
 def _points(path: Path, column: str) -> list[tuple[float, float]]:
-    """(step, value) of a column of a log."""
+    """The (step, value) pairs of one column of a log."""
     with path.open(encoding="utf-8", newline="") as file:
         return [(float(row["step"]), float(row[column])) for row in csv.DictReader(file)]
 

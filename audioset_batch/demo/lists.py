@@ -1,4 +1,4 @@
-"""Segment lists in the released format, made up."""
+"""Made-up segment lists in the released format."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class MadeUpSegment:
-    """One row; times in whole seconds, labels as MIDs."""
+    """One row: times in whole seconds, labels as MIDs."""
 
     ytid: str
     start: int
@@ -20,12 +20,12 @@ class MadeUpSegment:
 def write_lists(
     source: Path, classes: Sequence[tuple[str, str]], subsets: Mapping[str, Sequence[MadeUpSegment]]
 ) -> None:
-    """Write class_labels_indices.csv and one CSV per subset into `source`, which is made.
+    """Write class_labels_indices.csv and one CSV per subset into `source`, a new folder.
 
     Args:
-        source: Folder that `prep --base-url` is told.
+        source: Folder for `prep --base-url`.
         classes: (MID, name) by index.
-        subsets: Rows by name of the subset.
+        subsets: The rows of each subset.
     """
     source.mkdir()
     lines = [f'{index},{mid},"{name}"' for index, (mid, name) in enumerate(classes)]

@@ -1,4 +1,4 @@
-"""What the demos share: their folder, the download of made-up clips, and the commands that they run."""
+"""Shared by both demos: their folder, the download of made-up clips, and running commands."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def empty_folder(folder: Path) -> None:
     """Make `folder`, or empty it if an earlier demo made it.
 
     Raises:
-        UsageError: it is not empty and not an earlier demo's.
+        UsageError: it is not empty, and no earlier demo made it.
     """
     if folder.exists() and any(folder.iterdir()):
         if not (folder / _MARK).exists():
@@ -51,22 +51,22 @@ def download_clips(
     changes: Mapping[str, Any] | None = None,
     say: Callable[[str], None],
 ) -> MergeResult:
-    """Prep, four shards and merge, in `folder/data`, on a stand-in with these videos.
+    """Run prep, four shards and merge in `folder/data`, against a stand-in that offers `catalog`.
 
     Args:
-        folder: Of the demo.
-        base: The config; the stand-in becomes its only way out.
-        catalog: The videos.
+        folder: The folder of the demo.
+        base: The config to start from; its only egress becomes the stand-in.
+        catalog: The videos that the stand-in offers.
         classes: (MID, name) by index.
-        subsets: Rows by name of the subset.
-        slurm: Run the shards as an array job, not in parallel on this machine.
-        faults: What goes wrong on the way.
-        changes: Sections of the config that are replaced.
+        subsets: The rows of each subset.
+        slurm: Run the shards as an array job instead of in parallel on this machine.
+        faults: Faults of the stand-in.
+        changes: Sections that replace those of the config.
         say: Called with one line per step.
 
     Raises:
-        UsageError: `base` cannot be read, or there is no checkout, and so no script of the array.
-        InputRefused: a step failed; its output is shown.
+        UsageError: `base` cannot be read, or the script of the array is missing because this is no checkout.
+        InputRefused: a step failed; the message contains its output.
     """
     source, data = folder / "source", folder / "data"
     write_lists(source, classes, subsets)
@@ -75,7 +75,7 @@ def download_clips(
         Standin(catalog, Path(cache), log_path=folder / "standin.jsonl") as youtube,
     ):
         youtube.put_video(Video(_PROBED))
-        # On a slow machine encoding takes longer than a client waits.
+        # On a slow machine, encoding on demand takes longer than the timeout of a client.
         youtube.prepare()
         for fault in faults:
             youtube.add_fault(fault)
@@ -109,15 +109,15 @@ def _write_config(folder: Path, base: Path, proxy: str, changes: Mapping[str, An
 
 
 def without_proxies() -> dict[str, str]:
-    """This environment without the ways to the network."""
+    """The environment variables of this process, except those that name a proxy."""
     return {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
 
 
 def run_command(argv: Sequence[str], env: Mapping[str, str]) -> str:
-    """Run one command of this program; returns what it printed.
+    """Run one command of this program; returns its standard output.
 
     Raises:
-        InputRefused: it failed; its output is shown.
+        InputRefused: it failed; the message contains its output.
     """
     done = subprocess.run(
         [sys.executable, "-m", "audioset_batch", *argv], env=env, capture_output=True, text=True, check=False
@@ -130,7 +130,7 @@ def run_command(argv: Sequence[str], env: Mapping[str, str]) -> str:
 
 
 def slurm_answers() -> bool:
-    """True if there is an sbatch and a partition that is up."""
+    """True if sbatch is installed and a partition is up."""
     if shutil.which("sbatch") is None or shutil.which("sinfo") is None:
         return False
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
@@ -147,7 +147,7 @@ def _local(config: Path, data: Path, env: Mapping[str, str]) -> None:
         argv += ["--config", str(config), "--data-dir", str(data), "--task", str(task)]
         with log.open("wb") as file:
             workers.append((subprocess.Popen(argv, env=env, stdout=file, stderr=file), log))
-    # All are waited for before one is judged: nothing may be left running.
+    # Wait for all before looking at a status, so that no worker is left running.
     statuses = [(worker.wait(), log) for worker, log in workers]
     for status, log in statuses:
         if status not in (0, 1):

@@ -1,4 +1,4 @@
-"""The demo's made-up videos: most are ordinary, some are of the kinds that make YouTube hard."""
+"""The made-up videos of the demo: most are ordinary, some are of the kinds that are hard to download."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _KINDS: Final[tuple[dict[str, Any], ...]] = (
     {"muxed": True},
     {"ad_seconds": 1.0},
 )
-"""Several audio tracks; not shown to the client that is asked first; no addresses for it; HLS alone; no format with
-sound and pictures for it; an advertisement first."""
+"""In order: several audio tracks; hidden from the first player client; no URLs for that client; HLS only; a format with
+sound and pictures for that client; an advertisement first."""
 
 
 def made_up_videos(needs: Mapping[str, float]) -> Catalog:
-    """Videos for these ids, each at least as long as needed but for a few that are too short.
+    """Make up videos for these ids. A few are too short for their segment.
 
-    A quarter cannot be watched; half of these say so in the newer of YouTube's two error screens.
+    A quarter is unavailable; half of those use the newer of the two error screens of YouTube.
     """
     catalog = Catalog.from_ids(needs, seed=7, unavailable_share=_UNAVAILABLE, short_share=0.1, seconds=(60.0, 180.0))
     videos = list(catalog.videos.values())
