@@ -1,4 +1,4 @@
-"""`report.html`: what came of a data set, as one page that opens offline."""
+"""`report.html`: the state of a data set as one page that opens offline."""
 
 from audioset_batch.report.numbers import DEFAULT_THRESHOLD, Findings, find
 from audioset_batch.report.run import load_summary, write_report

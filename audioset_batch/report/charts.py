@@ -1,4 +1,4 @@
-"""Bars, curves and histograms: most functions turn a part of the summary into a figure."""
+"""Bars, curves and histograms. Most functions turn a part of `summary.json` into a figure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STATUSES: Final = (
 _WIDTH: Final = 1040.0
 _CEILING: Final = 12.0
 _BELOW_ONE: Final = 0.3
-"""Decades between nothing and 1 on logarithmic axes."""
+"""Decades between 0 and 1 on a logarithmic axis."""
 
 _REASON_WORDS: Final = {
     Reason.GEO_BLOCKED: "blocked in this country",
@@ -31,11 +31,11 @@ _REASON_WORDS: Final = {
     Reason.HTTP_ERROR: "HTTP error",
     Reason.UNRECOGNIZED: "unrecognized words",
 }
-"""Where the reason itself would not do."""
+"""Words for reasons whose name is not clear enough on its own."""
 
 
 def outcome(summary: Mapping[str, Any]) -> str:
-    """One bar per subset, from 0 to 100 %."""
+    """One bar for each subset, divided by outcome, from 0 to 100 %."""
     rows = [(subset_name(name), counts) for name, counts in summary["subsets"].items()]
     if len(rows) != 1:
         rows.append(("all", summary["totals"]))
@@ -72,7 +72,7 @@ def outcome(summary: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One horizontal bar: its name on the left, its length, the words behind it, its tip, its class."""
+    """One horizontal bar: the name on its left, its value, the words on its right, its tip and its CSS class."""
 
     name: str
     value: float
@@ -82,7 +82,7 @@ class Bar:
 
 
 def horizontal_bars(bars: Sequence[Bar], name: str, top: float | None = None) -> str:
-    """One bar per row; `top` is the value of the longest possible bar, by default that of the longest here."""
+    """One bar per row. `top` is the value of a bar of full length; by default the largest value."""
     left, right, tall, gap = 190.0, 150.0, 18.0, 9.0
     room = _WIDTH - left - right
     longest = top or max((bar.value for bar in bars), default=0) or 1
@@ -104,14 +104,14 @@ def curve(
     top: float | None = None,
     level: tuple[str, float] | None = None,
 ) -> str:
-    """A figure of values over steps from 0; values that are not finite are left out.
+    """A line chart of values by training step. Values that are not finite are left out.
 
     Args:
-        title: Of the figure.
-        unit: What the values are, for the tips.
-        points: (step, value), in the order of the steps.
-        top: The highest value of the axis; by default a round one above all.
-        level: Words and value of a dashed line.
+        title: Title of the figure.
+        unit: Name of the values, for the tips.
+        points: (step, value) pairs in the order of the steps.
+        top: The highest value of the axis; by default a round number above all values.
+        level: Label and value of a dashed horizontal line.
     """
     found = [(x, y) for x, y in points if math.isfinite(y)]
     if not found:
@@ -168,7 +168,7 @@ def reasons(summary: Mapping[str, Any]) -> str:
 
 
 def reason_kind(reason: str) -> tuple[str, str]:
-    """The status that a reason goes with, and the reason in words."""
+    """The status of segments with this reason, and the reason in words."""
     try:
         known = Reason(reason)
     except ValueError:
@@ -177,7 +177,7 @@ def reason_kind(reason: str) -> tuple[str, str]:
 
 
 def ranks(labels: Sequence[Mapping[str, Any]], threshold: int) -> str:
-    """Clips of each label, most first, on a logarithmic scale, with the threshold as a line."""
+    """The number of clips of each label, in descending order on a logarithmic scale, with a line at the threshold."""
     planned = sorted((one for one in labels if one["planned"]), key=lambda one: -int(one["ok"]))
     left, bottom, height = 56.0, 30.0, 250.0
     room, floor = _WIDTH - left - 8, height - bottom
@@ -194,7 +194,7 @@ def ranks(labels: Sequence[Mapping[str, Any]], threshold: int) -> str:
         parts.append(svg.rect(left + index * each, 8, each, floor - 8, "hit", tip))
     limit = [svg.line(left, 0, _WIDTH - 8, 0, "limit halo"), svg.line(left, 0, _WIDTH - 8, 0, "limit")]
     limit.append(svg.label(f"threshold {threshold}", _WIDTH - 10, -6, "limit", "end"))
-    # The script moves it when the threshold changes: the same scale as `_log_scale`.
+    # The script moves it when the threshold changes, on the scale of `_log_scale`.
     parts.append(
         svg.element(
             "g",
@@ -225,9 +225,15 @@ def _shortened(name: str) -> str:
 
 
 def histogram(title: str, unit: str, data: Mapping[str, Any], *, every: int, log: bool = False, note: str = "") -> str:
-    """Bars of one histogram of the summary, each `every`-th edge named.
+    """The bars of one histogram of the summary.
 
-    `log`: where nearly all are in one bin, the rest would not be seen.
+    Args:
+        title: Title of the figure.
+        unit: Unit of the edges.
+        data: `edges` and `counts`.
+        every: Label every so many edges.
+        log: Use a logarithmic scale, for counts of which nearly all are in one bin.
+        note: Text below the figure.
     """
     edges, counts = data["edges"], data["counts"]
     width, height, left, right, bottom = 330.0, 210.0, 42.0, 14.0, 24.0
@@ -257,7 +263,7 @@ def histogram(title: str, unit: str, data: Mapping[str, Any], *, every: int, log
 
 
 def _log_scale(top: float, floor: float) -> Callable[[float], float]:
-    """Height on the page; 0 is at the floor, and 1 a little above it."""
+    """Maps a value to its y coordinate: 0 is at `floor`, and 1 a little above it."""
     decades = math.log10(top) + _BELOW_ONE
 
     def at(value: float) -> float:

@@ -1,4 +1,4 @@
-"""What the pages share: head, style, script, and the blocks that they are made of. A page loads nothing."""
+"""Shared by all pages: head, style sheet, script, and the blocks of the body. A page loads no other file."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _CODE: Final = re.compile(r"`([^`]*)`")
 
 @dataclass(frozen=True, slots=True)
 class PageSection:
-    """A part of a page.
+    """A section of a page.
 
     Attributes:
-        id: Of the element, for links.
+        id: The `id` of its element, for links.
         heading: Plain text.
         content: HTML.
-        link: Words of the link at the top of the page; the heading if empty.
+        link: Text of the link at the top of the page; the heading if empty.
     """
 
     id: str
@@ -36,7 +36,7 @@ class PageSection:
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A figure in large print with its words; `status` gives it a stripe in the colour of an outcome."""
+    """A number in large type with its label; `status` adds a stripe in the colour of that status."""
 
     number: str
     words: str
@@ -46,7 +46,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """One thing to know: `note`, or `warning` where something is to be done or minded; plain text, `code` in it."""
+    """Something to know, in plain text with `code` in backticks; a `warning` asks for an action or for care."""
 
     level: Literal["good", "note", "warning"]
     head: str
@@ -62,21 +62,21 @@ def document(
     footer: str,
     scripts: Iterable[str] = (),
 ) -> str:
-    """A whole page.
+    """A complete page.
 
     Args:
-        kind: What sort of page it is, plain text.
+        kind: The kind of page, plain text.
         title: Plain text.
-        made: When and by what, HTML.
+        made: When and by what it was made, HTML.
         lead: HTML between the links and the first section.
-        sections: In order.
+        sections: The sections in order.
         footer: HTML.
-        scripts: Files of this package that run after `page.js`.
+        scripts: Script files of this package to run after `page.js`.
     """
     script = "\n".join(map(asset, ("page.js", *scripts)))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return Template(asset("page.html")).substitute(
-        # The only script that runs is this one, nothing is loaded from anywhere.
+        # Only this script may run, and nothing may be loaded.
         policy="default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'unsafe-inline'; "
         f"script-src 'sha256-{digest}'",
         style=asset("page.css"),
@@ -101,18 +101,18 @@ def asset(name: str) -> str:
 
 
 def card(content: str) -> str:
-    """A box of its own."""
+    """A box with a border."""
     return f'<div class="card">{content}</div>'
 
 
 def columns(*contents: str) -> str:
-    """Two or three boxes side by side; one below the other in a narrow window."""
+    """Two or three boxes side by side, or stacked in a narrow window."""
     class_ = "pair" if len(contents) == 2 else "three"
     return f'<div class="{class_}">{"".join(map(card, contents))}</div>'
 
 
 def tiles(found: Iterable[Tile], class_: str = "tiles") -> str:
-    """Figures side by side."""
+    """Tiles side by side."""
     return f'<div class="{class_}">{"".join(map(_tile, found))}</div>'
 
 
@@ -125,7 +125,7 @@ def _tile(tile: Tile) -> str:
 
 
 def remarks(found: Iterable[Remark]) -> str:
-    """A list of things to know, each with a badge."""
+    """A list of remarks, each with a badge."""
     return f'<ul class="findings">{"".join(map(_remark, found))}</ul>'
 
 
@@ -138,7 +138,7 @@ def _remark(one: Remark) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], class_: str = "data") -> str:
-    """A plain table; the first column is text, the others are numbers."""
+    """A table whose first column is text; the other columns are numbers."""
     cells = "".join(f'<th scope="col">{text(one)}</th>' for one in head)
     body = "".join(
         "<tr>" + f'<th scope="row">{text(row[0])}</th>' + "".join(f"<td>{text(one)}</td>" for one in row[1:]) + "</tr>"
@@ -148,7 +148,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], class_: str = "
 
 
 def figure(title: str, picture: str, data: str = "", note: str = "", legend: str = "") -> str:
-    """A chart with its title, legend, remark, and its numbers as a table that unfolds."""
+    """A chart with its title, legend and note; `data`, a table of its numbers, unfolds."""
     numbers = f'<details class="numbers"><summary>Numbers</summary>{data}</details>' if data else ""
     below = f'<p class="note">{text(note)}</p>' if note else ""
     return (

@@ -1,4 +1,4 @@
-"""All labels: a table that sorts, and the ontology as a tree of `<details>`, which folds without any script."""
+"""All labels: as a sortable table, and as the tree of the ontology (`<details>`, which fold without a script)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Label = Mapping[str, Any]
 
 
 def label_table(labels: Sequence[Label], subsets: Sequence[str], threshold: int) -> str:
-    """One row per label, most clips first. `data-v` of a cell is what its column is sorted by."""
+    """One row per label, in descending order of clips. Columns are sorted by the `data-v` of their cells."""
     columns = [
         ("Label", "text"), ("Clips", "number"), ("Planned", "number"), ("Available", "number"),
         *((subset_name(name).removesuffix(" train"), "number") for name in subsets if len(subsets) > 1),
@@ -52,7 +52,7 @@ def _data(one: Label, threshold: int) -> str:
 
 
 def _mark(one: Label, threshold: int) -> str:
-    """Shown in rows of class `under` only; the script changes the class when the threshold changes."""
+    """Visible only in rows of class `under`, which the script sets when the threshold changes."""
     words = "none" if one["ok"] == 0 else "few"
     return f'<span class="mark" title="fewer clips than the threshold">{words}</span>' if one["planned"] else ""
 
@@ -76,7 +76,7 @@ def _bar(one: Label) -> str:
 
 
 def label_tree(roots: Sequence[Node], labels: Sequence[Label], threshold: int) -> str:
-    """Nodes that are no labels show only their name; labels that the ontology lacks come last."""
+    """The ontology with the counts of its labels. Labels that it does not contain come last."""
     known = {str(one["mid"]): one for one in labels}
     inside = {mid for root in roots for mid in root.below()}
     parts = [_tree_node(root, known, threshold) for root in roots]

@@ -1,4 +1,4 @@
-"""What the counts mean for training: which labels are short of clips, and what else to know beforehand."""
+"""What the counts mean for training: labels with too few clips, and other things to know before you train."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from audioset_batch.report.html import Remark
 from audioset_batch.report.words import count, percent, subset_name
 
 DEFAULT_THRESHOLD: Final = 50
-"""Clips that a label should have at least; AudioSet's balanced and eval sets aim at 59 or more."""
+"""The fewest clips that a label should have. AudioSet's balanced and eval sets aim at 59 or more."""
 
 _NAMED: Final = 6
 
@@ -21,11 +21,11 @@ class Findings:
     """What `report` adds to the summary.
 
     Attributes:
-        threshold: Clips that a label should have at least.
-        planned_labels: Labels that any planned segment has.
-        under: MIDs of planned labels with fewer clips than that, fewest first.
-        without: Those of them that have no clip at all.
-        remarks: In the order of their weight.
+        threshold: The fewest clips that a label should have.
+        planned_labels: Number of labels that planned segments have.
+        under: MIDs of planned labels with fewer clips, in ascending order of clips.
+        without: MIDs of planned labels without a clip.
+        remarks: Remarks, warnings first.
     """
 
     threshold: int
@@ -46,12 +46,12 @@ class Findings:
 
 
 def label_name(label: Mapping[str, Any]) -> str:
-    """The display name, or the MID where the list of classes does not know it."""
+    """The display name, or the MID if the list of classes does not contain it."""
     return str(label["name"] or label["mid"])
 
 
 def find(summary: Mapping[str, Any], threshold: int) -> Findings:
-    """Look through `summary.json` for what matters before training."""
+    """Search the content of `summary.json` for what matters before training."""
     planned = [label for label in summary["labels"] if label["planned"]]
     under = sorted((label for label in planned if label["ok"] < threshold), key=lambda label: int(label["ok"]))
     without = [label for label in under if label["ok"] == 0]
@@ -116,7 +116,7 @@ def _labels(
 
 
 def _uneven(planned: Sequence[Mapping[str, Any]], totals: Mapping[str, int]) -> list[Remark]:
-    """Labels that lost far more than the others: the loss is not random, and shifts what is learned."""
+    """Labels that lost far more clips than the others: such a loss is not random, and biases training."""
     tried = totals["planned"] - totals["pending"]
     if not tried:
         return []
@@ -124,7 +124,7 @@ def _uneven(planned: Sequence[Mapping[str, Any]], totals: Mapping[str, int]) -> 
     shares = []
     for label in planned:
         own = label["planned"] - label["pending"]
-        # Twenty tries at least, and further off than three standard deviations of chance.
+        # At least 20 tried segments, and more than three standard deviations below the overall share.
         if own >= 20 and overall - label["ok"] / own > 3 * (overall * (1 - overall) / own) ** 0.5 + 0.05:
             shares.append((label["ok"] / own, label))
     if not shares:

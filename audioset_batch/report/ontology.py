@@ -12,24 +12,24 @@ from audioset_batch.errors import InputRefused
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One place in the tree: a node with several parents has several."""
+    """One place in the tree. A node of the ontology with several parents has several places."""
 
     mid: str
     name: str
     children: tuple[Node, ...]
 
     def below(self) -> Iterator[str]:
-        """MIDs of this node and of all below it, with repetitions."""
+        """MIDs of this node and of all its descendants, with repetitions."""
         yield self.mid
         for child in self.children:
             yield from child.below()
 
 
 def load_tree(path: Path) -> tuple[Node, ...] | None:
-    """The roots in the order of the file; None if there is no such file.
+    """The roots in the order of the file; None without a file.
 
     Raises:
-        InputRefused: the file is not the ontology.
+        InputRefused: the file is not the AudioSet ontology.
     """
     try:
         entries = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -47,7 +47,7 @@ def load_tree(path: Path) -> tuple[Node, ...] | None:
 
 
 def _node(mid: str, names: Mapping[str, str], children: Mapping[str, tuple[str, ...]], above: tuple[str, ...]) -> Node:
-    # A damaged file may run in circles; a node is never put below itself.
+    # A damaged file may contain cycles; a node is never placed below itself.
     path = (*above, mid)
     inner = [child for child in children.get(mid, ()) if child in names and child not in path]
     return Node(mid, names[mid], tuple(_node(child, names, children, path) for child in inner))

@@ -1,4 +1,4 @@
-"""The page of a data set: what each section shows."""
+"""The report of a data set, section by section."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def page(summary: Mapping[str, Any], findings: Findings, roots: Sequence[Node] |
 
     Args:
         summary: `summary.json`.
-        findings: Of `find`.
-        roots: The ontology; None where the file is missing.
-        place: The data directory; its name is the title.
+        findings: The result of `find`.
+        roots: The roots of the ontology; None without the file.
+        place: The data directory; its name becomes the title.
     """
     return html.document(
         "AudioSet report",
@@ -177,7 +177,7 @@ def _cost(summary: Mapping[str, Any]) -> str:
 
 
 def _cluster(costs: Mapping[str, Any]) -> str:
-    """Core-hours and GB-hours; "" where no task has noted any."""
+    """Core-hours and GB-hours; "" if no task has recorded any."""
     if not costs.get("segments") and not costs.get("held_core_hours"):
         return ""
     rows = [["used", "used_core_hours", "", "used_core_hours_per_1000_clips"]]

@@ -1,4 +1,4 @@
-"""From `summary.json` to `report.html`. The numbers are merge's; nothing is counted a second time."""
+"""From `summary.json` to `report.html`. All numbers come from merge; nothing is counted again."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _NEEDED: Final = (
 
 
 def load_summary(root: Path) -> dict[str, Any]:
-    """What merge counted.
+    """The content of `summary.json`.
 
     Raises:
-        InputRefused: it was not merged yet, or by an earlier version.
+        InputRefused: there is none, or an earlier version wrote it.
     """
     path = DataDir(root).summary_json
     advice = f"run `audioset-batch merge {root}` first"
@@ -40,7 +40,7 @@ def load_summary(root: Path) -> dict[str, Any]:
 
 
 def is_stale(root: Path) -> bool:
-    """True if a manifest has grown since the merge."""
+    """True if a manifest has changed since the merge."""
     data = DataDir(root)
     try:
         merged = data.summary_json.stat().st_mtime
@@ -52,11 +52,19 @@ def is_stale(root: Path) -> bool:
 def write_report(
     root: Path, *, out: Path | None = None, threshold: int = DEFAULT_THRESHOLD
 ) -> tuple[Path, dict[str, Any], Findings]:
-    """Write the report; returns where, the summary, and what was found.
+    """Write the report.
+
+    Args:
+        root: The data directory.
+        out: Path of the report; by default `report.html` in `root`.
+        threshold: The fewest clips that a label should have.
+
+    Returns:
+        The path of the report, the content of `summary.json`, and the findings.
 
     Raises:
-        InputRefused: not merged yet, or `ontology.json` is not the ontology.
-        StorageUnusable: it cannot be written.
+        InputRefused: there is no summary yet, or `ontology.json` is not the AudioSet ontology.
+        StorageUnusable: the report cannot be written.
     """
     summary = load_summary(root)
     findings = find(summary, threshold)

@@ -1,4 +1,4 @@
-"""The versions and the config that workers ran with."""
+"""The versions and configs that workers ran with."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from audioset_batch.report.words import count, moment, text
 
 
 def versions(summary: Mapping[str, Any]) -> str:
-    """A table of programs; the rows themselves say which yt-dlp found their video."""
+    """A table of programs and their versions."""
     found: dict[tuple[str, str], list[str]] = {}
     for program, versions_of in summary["versions"].items():
         for version, what in versions_of.items():
-            # merge counts rows by the yt-dlp that resolved them; of the others it knows when they were used last
+            # merge counts rows by the yt-dlp that resolved them; for other programs it has the time of their last use
             words = f"{count(what)} segments" if isinstance(what, int) else f"last used {moment(what)}"
             found.setdefault((program.removesuffix(" of rows"), version), []).append(words)
     if not found:
@@ -26,7 +26,7 @@ def versions(summary: Mapping[str, Any]) -> str:
 
 
 def settings(summary: Mapping[str, Any]) -> str:
-    """Of each config: what differs from the defaults, and the whole of it to unfold."""
+    """For each config, the keys that differ from the defaults, and the whole config to unfold."""
     found: Sequence[Mapping[str, Any]] = summary["settings"]
     if not found:
         return "<p>Not known: no worker has noted its settings here.</p>"

@@ -1,4 +1,4 @@
-"""What all charts share: axes, ticks, elements. Colours are classes: the style sheet rules light, dark and print."""
+"""Shared by all charts: elements, ticks, legends. Colours are CSS classes, so that the style sheet can change them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from audioset_batch.report.words import text
 
 
 def element(tag: str, content: str = "", **attributes: Any) -> str:
-    """`<name ...>content</name>`; values are escaped, `_` in names becomes `-`, `class_` is `class`."""
+    """`<tag ...>content</tag>`. Values are escaped; `_` in a name becomes `-`, and `class_` becomes `class`."""
     parts = [f"<{tag}"]
     for key, value in attributes.items():
         if value is not None:
@@ -20,12 +20,12 @@ def element(tag: str, content: str = "", **attributes: Any) -> str:
 
 
 def label(content: object, x: float, y: float, class_: str = "axis", anchor: str = "start") -> str:
-    """Text of a chart."""
+    """A text in a chart."""
     return element("text", text(content), x=float(x), y=float(y), class_=class_, text_anchor=anchor)
 
 
 def rect(x: float, y: float, width: float, height: float, class_: str, tip: str | None = None) -> str:
-    """A rectangle; `tip` is what hovering and the arrow keys show."""
+    """A rectangle. Hovering over it and the arrow keys show `tip`."""
     return element(
         "rect",
         x=float(x), y=float(y), width=float(max(width, 0)), height=float(max(height, 0)),
@@ -39,9 +39,14 @@ def line(x1: float, y1: float, x2: float, y2: float, class_: str = "grid") -> st
 
 
 def bars(tops: Sequence[float], left: float, each: float, floor: float, class_: str) -> str:
-    """Bars down to `floor` as one path; `tops` are heights on the page, `each` the distance of two bars.
+    """Bars down to `floor` as one path.
 
-    Thin ones touch each other: gaps of a pixel would flicker.
+    Args:
+        tops: The y coordinate of the top of each bar.
+        left: The x coordinate of the first bar.
+        each: The distance between two bars. Thin bars touch each other, because gaps of a pixel would flicker.
+        floor: The y coordinate of the lower end.
+        class_: CSS class.
     """
     gap = each * 0.16 if each >= 8 else 0.0
     path = [f"M{left:.1f} {floor:.1f}"]
@@ -52,7 +57,7 @@ def bars(tops: Sequence[float], left: float, each: float, floor: float, class_: 
 
 
 def chart(parts: Iterable[str], width: float, height: float, name: str) -> str:
-    """The whole picture. It takes the focus, and the arrow keys then walk through what has a tip."""
+    """The complete picture. When it has the focus, the arrow keys go through the elements with a tip."""
     return element(
         "svg",
         "".join(parts),
@@ -62,7 +67,7 @@ def chart(parts: Iterable[str], width: float, height: float, name: str) -> str:
 
 
 def nice_ticks(top: float, most: int = 5, *, counts: bool = True) -> list[float]:
-    """0 and round steps to at least `top`: `nice_ticks(430) -> [0, 100, 200, 300, 400, 500]`; whole ones of counts."""
+    """Round steps from 0 to at least `top`, whole numbers for counts: `nice_ticks(430) -> [0, 100, ..., 500]`."""
     if top <= 0:
         return [0.0, 1.0]
     raw = top / most
@@ -78,7 +83,7 @@ def log_ticks(top: float) -> list[float]:
 
 
 def time_step(span: float, most: int = 8) -> int:
-    """Seconds between time ticks."""
+    """Seconds between two ticks of a time axis of `span` seconds."""
     for step in (10, 30, 60, 300, 600, 1800, 3600, 10800, 21600, 43200, 86400, 172800, 604800, 1209600, 2592000):
         if span / step <= most:
             return step
@@ -86,7 +91,7 @@ def time_step(span: float, most: int = 8) -> int:
 
 
 def legend_of(*entries: tuple[str, str]) -> str:
-    """Pairs of class and words."""
+    """A legend of (CSS class, text) pairs."""
     box = '<svg class="key" viewBox="0 0 14 14" aria-hidden="true">'
     items = "".join(f"<li>{box}{rect(0, 0, 14, 14, class_)}</svg>{text(words)}</li>" for class_, words in entries)
     return f'<ul class="legend">{items}</ul>'

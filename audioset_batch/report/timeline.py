@@ -1,4 +1,4 @@
-"""Segments per hour over time, and under it each egress with its pauses."""
+"""Segments per hour over time, and below it each egress with its pauses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LEAST_PIXELS: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class _Shade:
-    """One or several pauses that are less than two pixels apart. Unix times; `seconds`: paused within the axis."""
+    """One or several pauses that are less than two pixels apart. `seconds`: paused within the axis; Unix times."""
 
     begin: float
     end: float
@@ -40,7 +40,7 @@ class _Axis:
 
 
 def timeline(summary: Mapping[str, Any]) -> str:
-    """The figure; a sentence where no worker has finished anything yet."""
+    """The figure, or a sentence if no worker has finished a segment yet."""
     data = summary["timeline"]
     begin = unix_time(data["start"])
     bins = len(data["counts"]["ok"])
@@ -100,7 +100,7 @@ def _bars(data: Mapping[str, Any], axis: _Axis, begin: float) -> list[str]:
         parts += [svg.line(_LEFT, y, _WIDTH - _RIGHT, y), svg.label(short(tick), _LEFT - 8, y + 4, anchor="end")]
     wide = width / axis.per_pixel
     scale = (_TALL - 12) * per_hour / ticks[-1]
-    # From the top of the pile down, so that each area covers what of the one before is below it.
+    # From the top of the stack down, so that each area covers the lower part of the one before.
     for upto in range(len(drawn), 0, -1):
         heights = [_TALL - scale * sum(column[:upto]) for column in zip(*series, strict=True)]
         parts.append(svg.bars(heights, axis.at(begin), wide, _TALL, f"s-{drawn[upto - 1]}"))
@@ -116,7 +116,7 @@ def _bars(data: Mapping[str, Any], axis: _Axis, begin: float) -> list[str]:
 
 
 def _shades(pauses: Sequence[Mapping[str, Any]], axis: _Axis) -> list[_Shade]:
-    """Those that can be seen; so many pauses that they run together are drawn as one."""
+    """The pauses within the axis. Pauses too close to be told apart are merged into one."""
     result: list[_Shade] = []
     for pause in pauses:
         begin = unix_time(pause["started"])

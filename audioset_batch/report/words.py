@@ -1,4 +1,4 @@
-"""Numbers and times as people read them. Everything that enters the page as text goes through `text`."""
+"""Numbers and times in words. All text on a page goes through `text`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from audioset_batch.record.settings import unix_time
 
 
 def text(value: object) -> str:
-    """Escaped for element content and for quoted attributes."""
+    """Escape a value for element content and quoted attributes."""
     return html.escape(str(value), quote=True)
 
 
@@ -25,7 +25,7 @@ def count(value: float) -> str:
 
 
 def short(value: float) -> str:
-    """For axes: `1200 -> 1.2k`, `2000000 -> 2M`."""
+    """Short form for axes: `1200 -> 1.2k`, `2000000 -> 2M`."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
             return f"{value / size:.3g}{unit}"
@@ -33,7 +33,7 @@ def short(value: float) -> str:
 
 
 def percent(part: float, whole: float) -> str:
-    """`12.3 %`; never `100 %` or `0 %` for what is not quite that; a dash of nothing."""
+    """`12.3 %`. `100 %` and `0 %` are exact; a dash if `whole` is 0."""
     if not whole:
         return "–"
     share = 100 * part / whole
@@ -45,7 +45,7 @@ def percent(part: float, whole: float) -> str:
 
 
 def duration(seconds: float, *, days: bool = True) -> str:
-    """`45 s`, `12 min`, `3 h 20 min`, `2 days 4 h`; without `days` it ends with hours: `1,234 h`."""
+    """`45 s`, `12 min`, `3 h 20 min`, `2 days 4 h`; without `days`, `1,234 h`."""
     if seconds < 90:
         return f"{seconds:.3g} s"
     minutes = round(seconds / 60)
