@@ -1,1 +1,1 @@
-"""How a run stands: read from the state files, the leases, SLURM's queue and the egresses, while workers go on."""
+"""The progress of a run, from state files, leases, the queue of SLURM and the egresses, while workers run."""

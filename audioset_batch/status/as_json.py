@@ -1,4 +1,4 @@
-"""The overview as JSON; the keys are documented in docs/status.md, and scripts rely on them."""
+"""The overview as JSON. Scripts rely on the keys, which docs/status.md describes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from audioset_batch.youtube.versions import age_days
 
 
 def to_json(overview: Overview) -> dict[str, Any]:
-    """Everything, every shard included; times in UTC, ISO 8601, durations in seconds."""
+    """The complete overview with every shard. Times are UTC in ISO 8601, durations are seconds."""
     return {
         "data_dir": overview.data_dir,
         "at": iso_time(overview.at),

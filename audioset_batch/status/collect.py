@@ -1,4 +1,4 @@
-"""Every shard in one line, and their sums."""
+"""The overview: one line per shard, and totals."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from audioset_batch.status.shards import LIVE_SECONDS, STATUSES, Counted, Seen, 
 
 Activity = Literal["done", "running", "queued", "stopped", "lost", "open"]
 _ASK_SLURM_SECONDS: Final = 30.0
-"""Between two questions to SLURM while somebody watches: many may be watching, and its controller has work to do."""
+"""Seconds between two requests to SLURM in watch mode, to spare its controller."""
 
 _READ_COSTS_SECONDS: Final = 300.0
-"""Likewise; sacct asks a database."""
+"""The same for sacct, which queries a database."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShardLine:
-    """One shard, and the task that works on it.
+    """One shard and the task that works on it.
 
     Attributes:
-        activity: `done`; `running`; `queued` in SLURM, or behind another subset's shard of the same task; `stopped` on
-            purpose or ended by SLURM; `lost`: its worker died and nobody has taken over; `open`: there is work left and
-            nobody at it.
-        job_id: The task that worked on it last, or is to.
-        restarts: Of that task.
-        active_at: Unix time of the last sign of life; None if it was never begun.
-        pace: Segments per hour over the last hour, of a worker that is alive.
-        note: Why it stopped, how SLURM ended it.
+        activity: `done`; `running`; `queued` in SLURM, or after a shard of another subset in its task; `stopped` on
+            purpose or by SLURM; `lost`: its worker died and no other has taken over; `open`: work is left and no task
+            works on it.
+        job_id: The task that worked on it last, or that will.
+        restarts: How often SLURM restarted that task.
+        active_at: Unix time of the last activity; None if no worker has started it.
+        pace: Segments per hour over the last hour; 0 without a live worker.
+        note: Why it stopped, or how SLURM ended it.
     """
 
     seen: Seen
@@ -65,19 +65,19 @@ class SubsetLine(Counted):
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What `status` shows. Times are Unix times, durations seconds.
+    """What `status` shows. Times are Unix times, durations are seconds.
 
     Attributes:
-        pace: Segments per hour over the last hour, of all workers that are alive.
-        budget: Videos per hour that all egresses together allow; None: at least one has no budget.
+        pace: Segments per hour over the last hour, of all live workers.
+        budget: Videos per hour that all egresses together allow; None if one has no budget.
         left: Segments that are failed or pending.
-        next_steps: Commands that remain when none is left: `merge` and `report`, `report`, or nothing.
-        seconds_at_pace, seconds_at_budget: For these; None if it cannot be told.
-        slurm: `answered`, `silent` (with `slurm_says`) or `none`.
-        costs: What was held and used so far.
-        asked, need: What `slurm:` of the config asks for, and what the budgets need, by the CPU that segments took.
-        resubmit: Lines about shards that no task will continue, with the commands that do.
-        ytdlp_version: Of the worker that started last, or the newer one that the next would take; "" if none is known.
+        next_steps: Commands still to run when no segment is left: `merge` and `report`, `report`, or none.
+        seconds_at_pace, seconds_at_budget: Expected time for the segments left; None if unknown.
+        slurm: `answered`, `silent` (then `slurm_says` has the error) or `none`.
+        costs: Resources held and used so far.
+        asked, need: What `slurm:` of the config requests, and what the budgets need at the measured CPU time.
+        resubmit: Lines about shards that no task will continue, with the commands that continue them.
+        ytdlp_version: The version of the last worker, or a newer one that the next would use; "" if unknown.
     """
 
     data_dir: str
@@ -102,11 +102,13 @@ class Overview:
 
 
 class Collector:
-    """Looks at everything, once or again and again; what was read and has not changed is not read twice.
+    """Collects the overview, once or repeatedly. Files that have not changed are not read again.
 
     Args:
+        data: The data directory.
+        config: The config of the run.
         exact: Read every manifest that is newer than its state file, however long that takes.
-        ask_slurm: Whether to ask what its queue says of the shards.
+        ask_slurm: Whether to ask SLURM for its queue.
     """
 
     def __init__(self, data: DataDir, config: Config, *, exact: bool = False, ask_slurm: bool = True) -> None:
@@ -120,7 +122,7 @@ class Collector:
         self._costs_at = float("-inf")
 
     def look(self) -> Overview:
-        """How it stands now.
+        """The current overview.
 
         Raises:
             InputRefused: there are no shards.
@@ -187,7 +189,7 @@ def collect(data: DataDir, config: Config, *, exact: bool = False, ask_slurm: bo
 
 
 class _Tasks:
-    """Which task is at, or will come to, a shard. A task does one shard of each subset, in the order of the subsets."""
+    """Which task works on a shard, or will. A task does one shard of each subset, in the order of the subsets."""
 
     def __init__(self, queue: Queue, subsets: Sequence[str], found: Sequence[Seen]) -> None:
         self.queue = queue
@@ -196,7 +198,7 @@ class _Tasks:
         self._at: dict[int, Seen] = {seen.shard.number: seen for seen in found if seen.at_work}
 
     def coming(self, seen: Seen) -> tuple[str, str] | None:
-        """The task that will come to this shard, and what it waits for; None if there is none."""
+        """The task that will work on this shard, and what it waits for; None if there is none."""
         before = self._at.get(seen.shard.number)
         if before is not None and before.state is not None:
             if self._place[before.shard.subset] < self._place[seen.shard.subset]:
@@ -237,7 +239,7 @@ def _line(seen: Seen, tasks: _Tasks) -> ShardLine:
 
 
 def _activity(seen: Seen, queue: Queue) -> tuple[Activity, str]:
-    """Of a shard that no task will come to."""
+    """Activity and note of a shard that no queued task will work on."""
     if seen.at_work:
         return "running", ""
     if not seen.left:
@@ -247,7 +249,7 @@ def _activity(seen: Seen, queue: Queue) -> tuple[Activity, str]:
         return "open", ""
     end = queue.ended.get(state.job_id)
     ended = "" if end is None else f"SLURM: {end.state}, exit {end.exit_code}"
-    if state.finished:  # the worker itself let go of it; without a note it came to the end
+    if state.finished:  # the worker released it; without a note it reached the end
         return ("stopped", "; ".join(filter(None, (state.note, ended)))) if state.note else ("open", "")
     if ended:
         return "stopped", ended

@@ -1,4 +1,4 @@
-"""Colours for the text, where a terminal or a picture shows it; nothing is said by a colour alone."""
+"""Colours for the text on a terminal or in a picture. No information is in the colours alone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _GLYPH_STYLES: Final = {"ok": "green", "unavailable": "blue", "failed": "bold re
 
 
 def coloured(text: str) -> Text:
-    """What `text.render` gave, in colours."""
+    """The result of `text.render` with colours."""
     result = Text(text)
     for pattern, style in _WORDS.items():
         for match in re.finditer(pattern, text):

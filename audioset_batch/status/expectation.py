@@ -1,4 +1,4 @@
-"""What a clip takes, on the disk and on the way: as recorded so far, else estimated."""
+"""Disk space and traffic of a clip: measured so far, else estimated."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ _FLAC_SHARE: Final = 0.6
 _LOSSY_BYTES_PER_SECOND: Final = 16_000
 _VIDEO_BYTES_PER_SECOND: Final = 250_000
 _ENOUGH: Final = 100
-"""Clips or rows from which on their means count instead of estimates."""
+"""Number of clips or rows from which their means replace the estimates."""
 _REQUESTS_OF_A_CLIP: Final = 3.0
-"""One to resolve, two for media, as measured (docs/performance.md)."""
+"""One request to resolve and two for media, as measured (docs/performance.md)."""
 _FETCHED_AUDIO_BYTES: Final = 190_000
 _AVAILABLE_SHARE: Final = 0.8
-"""Estimate: 6% of the videos were gone by 2020, 15% by 2023."""
+"""Estimate: 6% of the videos were unavailable by 2020, 15% by 2023."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """Per planned segment, whatever comes of it; bytes on disk per clip that is ok.
+    """What a planned segment is expected to take.
 
     Attributes:
-        requests, fetched_bytes: Of a segment on average, tries again and lost segments included.
-        available: Share of the segments that can still be had.
-        counted: Rows that this comes from; 0: estimates.
+        requests, fetched_bytes: Mean per segment, including retries and unavailable segments.
+        available: Share of the segments that are still available.
+        clip_bytes: Bytes on disk per clip that is ok.
+        counted: Number of rows behind the means; 0 for estimates.
     """
 
     requests: float
@@ -44,7 +45,7 @@ class Expectation:
 
 
 def expect(data: DataDir, config: Config) -> Expectation:
-    """From `summary.json` where it has counted enough, else from some of the newest rows, else from the config.
+    """From `summary.json` if it has enough rows, else from a sample of the newest rows, else from the config.
 
     Raises:
         StorageUnusable: a manifest cannot be read.
@@ -71,7 +72,7 @@ def expect(data: DataDir, config: Config) -> Expectation:
 
 
 def _sampled(data: DataDir) -> Expectation | None:
-    """Of the newest rows that a worker wrote after trying; None if there are too few."""
+    """From the newest rows that workers wrote; None if there are too few."""
     rows = [row for row in newest_rows(data) if (row.get("attempts") or 0) > 0]
     clips = [row for row in rows if row["status"] == Status.OK]
     settled = len(clips) + sum(row["status"] == Status.UNAVAILABLE for row in rows)
@@ -91,14 +92,14 @@ def _mean(rows: Sequence[Mapping[str, Any]], column: str) -> float:
 
 
 def files_per_clip(config: Config) -> int:
-    """Files that stay on the disk for one clip; about none in tar shards."""
+    """Files on disk per clip; about 0 in tars."""
     if config.output.layout != "files":
         return 0
     return 1 if config.video.mode == "none" else 2
 
 
 def bytes_per_clip(data: DataDir, config: Config) -> tuple[float, str]:
-    """Of one clip of ten seconds, and where that is known from: what merge counted, else an estimate."""
+    """Bytes on disk of a clip of ten seconds, and the source of this number: the last merge, or an estimate."""
     with contextlib.suppress(KeyError, TypeError, ValueError):
         summary = _summary(data)
         clips = int(summary["totals"]["ok"])
@@ -115,7 +116,7 @@ def bytes_per_clip(data: DataDir, config: Config) -> tuple[float, str]:
 
 
 def _summary(data: DataDir) -> Any:
-    """The content of `summary.json`; empty if there is none or it is damaged."""
+    """The content of `summary.json`; empty if it is missing or damaged."""
     try:
         return json.loads(data.summary_json.read_bytes())
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What is still to do, what it will take, and how long at the budgets of the egresses."""
+"""What is left to do, the resources it takes, and the time at the budgets of the egresses."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ from audioset_batch.status.expectation import Expectation, expect
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Times in seconds, sizes in bytes.
+    """What the segments left will take. Times are in seconds, sizes in bytes.
 
     Attributes:
         left: Segments that are failed or pending, by subset.
-        addresses: Egresses with a budget of their own.
-        budget: Videos per hour of all of them together; None: at least one has none.
-        seconds: At that budget; None without one.
-        seconds_times_ten: With ten times as many such addresses.
-        requests, fetched_bytes, clips, disk_bytes: Expected for what is left.
-        free_bytes: On the filesystem of the data directory.
-        uncounted_shards: Shards with rows that are not counted, so that less is left than this says.
-        cost: Core-hours and GB-hours that SLURM charges for what is left, in words; empty without a budget.
-        too_much: What to change in `slurm:` if that is more than twice the need; else empty.
+        total: The same over all subsets.
+        addresses: Number of egresses.
+        budget: Videos per hour of all egresses together; None if one has no budget.
+        seconds: Time at that budget; None without one.
+        seconds_times_ten: Time with ten times as many such addresses.
+        requests, fetched_bytes, clips, disk_bytes: Expected values for the segments left.
+        free_bytes: Free space in the filesystem of the data directory.
+        uncounted_shards: Shards with uncounted rows; fewer segments are left than `total`.
+        expectation: The means or estimates behind the expected values.
+        cost: Core-hours and GB-hours for the segments left, in words; empty without a budget.
+        too_much: What to change in `slurm:` if it requests more than twice the need; else empty.
     """
 
     left: Mapping[str, int]
@@ -50,7 +52,7 @@ class Forecast:
 
 
 def forecast(data: DataDir, config: Config, overview: Overview) -> Forecast:
-    """From what `collect` counted.
+    """Forecast from an overview.
 
     Raises:
         StorageUnusable: the filesystem does not answer.
@@ -81,7 +83,7 @@ def forecast(data: DataDir, config: Config, overview: Overview) -> Forecast:
 
 
 def render(plan: Forecast) -> str:
-    """Text for people."""
+    """The forecast as text."""
     width = max(len(name) for name in plan.left)
     lines = [f"{'':<{width}}{'left':>12}"]
     lines += [f"{name:<{width}}{count:>12,}" for name, count in plan.left.items()]

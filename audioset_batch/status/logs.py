@@ -16,7 +16,7 @@ from audioset_batch.untrusted import visible
 _TAIL_BYTES: Final = 256 * 1024
 _LONGEST_LINE: Final = 4000
 _LOCAL: Final = "local"
-"""What `submit --cluster local` has in the names of its logs instead of a job's id."""
+"""In the names of the logs of `submit --cluster local`, instead of a job id."""
 _ENDINGS: Final = ("log", "out", "err")
 
 
@@ -25,9 +25,9 @@ class LogTail:
     """The end of one task's log.
 
     Attributes:
-        job_id: Of the task; "" without SLURM.
-        shards: Those of the task that stopped, were lost, or have failed segments.
-        path: The log; None if none was found.
+        job_id: The id of the task; "" without SLURM.
+        shards: Shards of the task that stopped, were lost, or have failed segments.
+        path: Path of the log; None if none was found.
         lines: Its last lines.
     """
 
@@ -38,18 +38,18 @@ class LogTail:
 
     @property
     def host(self) -> str:
-        """Where it worked last."""
+        """The host of its last run."""
         return self.shards[0].host
 
     @property
     def restarts(self) -> int:
-        """How often SLURM began it again."""
+        """How often SLURM restarted it."""
         return max(line.restarts for line in self.shards)
 
 
 @dataclass(frozen=True, slots=True)
 class Tails:
-    """Tails of the tasks that were active last, the latest at the end; `omitted`: how many more tasks there are."""
+    """Tails of the most recently active tasks, the latest last. `omitted` is the number of other tasks."""
 
     tails: Sequence[LogTail]
     omitted: int
@@ -59,9 +59,11 @@ def find_logs(data: DataDir, overview: Overview, folders: Iterable[Path], *, mos
     """A tail for each task whose shards stopped, were lost, or have failed segments.
 
     Args:
-        folders: Where logs of plain sbatch scripts lie; `DATADIR/logs`, where `submit` puts them, is looked at anyway.
-        most_lines: Of each log.
-        most_tasks: The tasks that were active last.
+        data: The data directory.
+        overview: The overview with the tasks.
+        folders: Folders with logs of plain sbatch scripts, besides `DATADIR/logs`, where `submit` writes them.
+        most_lines: Maximum number of lines of each log.
+        most_tasks: Maximum number of tasks, the most recently active ones.
 
     Raises:
         StorageUnusable: a log cannot be read.
@@ -85,7 +87,7 @@ def find_logs(data: DataDir, overview: Overview, folders: Iterable[Path], *, mos
 
 
 def _log_of(stem: str, folders: Sequence[Path]) -> Path | None:
-    """The newest of the files that end with the task's id, as `%A_%a` and `submit` name them."""
+    """The newest file whose name ends with the id of the task, as `%A_%a` and `submit` name logs."""
     found = [
         path
         for folder in folders
@@ -101,5 +103,5 @@ def _tail(path: Path, most: int) -> list[str]:
         size = file.seek(0, 2)
         file.seek(max(0, size - _TAIL_BYTES))
         lines = file.read().decode("utf-8", "replace").splitlines()
-    # A log holds what YouTube and other users wrote: nothing of it may steer the terminal.
+    # A log contains text by YouTube and other users, which must not control the terminal.
     return [visible(line.expandtabs(), _LONGEST_LINE) for line in deque(lines, maxlen=most)]

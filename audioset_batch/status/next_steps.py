@@ -1,4 +1,4 @@
-"""Which commands are still to come once every segment is settled: told from the times of the files alone."""
+"""Which commands are still to run when every segment is settled, from modification times alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def next_steps(data: DataDir, found: Sequence[Seen]) -> tuple[str, ...]:
     """
     merged = min(_changed(data.merged_parquet), _changed(data.summary_json))
     rows = [_NEVER if seen.written_at is None else seen.written_at for seen in found]
-    # A filter or another split changes the plan, and no row.
+    # A filter or another split changes the plan without adding a row.
     if max([*rows, *(_changed(data.shard_csv(seen.shard)) for seen in found)], default=_NEVER) > merged:
         return "merge", "report"
     return () if _changed(data.report_html) >= merged else ("report",)

@@ -1,4 +1,4 @@
-"""What SLURM says of the tasks of a data directory; nothing where there is no SLURM or it does not answer."""
+"""The tasks of a data directory in the queue of SLURM; empty without SLURM, or if it does not answer."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from audioset_batch.slurm.queue import JobEnd
 
 _ARRAY_TASK: Final = re.compile(r"(\d+)_(?:(\d+)|\[([\d,%-]+)\])\Z")
 _PATIENCE: Final = 10.0
-"""Seconds for an answer of SLURM; somebody is looking at an empty screen meanwhile."""
+"""Seconds to wait for an answer of SLURM while the user sees an empty screen."""
 _ENDED_WELL: Final = ("COMPLETED", "RUNNING", "PENDING", "REQUEUED")
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """SLURM's view.
+    """The queue of SLURM.
 
     Attributes:
-        answered: False without SLURM, or when it does not answer.
-        why_not: Its own words then, "" without SLURM.
-        waiting: Tasks that wait in the queue, `123_4`.
+        answered: False without SLURM, or if it does not answer.
+        why_not: The error message if it does not answer; "" without SLURM.
+        waiting: Tasks that wait in the queue, such as `123_4`.
         running: Tasks that run.
-        ended: How tasks that are no longer in the queue ended, where accounting says so and it was not well.
-        shards: Task -> shard number, of the latest submission and of arrays of which a task has begun.
+        ended: How tasks ended that are no longer in the queue and did not end well, from accounting.
+        shards: Task -> shard number, for the latest submission and for arrays with a started task.
     """
 
     answered: bool = False
@@ -44,8 +44,9 @@ def read_queue(data: DataDir, known: Mapping[str, int], unfinished: Iterable[str
     """Ask squeue about the latest submission and the jobs in `known`, and sacct about those in `unfinished`.
 
     Args:
-        known: Shard numbers by the job ids (`123_4`) that state files name.
-        unfinished: Those of them whose shards have work left.
+        data: The data directory.
+        known: Shard numbers by the job ids (`123_4`) in state files.
+        unfinished: Those job ids whose shards have work left.
     """
     shards = _submitted(data)
     tasks = {*known, *shards} - {""}
@@ -65,7 +66,7 @@ def read_queue(data: DataDir, known: Mapping[str, int], unfinished: Iterable[str
 
 
 def _siblings(known: Mapping[str, int], waiting: Iterable[str]) -> dict[str, int]:
-    """Shards of waiting tasks, by what the tasks of the same arrays that have begun say: index + offset = shard."""
+    """Shards of waiting tasks, derived from started tasks of the same array: index + offset = shard."""
     offsets = {}
     for task, shard in known.items():
         array, _, index = task.partition("_")
@@ -80,7 +81,7 @@ def _siblings(known: Mapping[str, int], waiting: Iterable[str]) -> dict[str, int
 
 
 def expand(name: str) -> list[str]:
-    """The tasks in squeue's notation: `12 -> 12`, `12_3 -> 12_3`, `12_[4-6,9%2] -> 12_4 12_5 12_6 12_9`."""
+    """Expand the notation of squeue: `12 -> 12`, `12_3 -> 12_3`, `12_[4-6,9%2] -> 12_4 12_5 12_6 12_9`."""
     match = _ARRAY_TASK.match(name)
     if match is None or match[3] is None:
         return [name]
@@ -105,7 +106,7 @@ def _submitted(data: DataDir) -> dict[str, int]:
 
 
 def _ends(tasks: Iterable[str]) -> dict[str, JobEnd]:
-    """How tasks ended that did not end well, from accounting; nothing where there is none."""
+    """How tasks ended that did not end well, from accounting; empty without accounting."""
     ids = sorted(set(tasks))
     if not ids:
         return {}

@@ -1,4 +1,4 @@
-"""All that is known about one video: its segments in the plan, every row about it in order, its files."""
+"""Everything known about one video: its planned segments, its rows in order, and its files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from audioset_batch.sharedfs.publish import storage
 from audioset_batch.untrusted import visible
 
 OPEN: Final = ".open"
-"""Behind the name of a tar that is not finished yet, see `record.tars`."""
+"""Suffix of a tar that is still written; see `record.tars`."""
 _AUDIO: Final = ("flac", "wav", "ogg", "mp3")
 _VIDEO: Final = ("mp4",)
 
@@ -31,9 +31,9 @@ class FileFacts:
 
     Attributes:
         path: Relative to DATADIR.
-        named: False if no row says that it is there.
-        promised: Its size in bytes by the row, if the row says.
-        found: Its size on the disk; None if it is not there.
+        named: Whether a row names it.
+        promised: The size in bytes that the row gives, if any.
+        found: The size on disk; None if the file is missing.
     """
 
     path: str
@@ -47,12 +47,14 @@ class SegmentFacts:
     """One segment.
 
     Attributes:
-        planned: False if it is in no shard's CSV; what is known then comes from the rows alone.
-        labels: (MID, display name).
-        status, reason: What counts after all rows.
-        holder: Who works on its shard just now, "" if nobody does.
-        rows: All of them, oldest first.
-        files: Of the last row with files; without one, what lies where its files would be.
+        key: Subset, id and times.
+        shard: Its shard.
+        planned: False if no shard contains it; the facts then come from its rows.
+        labels: (MID, display name) pairs.
+        status, reason: The outcome after all rows.
+        holder: The worker that holds its shard; "" if none does.
+        rows: Its rows, oldest first.
+        files: Files of the last row that has any; otherwise files found where they would be published.
     """
 
     key: SegmentKey
@@ -67,10 +69,10 @@ class SegmentFacts:
 
 
 def find_segment(data: DataDir, ytid: str) -> list[SegmentFacts]:
-    """Every segment of one video, by subset and start.
+    """All segments of one video, by subset and start.
 
     Raises:
-        InputRefused: a shard's CSV that names it cannot be read.
+        InputRefused: a shard that contains it cannot be read.
         StorageUnusable: the filesystem fails.
     """
     names = load_class_names(data.class_labels_csv)
@@ -114,7 +116,7 @@ def _key(subset: str, row: dict[str, Any]) -> SegmentKey:
 
 
 def _shards_naming(data: DataDir, ytid: str) -> Iterator[ShardId]:
-    """Shards whose CSV or manifest holds the id; the files are searched as bytes, which is as fast as they are read."""
+    """Shards whose CSV or manifest contains the id. Searching bytes is as fast as reading them."""
     needle = ytid.encode()
     planned = [shard for subset in data.subsets_present() for shard in data.shards(subset)]
     for shard in dict.fromkeys([*planned, *data.recorded_shards()]):
@@ -135,14 +137,14 @@ def _files(data: DataDir, key: SegmentKey, rows: Sequence[dict[str, Any]]) -> It
     for name, size in (("audio_path", "audio_bytes"), ("video_path", "video_bytes"), ("tar", "")):
         if last.get(name):
             path, found = last[name], _size(data.root / last[name])
-            if name == "tar" and found is None:  # a worker still adds to it
+            if name == "tar" and found is None:  # a worker still appends to it
                 found = _size(data.root / f"{path}{OPEN}")
                 path += OPEN if found is not None else ""
             yield FileFacts(path, True, last.get(size) if size else None, found)
 
 
 def _unnamed(data: DataDir, segment: Segment) -> Iterator[FileFacts]:
-    """Files that a worker published and had no time to record; its next run replaces them."""
+    """Files that a worker published without recording them; its next run replaces them."""
     candidates = [data.audio(segment, extension) for extension in _AUDIO]
     for path in [*candidates, *(data.video(segment, extension) for extension in _VIDEO)]:
         found = _size(path)

@@ -1,4 +1,4 @@
-"""What is known about one video as text, and as JSON."""
+"""The facts about one segment as text and as JSON."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from audioset_batch.untrusted import visible
 _SAID: Final = frozenset(
     {"subset", "shard", "ytid", "start_seconds", "end_seconds", "labels", "status", "reason", "finished_at"}
 )
-"""Columns of a row that stand elsewhere in the text."""
+"""Columns that appear elsewhere in the text."""
 
 
 def describe(one: SegmentFacts) -> str:
-    """Some lines about one segment."""
+    """The facts as lines of text."""
     start, end = one.key.start_ms / 1000, one.key.end_ms / 1000
     lines = [
         f"{one.key.ytid}  {start:g} to {end:g} s  https://www.youtube.com/watch?v={one.key.ytid}&t={int(start)}",
@@ -36,7 +36,7 @@ def describe(one: SegmentFacts) -> str:
 
 
 def to_json(one: SegmentFacts) -> dict[str, Any]:
-    """The same under the keys of docs/status.md."""
+    """The facts with the keys that docs/status.md describes."""
     return {
         "key": one.key._asdict(),
         "shard": one.shard.number,

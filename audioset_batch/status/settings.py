@@ -1,4 +1,4 @@
-"""The yt-dlp that the workers of a data directory use."""
+"""The yt-dlp version that the workers of a data directory use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from audioset_batch.youtube import versions as ytdlp_versions
 
 
 def ytdlp_version(data: DataDir) -> str:
-    """Of the worker that was started last, or of the newer one that a worker would take now; "" if none is known."""
+    """The version of the last worker, or a newer one that a worker would use now; "" if unknown."""
     known = [str(noted.get("versions", {}).get("yt-dlp", "")) for noted in read_settings(data)[:1]]
     with contextlib.suppress(PackageNotFoundError):
         known.append(ytdlp_versions.version_in_use())

@@ -1,4 +1,4 @@
-"""What the filesystem says of every shard: state files, leases, and rows that no state file counts yet."""
+"""What the filesystem knows about every shard: state files, leases, and rows not yet in a state file."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ from audioset_batch.sharedfs.lease import LeaseInfo, read_lease
 
 STATUSES: Final = tuple(str(status) for status in Status)
 LIVE_SECONDS: Final = 180.0
-"""A worker writes its state file every 30 s; what an older one says is no longer about now."""
+"""A worker writes its state file every 30 s; an older file no longer describes the present."""
 _STALE_SECONDS: Final = 5.0
-"""A manifest that was written so long after its state file says more than it."""
+"""A manifest written this long after its state file has rows that the state file does not count."""
 _MOST_BYTES: Final = 8 << 20
-"""Of manifests that one look reads: some 10,000 rows, a quarter of a second. With more it would keep people waiting."""
+"""Bytes of manifests to read at a time: some 10,000 rows, a quarter of a second."""
 _BYTES_OF_A_SHARD: Final = 64 << 10
-"""What opening a shard takes, in bytes that could be read meanwhile."""
+"""The cost of opening a shard, in bytes that could be read in that time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Planned segments of one shard, or of several.
+    """Counts of planned segments.
 
     Attributes:
-        counts: By status; they sum up to `planned`.
-        reasons: Unavailable and failed ones by reason.
-        words: Refusals in words that are not known.
+        planned: All segments.
+        counts: Segments by status; they sum up to `planned`.
+        reasons: Unavailable and failed segments by reason.
+        words: Segments by the words of a refusal that were not recognized.
     """
 
     planned: int
@@ -54,9 +55,11 @@ class Seen(Counted):
     """One shard.
 
     Attributes:
+        state: Its state file; None without one.
+        lease: Its lease; None without one.
         written_at: Unix time of the newest row; None without a manifest.
         counted_at: Unix time up to which rows are in `counts`.
-        exact: False if the counts are of a state file that is older than rows, and no worker is about to renew it.
+        exact: False if there are rows that `counts` lacks, and no worker is about to count them.
     """
 
     shard: ShardId
@@ -68,17 +71,17 @@ class Seen(Counted):
 
     @property
     def at_work(self) -> bool:
-        """True while its worker is known to live."""
+        """Whether its worker is known to be alive."""
         return self.state is not None and not self.state.finished and self.lease is not None and self.lease.alive
 
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """Of one shard, before a row is read.
+    """One shard before its rows are read.
 
     Attributes:
-        stated_at: When the state file was written; 0 without one.
-        renewed_soon: True if a living worker is going to write it again.
+        stated_at: Unix time of the state file; 0 without one.
+        renewed_soon: Whether a live worker is about to write it again.
     """
 
     shard: ShardId
@@ -94,10 +97,11 @@ class _Facts:
 
 
 class ShardReader:
-    """Looks at all shards, again and again if asked to; reads a manifest only once as long as it does not grow.
+    """Reads all shards, once or repeatedly. A manifest is read again only when it has changed.
 
     Args:
-        exact: Count all rows of manifests that are newer than their state file, whatever that takes.
+        data: The data directory.
+        exact: Count the rows of all manifests that are newer than their state file, however long that takes.
     """
 
     def __init__(self, data: DataDir, *, exact: bool = False) -> None:
@@ -137,7 +141,7 @@ class ShardReader:
         return _Facts(shard, state, lease, manifests.get(name), stated_at, soon)
 
     def _count(self, facts: Iterable[_Facts]) -> dict[ShardId, Counted]:
-        """What the rows say where state files say less: of all such shards, or of none if that takes too long."""
+        """Count the rows of shards whose state file is behind: of all of them, or of none if that takes too long."""
         found: dict[ShardId, Counted] = {}
         unread: list[tuple[ShardId, os.stat_result]] = []
         for one in facts:
@@ -199,14 +203,14 @@ def _version(manifest: os.stat_result) -> tuple[float, int]:
 
 
 def _full(planned: int, counts: Mapping[str, int]) -> dict[str, int]:
-    """All four statuses; what has no other one is pending."""
+    """Counts of all four statuses; segments without another status are pending."""
     full = {status: counts.get(status, 0) for status in STATUSES}
     full["pending"] = planned - full["ok"] - full["unavailable"] - full["failed"]
     return full
 
 
 def _files(folder: os.PathLike[str], ending: str) -> dict[str, os.stat_result]:
-    """Facts by name without `ending`: one listing instead of a question per shard."""
+    """File facts by name without `ending`, from one listing instead of a request per shard."""
     found = {}
     try:
         with os.scandir(folder) as entries:

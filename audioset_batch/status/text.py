@@ -1,4 +1,4 @@
-"""The overview as text for a terminal of 80 columns or more."""
+"""The overview as text for terminals of at least 80 columns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from audioset_batch.status.collect import Overview, ShardLine, SubsetLine
 from audioset_batch.youtube.versions import age_note
 
 GLYPHS: Final = {"ok": "#", "unavailable": "=", "failed": "!", "pending": "."}
-"""What stands for a status in the bar."""
+"""The character of each status in the bar."""
 _ORDER: Final = {"running": 0, "lost": 1, "stopped": 2, "queued": 3, "open": 4, "done": 5}
 _WIDTH: Final = 80
 _BAR: Final = 56
@@ -26,18 +26,18 @@ _HOST: Final = 10
 _WORDINGS: Final = 5
 _EGRESS_NOTE_LINES: Final = 4
 _FIGURES: Final = ("settled", "failed", "pauses", "restarts")
-"""Columns that are flush right."""
+"""Right-aligned columns."""
 
 
 def render(overview: Overview, *, most_shards: int = 20) -> str:
-    """The text; shards that are at work or in trouble first, `most_shards` of them."""
+    """The text, with at most `most_shards` shards: running ones and those with problems first."""
     parts = [_subsets(overview), _reasons(overview.total), _pace(overview), _costs(overview), _egresses(overview)]
     parts += [_shards(overview, most_shards), "\n".join(overview.resubmit)]
     return "\n\n".join(part for part in parts if part)
 
 
 def fitting(overview: Overview, *, most_shards: int, lines: int) -> str:
-    """The same in at most so many lines: without blank ones, with fewer shards, and then what comes first."""
+    """The same in at most `lines` lines: without blank lines, then with fewer shards, then cut off."""
     text = render(overview, most_shards=most_shards)
     if _height(text) <= lines:
         return text
@@ -80,7 +80,7 @@ def _figures(planned: str, ok: str, unavailable: str, failed: str, pending: str)
 
 
 def _bar(total: SubsetLine) -> str:
-    """`[####==!..]`, each status by its share; what is there at all is at least one character wide."""
+    """`[####==!..]`: each status by its share, and at least one character wide unless it is 0."""
     planned = max(1, total.planned)
     settled = total.counts["ok"] + total.counts["unavailable"]
     wide = {word: max(1, round(_BAR * n / planned)) if (n := total.counts[word]) else 0 for word in GLYPHS}
@@ -91,7 +91,7 @@ def _bar(total: SubsetLine) -> str:
 
 
 def _percent(part: int, whole: int) -> str:
-    """`99.9%` as long as anything is missing."""
+    """The share, at most `99.9%` while anything is missing."""
     return f"{min(100 * part / whole, 100.0 if part == whole else 99.9):.1f}%"
 
 
@@ -198,7 +198,7 @@ def _shards(overview: Overview, most: int) -> str:
 
 
 def _brief(said: str) -> str:
-    """Without the options of the command that was called, its name once, and the first line only."""
+    """The first line of an error message, without the options of the command."""
     return re.sub(r"`(\S+)[^`]*`(?:: \1)?", r"\1", said).partition("\n")[0]
 
 
@@ -228,7 +228,7 @@ def _note(line: ShardLine) -> str:
 
 
 def _table(rows: Sequence[Sequence[str]], notes: Sequence[str], note_lines: int = 1) -> str:
-    """Columns as wide as they must be; one that is empty but for its head is left out. A note goes below its row."""
+    """Align columns. Columns without content are left out; a note goes below its row."""
     columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
     widths = [max(map(len, column)) for column in columns]
     lines = []

@@ -1,4 +1,4 @@
-"""The overview again and again: on a full screen, or line by line where there is none."""
+"""Show the overview repeatedly: on a full screen, or as lines where there is no terminal."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from audioset_batch.status.text import fitting, render
 _TICK: Final = 0.25
 
 Show = Callable[[Overview | None, str], None]
-"""Shows the last overview (None: none yet) and why there is no newer one ("" if nothing is wrong)."""
+"""Shows the last overview (None before the first) and why there is no newer one ("" without an error)."""
 
 
 def watch(look: Callable[[], Overview], seconds: float, *, most_shards: int) -> None:
     """Show what `look` gives every `seconds` until q or Ctrl-C.
 
-    On a terminal it fills the screen, which comes back as it was; elsewhere the text is printed each time. A look that
-    fails later on is told and tried again: filesystems and networks have their moments.
+    On a terminal it fills the screen and restores it at the end; elsewhere it prints the text each time. If a later
+    look fails, it shows the error and tries again.
 
     Args:
-        look: Called in a thread of its own, so that keys are heard while a filesystem or SLURM takes its time.
-        seconds: Between the starts of two looks.
-        most_shards: List no more than that.
+        look: Called in another thread, so that keys work while a filesystem or SLURM is slow.
+        seconds: Time between the starts of two looks.
+        most_shards: Maximum number of shards to list.
 
     Raises:
         AudiosetBatchError: the first look failed.
@@ -76,7 +76,7 @@ def _look_repeatedly(
         due = time.monotonic() + seconds
         try:
             answers.put(look())
-        except Exception as error:  # noqa: BLE001 - raised again, or told, in the thread that shows it
+        except Exception as error:  # noqa: BLE001 - raised or shown by the main thread
             answers.put(error)
         time.sleep(max(0.0, due - time.monotonic()))
 
@@ -114,9 +114,9 @@ def _fitted(console: Console, overview: Overview | None, trouble: str, most_shar
 
 @contextlib.contextmanager
 def _signals() -> Iterator[Callable[[], bool]]:
-    """A question "has Ctrl-C or TERM come?"; TERM ends the process when the terminal is as it was.
+    """Yields a function that tells whether Ctrl-C or TERM came. TERM ends the process after the terminal is restored.
 
-    An exception in the middle of drawing might not give the screen back, and one in a callback of Python's is lost.
+    A KeyboardInterrupt in the middle of drawing might leave the screen as it is, and one in a callback would be lost.
     """
     came: list[int] = []
     before = {
@@ -134,7 +134,7 @@ def _signals() -> Iterator[Callable[[], bool]]:
 
 @contextlib.contextmanager
 def _keys() -> Iterator[Callable[[float], bool]]:
-    """A question "was q pressed within so many seconds?"; without a keyboard it just waits."""
+    """Yields a function that waits for q for so many seconds; without a keyboard it only waits."""
     if not sys.stdin.isatty():
 
         def wait(seconds: float) -> bool:
