@@ -113,6 +113,7 @@ def _embed(args: argparse.Namespace, root: Path, clips: list[Clip], shard: Shard
     from audioset_batch.errors import Interrupted
     from audioset_batch.learn.vggish.job import run_job
     from audioset_batch.learn.vggish.store import ShardStore, hold_shard
+    from audioset_batch.slurm.job import requeue_or_tell
 
     progress = _Progress()
     out = _out(args, root)
@@ -127,7 +128,7 @@ def _embed(args: argparse.Namespace, root: Path, clips: list[Clip], shard: Shard
         except Interrupted:
             # A job that gets nothing done before its time limit would go round for ever.
             if progress.any:
-                _requeue()
+                requeue_or_tell()
             raise
     _print_result(result, store.sidecar)
     return 1 if result.damaged else 0
@@ -216,14 +217,6 @@ def _listen_for_signals() -> list[int]:
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, note)
     return received
-
-
-def _requeue() -> None:
-    """Under SLURM, put this job back into the queue; it continues where it stopped."""
-    from audioset_batch.slurm.job import requeue_or_tell
-
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    requeue_or_tell()
 
 
 def _cpus() -> int:

@@ -64,7 +64,6 @@ def run(args: argparse.Namespace) -> int:
     from audioset_batch.plan.retry import count, reset, unplanned
     from audioset_batch.reasons import Reason, Status
     from audioset_batch.record.settings import egress_config
-    from audioset_batch.sharedfs.lease import Holder
 
     root = existing_data_dir(args.data_dir)
     settled = [status for status in Status if status is not Status.PENDING]
@@ -83,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputRefused(f"{', '.join(unknown)}: in no shard of {root}; nothing was reset")
     given_config = config_from(args, root) if args.config is not None or args.overrides else None
     rule = _rule(args, data, given_config)
-    counts = reset(data, rule, Holder.current()) if args.reset else count(data, rule)
+    counts = reset(data, rule) if args.reset else count(data, rule)
     _print(counts, given_config or egress_config(data), reset=args.reset, chosen=any(chosen))
     return 0
 

@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from audioset_batch.record.hints import read_hints
     from audioset_batch.slurm.job import JobIdentity, requeue_or_tell
     from audioset_batch.worker.child import client_for
-    from audioset_batch.worker.stop import ignore_term, stop_on_signals
+    from audioset_batch.worker.stop import stop_on_signals
 
     config = config_from(args, args.data_dir)
     data = DataDir(require_data_dir(config))
@@ -92,7 +92,6 @@ def run(args: argparse.Namespace) -> int:
                     config.worker.max_requeues,
                 )
                 raise
-            ignore_term()
             requeue_or_tell(next((pause for kind, pause in _PAUSES.items() if isinstance(error, kind)), 0.0))
             raise
     print(f"asked {report.asked:,}, known before {report.known:,}, probably gone {report.gone:,}")

@@ -214,6 +214,7 @@ def run_train(args: argparse.Namespace) -> int:
     from audioset_batch.errors import Interrupted, UsageError
     from audioset_batch.learn.training.runs import TrainRun, train
     from audioset_batch.learn.training.signals import stop_request
+    from audioset_batch.slurm.job import requeue_or_tell
 
     _choose_device(args.num_gpu)
     if args.segment_labels:
@@ -239,7 +240,7 @@ def run_train(args: argparse.Namespace) -> int:
             progress = train(run, model, options, stop, _say)
         except Interrupted:
             if stop.signal_name != "SIGINT":  # Ctrl-C is no preemption
-                _requeue()
+                requeue_or_tell()
             raise
     best = "" if progress.best_map is None else f", best mAP {progress.best_map:.4f} after step {progress.best_step}"
     print(f"done: {progress.step:,} steps in {progress.seconds:,.0f} s{best}; {train_dir}")
@@ -339,16 +340,6 @@ def _choose_device(num_gpu: int) -> None:
 def _start_new(wanted: bool) -> bool:
     """A requeued job carries on with the model that its first run began."""
     return wanted and not int(os.environ.get("SLURM_RESTART_COUNT") or 0)
-
-
-def _requeue() -> None:
-    import signal
-
-    from audioset_batch.slurm.job import requeue_or_tell
-
-    # SLURM sends TERM to a job that requeues itself.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    requeue_or_tell()
 
 
 def _say(line: str) -> None:

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from audioset_batch.errors import InputRefused
 from audioset_batch.export.source import ExportReport, as_row, checked_files, folder_for, planned_rows, shards_of
@@ -30,7 +30,6 @@ from audioset_batch.worker.tar_sink import TarSink, sample_json
 
 Layout = Literal["files", "webdataset"]
 
-_LEASE_SECONDS: Final = 120.0
 _log = logging.getLogger(__name__)
 
 
@@ -73,7 +72,7 @@ def export_layout(
         with contextlib.ExitStack() as stack:
             with storage(target.root):
                 target.states.mkdir(exist_ok=True)
-            lease = stack.enter_context(Lease.acquire(target.lease(shard), Holder.current(), _LEASE_SECONDS))
+            lease = stack.enter_context(Lease.acquire(target.lease(shard), Holder.current()))
             staging = stack.enter_context(_staging(target, shard))
             _Export(source, target, shard, lease, staging, report, unchanged).run(layout, tar_bytes)
         _log.info("%s: %d clips so far, %d of them new", shard, report.clips + report.present, report.clips)

@@ -8,21 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from audioset_batch.errors import PlanChanging
 from audioset_batch.layout import DataDir, ShardId, no_shards
 from audioset_batch.model import ManifestRow, Segment, SegmentKey
+from audioset_batch.plan.edit_manifest import edit_manifest
 from audioset_batch.plan.segments_csv import read_shard
-from audioset_batch.plan.swap import ensure_settled
 from audioset_batch.plan.verify_files import Found, Verdict, Verifier
 from audioset_batch.reasons import Status
-from audioset_batch.record.manifest import ManifestWriter, replay
-from audioset_batch.record.state import update_state
-from audioset_batch.record.tars import settle_left_open
-from audioset_batch.sharedfs.lease import Holder, Lease
+from audioset_batch.record.manifest import replay
 
 AUDIO_ENDINGS: Final = ("flac", "wav", "ogg", "mp3")
 VIDEO_ENDINGS: Final = ("mp4",)
-_LEASE_SECONDS: Final = 120.0
 
 
 @dataclass(slots=True)
@@ -126,11 +121,7 @@ def _adopt_shard(
     segments = [s for s in planned if s.key in found]
     if not segments:
         return
-    with Lease.acquire(data.lease(shard), Holder.current(), _LEASE_SECONDS) as lease:
-        if ensure_settled(data):
-            raise PlanChanging(f"{data.root}: an unfinished split was ended just now. Run this again")
-        if lease.predecessor_may_live:  # the next worker will not learn that from our lease
-            settle_left_open(data, shard, fence=True)
+    with edit_manifest(data, shard, planned) as append:
         known = replay(data.manifest(shard))
         waiting: list[tuple[Segment, Found]] = []
         for segment in segments:
@@ -142,18 +133,13 @@ def _adopt_shard(
                 report.video_only.append(data.relative(files.video)) if files.video else None
             else:
                 waiting.append((segment, files))
-        if not waiting:
-            return
-        with ManifestWriter(data.manifest(shard)) as manifest:
-            verdicts = verifier.verdicts(files for _, files in waiting)
-            for (segment, files), verdict in zip(waiting, verdicts, strict=True):
-                if verdict.broken:
-                    report.broken += [(data.relative(Path(path)), why) for path, why in verdict.broken]
-                    continue
-                lease.check()
-                manifest.append(_row(data, shard, segment, files, verdict))
-                report.adopted += 1
-        update_state(data, shard, (s.key for s in planned))
+        verdicts = verifier.verdicts(files for _, files in waiting)
+        for (segment, files), verdict in zip(waiting, verdicts, strict=True):
+            if verdict.broken:
+                report.broken += [(data.relative(Path(path)), why) for path, why in verdict.broken]
+                continue
+            append(_row(data, shard, segment, files, verdict))
+            report.adopted += 1
 
 
 def _row(data: DataDir, shard: ShardId, segment: Segment, files: Found, verdict: Verdict) -> ManifestRow:

@@ -9,18 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from audioset_batch.errors import InputRefused, PlanChanging
+from audioset_batch.errors import InputRefused
 from audioset_batch.layout import DataDir
 from audioset_batch.model import ManifestRow
+from audioset_batch.plan.edit_manifest import edit_manifest
 from audioset_batch.plan.segments_csv import read_shard
 from audioset_batch.plan.swap import ensure_settled
 from audioset_batch.reasons import Reason, Status
-from audioset_batch.record.manifest import ManifestWriter, replay
-from audioset_batch.record.state import update_state
-from audioset_batch.record.tars import settle_left_open
-from audioset_batch.sharedfs.lease import Holder, Lease
+from audioset_batch.record.manifest import replay
 
-_LEASE_SECONDS: Final = 120.0
 _COLUMNS: Final = ("ytid", "start_seconds", "end_seconds", "status", "reason", "detail", "finished_at")
 _TAKEN: Final = frozenset(reason for reason in Reason if reason.permanent) - {
     Reason.GEO_BLOCKED,  # only there
@@ -79,28 +76,21 @@ def take_over(root: Path, file: Path, *, geo_blocked: bool = False) -> KnownRepo
         report.recorded += len(segments) - len(new)
         if not new:
             continue
-        with Lease.acquire(data.lease(shard), Holder.current(), _LEASE_SECONDS) as lease:
-            if ensure_settled(data):
-                raise PlanChanging(f"{data.root}: an unfinished split was ended just now. Run this again")
-            if lease.predecessor_may_live:  # the next worker will not learn that from our lease
-                settle_left_open(data, shard, fence=True)
+        with edit_manifest(data, shard, planned) as append:
             known = replay(data.manifest(shard))
-            with ManifestWriter(data.manifest(shard)) as manifest:
-                for segment in (s for s in new if s.key not in known):
-                    lease.check()
-                    row = gone[_key(segment)]
-                    manifest.append(
-                        ManifestRow.of(
-                            segment,
-                            shard.number,
-                            Status.UNAVAILABLE,
-                            reason=Reason(row["reason"]),
-                            finished_at=str(row["finished_at"] or ""),
-                            detail=f"known from {file.name}: {row['detail'] or ''}".rstrip(": "),
-                        )
+            for segment in (s for s in new if s.key not in known):
+                row = gone[_key(segment)]
+                append(
+                    ManifestRow.of(
+                        segment,
+                        shard.number,
+                        Status.UNAVAILABLE,
+                        reason=Reason(row["reason"]),
+                        finished_at=str(row["finished_at"] or ""),
+                        detail=f"known from {file.name}: {row['detail'] or ''}".rstrip(": "),
                     )
-                    report.taken[row["reason"]] += 1
-            update_state(data, shard, (s.key for s in planned))
+                )
+                report.taken[row["reason"]] += 1
     report.unplanned = len(gone.keys() - seen)
     return report
 

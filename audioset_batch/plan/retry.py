@@ -7,19 +7,14 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from audioset_batch.errors import PlanChanging
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import ManifestRow, Segment
+from audioset_batch.plan.edit_manifest import edit_manifest
 from audioset_batch.plan.segments_csv import read_shard
 from audioset_batch.plan.swap import ensure_settled
 from audioset_batch.reasons import Reason, Status
-from audioset_batch.record.manifest import RETRY, ManifestWriter, latest_rows, read_rows, row_key
-from audioset_batch.record.state import update_state
-from audioset_batch.record.tars import settle_left_open
-from audioset_batch.sharedfs.lease import Holder, Lease
+from audioset_batch.record.manifest import RETRY, latest_rows, read_rows, row_key
 from audioset_batch.youtube.versions import order
-
-_LEASE_SECONDS = 120.0
 
 Counts = Counter[tuple[str, str, str]]
 """Segments by status, reason, and why they fit."""
@@ -95,10 +90,14 @@ def count(data: DataDir, rule: Rule) -> Counts:
         PlanChanging: prep is splitting just now.
     """
     ensure_settled(data)
-    return Counter(_counted(row, why) for shard in data.all_shards() for _, row, why in _fitting(data, shard, rule))
+    return Counter(
+        _counted(row, why)
+        for shard in data.all_shards()
+        for _, row, why in _fitting(data, shard, read_shard(data.shard_csv(shard), shard.subset), rule)
+    )
 
 
-def reset(data: DataDir, rule: Rule, holder: Holder) -> Counts:
+def reset(data: DataDir, rule: Rule) -> Counts:
     """Append a reset row for each segment that `rule` fits; returns how many.
 
     Raises:
@@ -109,19 +108,13 @@ def reset(data: DataDir, rule: Rule, holder: Holder) -> Counts:
     done: Counts = Counter()
     ensure_settled(data)
     for shard in data.all_shards():
-        if not any(True for _ in _fitting(data, shard, rule)):
+        planned = read_shard(data.shard_csv(shard), shard.subset)
+        if not any(True for _ in _fitting(data, shard, planned, rule)):
             continue
-        with Lease.acquire(data.lease(shard), holder, _LEASE_SECONDS) as lease:
-            if ensure_settled(data):
-                raise PlanChanging(f"{data.root}: an unfinished split was ended just now. Run this again")
-            if lease.predecessor_may_live:  # the next worker will not learn that from our lease
-                settle_left_open(data, shard, fence=True)
-            with ManifestWriter(data.manifest(shard)) as manifest:
-                for segment, row, why in list(_fitting(data, shard, rule)):
-                    lease.check()
-                    manifest.append(_reset_row(shard, segment, row, why))
-                    done[_counted(row, why)] += 1
-            update_state(data, shard, (s.key for s in read_shard(data.shard_csv(shard), shard.subset)))
+        with edit_manifest(data, shard, planned) as append:
+            for segment, row, why in list(_fitting(data, shard, planned, rule)):
+                append(_reset_row(shard, segment, row, why))
+                done[_counted(row, why)] += 1
     return done
 
 
@@ -133,7 +126,9 @@ def unplanned(data: DataDir, ytids: Collection[str]) -> list[str]:
     return sorted(missing)
 
 
-def _fitting(data: DataDir, shard: ShardId, rule: Rule) -> Iterator[tuple[Segment, dict[str, Any], str]]:
+def _fitting(
+    data: DataDir, shard: ShardId, planned: Sequence[Segment], rule: Rule
+) -> Iterator[tuple[Segment, dict[str, Any], str]]:
     rows = list(read_rows(data.manifest(shard)))
     known = latest_rows(rows)
     if not known:
@@ -142,7 +137,7 @@ def _fitting(data: DataDir, shard: ShardId, rule: Rule) -> Iterator[tuple[Segmen
     for row in rows:
         if row.get("reason") == Reason.GEO_BLOCKED:
             blocked.setdefault(row_key(row), set()).add(str(row.get("egress") or ""))
-    for segment in read_shard(data.shard_csv(shard), shard.subset):
+    for segment in planned:
         found = known.get(segment.key)
         if found is None or found["status"] == Status.PENDING:
             continue

@@ -23,7 +23,6 @@ from audioset_batch.slurm.job import JobIdentity
 from audioset_batch.youtube.client import YtDlpClient
 from audioset_batch.youtube.streams import RequestContext
 
-_LEASE_SECONDS: Final = 120.0
 _TIMEOUT: Final = 30.0
 _MOST_IN_A_ROW: Final = 20
 """So many questions in a row without an answer are no accident."""
@@ -75,7 +74,7 @@ def screen(
     job = JobIdentity.from_environment()
     holder = Holder.current(job.job_id, job.restart_count)  # so that a requeued task succeeds itself
     for shard in shards:
-        with Lease.acquire(data.screen_lease(shard), holder, _LEASE_SECONDS):
+        with Lease.acquire(data.screen_lease(shard), holder):
             hints = read_hints(data.hints(shard))
             settled = {key.ytid for key, one in replay(data.manifest(shard)).items() if one.status != "pending"}
             ids = dict.fromkeys(s.ytid for s in read_shard(data.shard_csv(shard), shard.subset))

@@ -24,7 +24,6 @@ from audioset_batch.sharedfs.folders import Folder, read_file
 from audioset_batch.sharedfs.lease import Holder, Lease, is_held, last_term
 from audioset_batch.sharedfs.publish import atomic_write_text, make_folders
 
-_LEASE_SECONDS: Final = 120.0
 _FORMAT: Final = 1
 _MOST_JOURNAL: Final = 64 << 20
 _SPLIT_FILES: Final = re.compile(
@@ -100,7 +99,7 @@ def splitting(data: DataDir) -> Lease:
         PlanChanging: another prep is at it.
     """
     try:
-        return Lease.acquire(data.split_lease, Holder.current(), _LEASE_SECONDS)
+        return Lease.acquire(data.split_lease, Holder.current())
     except ShardHeld as error:
         raise PlanChanging(f"another prep is splitting {data.root}: {error}. Run this again when it is done") from error
 

@@ -232,7 +232,7 @@ class Lease:
         self._thread = threading.Thread(target=self._beat_for_ever, name=f"lease {path.name}", daemon=True)
 
     @classmethod
-    def acquire(cls, path: Path, holder: Holder, lease_seconds: float) -> Lease:
+    def acquire(cls, path: Path, holder: Holder, lease_seconds: float = 120.0) -> Lease:
         """Take the lease at `path` (a folder; made if need be) if it is free, expired, or its holder is dead.
 
         Args:

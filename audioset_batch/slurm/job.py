@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -239,8 +240,18 @@ def requeue(job: BatchJob, delay_seconds: float, patience: float, trouble: Calla
     raise AssertionError("unreachable")
 
 
+def ignore_term() -> None:
+    """Ignore the signals that ask to stop: SLURM sends TERM to a job that requeues itself."""
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def requeue_or_tell(delay_seconds: float = 0.0) -> None:
-    """`requeue` of the job that this process runs in; where that fails, the log says so."""
+    """`requeue` of the job that this process runs in, which must have nothing left to stop.
+
+    Where that fails, the log says so.
+    """
+    ignore_term()
     job = BatchJob(JobIdentity.from_environment())
     try:
         requeue(job, delay_seconds, _PATIENCE, lambda _: None)

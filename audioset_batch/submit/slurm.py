@@ -6,7 +6,6 @@ import contextlib
 import logging
 import shutil
 from collections.abc import Iterator, Sequence
-from typing import Final
 
 from audioset_batch.config.schema import Slurm
 from audioset_batch.errors import AudiosetBatchError, InputRefused, ShardHeld, StopEarly
@@ -19,7 +18,6 @@ from audioset_batch.slurm.job import JobIdentity
 from audioset_batch.submit.chain import Step
 from audioset_batch.submit.script import command_line, executor_for
 
-_LEASE_SECONDS: Final = 120.0
 _log = logging.getLogger(__name__)
 
 
@@ -95,7 +93,7 @@ def submitting(data: DataDir) -> Iterator[None]:
     with storage(data.root):
         data.submissions.mkdir(parents=True, exist_ok=True)
     try:
-        lease = Lease.acquire(data.submit_lease, Holder.current(job.job_id, job.restart_count), _LEASE_SECONDS)
+        lease = Lease.acquire(data.submit_lease, Holder.current(job.job_id, job.restart_count))
     except ShardHeld as error:
         raise StopEarly(
             f"another submit for {data.root} is under way ({str(error).partition(' by ')[2]}); nothing was started"

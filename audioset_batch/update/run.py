@@ -30,7 +30,6 @@ _KEEP: Final = 3
 _KEEP_SECONDS: Final = 30 * 86400.0
 """So long a version stays that a worker has started with: it may run on another node, where nobody sees it."""
 _PROOF_SECONDS: Final = 600.0
-_LEASE_SECONDS: Final = 120.0
 _WEEK: Final = 7 * 86400.0
 _DAY: Final = 86400.0
 
@@ -188,7 +187,7 @@ def _writable_home(config: Config) -> Home:
 def _holding(home: Home) -> Any:
     """Hold the lease of the folder of versions, which holds on all nodes."""
     try:
-        lease = Lease.acquire(home.lease, Holder.current(), _LEASE_SECONDS)
+        lease = Lease.acquire(home.lease, Holder.current())
     except ShardHeld as error:
         raise StopEarly(f"yt-dlp is being updated already: {error}") from error
     with lease:

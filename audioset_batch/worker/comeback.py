@@ -27,8 +27,8 @@ from audioset_batch.record.resubmission import Resubmission, commands, forget_re
 from audioset_batch.record.state import read_state
 from audioset_batch.sharedfs.folders import read_file
 from audioset_batch.sharedfs.publish import atomic_write_json
-from audioset_batch.slurm.job import BatchJob, JobIdentity, RequeueFailed, requeue, seen
-from audioset_batch.worker.stop import StopRequest, ignore_term
+from audioset_batch.slurm.job import BatchJob, JobIdentity, RequeueFailed, ignore_term, requeue, seen
+from audioset_batch.worker.stop import StopRequest
 
 _STORAGE_PAUSE: Final = 600.0
 """Seconds before a requeued task looks again at a filesystem that was full or gone."""

@@ -55,9 +55,3 @@ def stop_on_signals() -> Iterator[StopRequest]:
             if signal.getsignal(number) is handle:  # else `ignore_term` holds on, up to the very end
                 late = handler is signal.SIG_DFL and number != signal.SIGINT
                 signal.signal(number, signal.SIG_IGN if late else handler)
-
-
-def ignore_term() -> None:
-    """A job that requeues itself gets TERM at once; it has nothing left to stop."""
-    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)

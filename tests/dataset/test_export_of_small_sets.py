@@ -15,7 +15,6 @@ from audioset_batch.layout import DataDir
 from audioset_batch.merge import merge
 from audioset_batch.plan.retry import Choice, reset
 from audioset_batch.plan.swap import splitting
-from audioset_batch.sharedfs.lease import Holder
 
 EXPORTS: list[Callable[[Path, Path], object]] = [
     lambda source, to: export_layout(source, to, "files", tar_bytes=10**9),
@@ -50,7 +49,7 @@ def test_a_clip_that_was_reset_in_the_target_is_exported_again(
 ) -> None:
     target = tmp_path / "out"
     assert export_layout(unmerged, target, layout, tar_bytes=10**9).clips == 4
-    reset(DataDir(target), Choice(statuses=("ok",), ytids=("dogandcat16",)), Holder.current())
+    reset(DataDir(target), Choice(statuses=("ok",), ytids=("dogandcat16",)))
     assert merge(target).summary["totals"]["ok"] == 3
     again = export_layout(unmerged, target, layout, tar_bytes=10**9)
     assert (again.clips, again.present) == (1, 3)

@@ -145,6 +145,6 @@ def test_what_was_taken_over_is_counted_without_reading_rows(theirs: DataDir, tm
     state = read_state(ours.state(ShardId(SUBSET, 1)))
     assert state is not None and state.finished and not state.note
     assert (state.planned, state.counts, state.reasons) == (5, {"unavailable": 2}, {"removed": 1, "private": 1})
-    reset(ours, Choice(reasons=("private",)), Holder.current())
+    reset(ours, Choice(reasons=("private",)))
     state = read_state(ours.state(ShardId(SUBSET, 1)))
     assert state is not None and state.counts == {"unavailable": 1}

@@ -21,7 +21,6 @@ from audioset_batch.plan.split import split
 from audioset_batch.record.clipbytes import open_tar, read_clip
 from audioset_batch.record.manifest import latest_rows, read_rows, replay
 from audioset_batch.record.tars import OpenTar, encode_sample, next_number, open_tars, resume, settle_left_open
-from audioset_batch.sharedfs.lease import Holder
 from tests.support import tar_writer
 from tests.support.tar_checks import all_rows, check_row, samples_in, tars_of
 
@@ -205,7 +204,7 @@ def test_retry_passes_on_that_somebody_may_still_write(tmp_path: Path, alive: bo
         holder.wait()
     time.sleep(0.8)
     try:
-        done = reset(data, Choice(statuses=("ok",), ytids=(segments[1].ytid,)), Holder.current())
+        done = reset(data, Choice(statuses=("ok",), ytids=(segments[1].ytid,)))
     finally:
         holder.kill()
         holder.wait()

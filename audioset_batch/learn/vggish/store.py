@@ -38,7 +38,6 @@ Key = tuple[str, int, int | None]
 _PART_SUFFIX: Final = ".part"
 _PARQUET_ROWS: Final = 4096
 _PARQUET_FRAMES: Final = 255
-_LEASE_SECONDS: Final = 120.0
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE})
 
 
@@ -63,7 +62,7 @@ def hold_output(folder: Path, name: str) -> Lease:
     holder = Holder.current(job.job_id, job.restart_count)
     with storage(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    return Lease.acquire(folder / ".leases" / f"{name}.lease", holder, _LEASE_SECONDS)
+    return Lease.acquire(folder / ".leases" / f"{name}.lease", holder)
 
 
 class ShardStore:

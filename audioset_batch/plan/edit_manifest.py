@@ -1,0 +1,52 @@
+"""How a command writes to the manifest of a shard while workers may be running."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+
+from audioset_batch.errors import PlanChanging
+from audioset_batch.layout import DataDir, ShardId
+from audioset_batch.model import ManifestRow, Segment
+from audioset_batch.plan.swap import ensure_settled
+from audioset_batch.record.manifest import ManifestWriter
+from audioset_batch.record.state import update_state
+from audioset_batch.record.tars import settle_left_open
+from audioset_batch.sharedfs.lease import Holder, Lease
+
+
+@contextlib.contextmanager
+def edit_manifest(data: DataDir, shard: ShardId, planned: Sequence[Segment]) -> Iterator[Callable[[ManifestRow], None]]:
+    """Hold the shard; yields the function that appends a row to its manifest.
+
+    Read the manifest inside the block: what was read before may have changed. The state file follows at the end, if a
+    row was appended.
+
+    Args:
+        data: The data directory.
+        shard: The shard.
+        planned: Its segments, as read before.
+
+    Raises:
+        ShardHeld: A worker holds the shard.
+        PlanChanging: A prep is splitting, or was killed in it, so `planned` may be out of date.
+        StorageUnusable: The manifest or the state file cannot be written.
+    """
+    with Lease.acquire(data.lease(shard), Holder.current()) as lease, contextlib.ExitStack() as stack:
+        if ensure_settled(data):
+            raise PlanChanging(f"{data.root}: an unfinished split was ended just now. Run this again")
+        if lease.predecessor_may_live:  # the next worker will not learn that from our lease
+            settle_left_open(data, shard, fence=True)
+        writer: ManifestWriter | None = None
+
+        def append(row: ManifestRow) -> None:
+            nonlocal writer
+            if writer is None:
+                writer = stack.enter_context(ManifestWriter(data.manifest(shard)))
+            lease.check()
+            writer.append(row)
+
+        yield append
+        if writer is not None:
+            writer.close()
+            update_state(data, shard, (segment.key for segment in planned))
