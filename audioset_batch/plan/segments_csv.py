@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,16 +23,20 @@ from audioset_batch.errors import InputRefused
 from audioset_batch.model import Segment
 from audioset_batch.plan.careful_row import BadRow, Kind, ParsedRow, parse_careful
 from audioset_batch.plan.header import PROMISE
-from audioset_batch.plan.regular_rows import parse_regular
 from audioset_batch.plan.table import YTID_DTYPE, SegmentTable, concat, segment_hashes
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SHOWN_PROBLEMS: Final = 20
-_PIECE: Final = 4 << 20
 _SPREADSHEET_ROWS: Final = 1_048_576
 _MID: Final = r"^/[a-z]/[0-9A-Za-z_]+$"
+_LABELS: Final = r"[0-9A-Za-z_/]+(?:,[0-9A-Za-z_/]+)*"
+_REGULAR: Final = (
+    r"\A(?P<ytid>[0-9A-Za-z_-]{11}), ?(?P<start>\d{1,7}(?:\.\d{1,3})?), ?(?P<end>\d{1,7}(?:\.\d{1,3})?), ?"
+    rf'(?P<labels>{_LABELS}|"{_LABELS}")\r?\n?\z'
+)
+"""Rows that Arrow reads. All other lines are left to `parse_careful`, which gives the same values for these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,42 +88,27 @@ class SegmentsCsv:
         return "; ".join(reasons)
 
 
-def read_segments_csv(path: Path, subset: str, known_labels: Collection[str] = (), *, fast: bool = True) -> SegmentsCsv:
+def read_segments_csv(path: Path, subset: str, known_labels: Collection[str] | None = ()) -> SegmentsCsv:
     """Read a segments CSV, plain or gzip, and check every row.
 
     Args:
         path: The file.
         subset: Name of the subset, for the table.
-        known_labels: All MIDs there are; empty: only the form of the labels is checked.
-        fast: False reads every row with the careful reader; the result is the same.
+        known_labels: All MIDs there are; empty: only the form of the labels is checked; None: nothing of them is.
 
     Raises:
         InputRefused: the file cannot be read or is no CSV at all, for example an error page.
     """
     data, unfinished = _load(path)
     _refuse_other_formats(path, data)
-    parts: list[SegmentTable] = []
-    places: list[npt.NDArray[np.int64]] = []
-    problems: list[Problem] = []
-    promised: int | None = None
-    line_number, offset = 1, 0
-    for piece in _pieces(data):
-        rows, place, bad, promise = _parse_piece(piece, subset, line_number, offset, fast)
-        parts.append(rows)
-        places.append(place)
-        problems += bad
-        promised = promise if promised is None else promised
-        line_number += piece.count(b"\n") + (not piece.endswith(b"\n"))
-        offset += len(piece)
-    lines = line_number - 1
-    if problems and problems[-1].line == lines and data and not data.endswith(b"\n"):
+    lines = _lines(data)
+    table, numbers, problems, promised = _parse(lines, subset)
+    if problems and problems[-1].line == len(lines) and not data.endswith(b"\n"):
         torn = problems.pop()
         unfinished = unfinished or f"its last row (line {torn.line:,}) is cut off: {torn.raw[:80]!r}"
-    table = concat(subset, parts)
-    if parts:
-        table, found = _check(table, np.concatenate(places, axis=1), data, known_labels)
-        problems = sorted([*problems, *found], key=lambda problem: problem.line)
-    return SegmentsCsv(path, table, tuple(problems), promised, lines, unfinished)
+    table, found = _check(table, numbers, lines, known_labels)
+    problems = sorted([*problems, *found], key=lambda problem: problem.line)
+    return SegmentsCsv(path, table, tuple(problems), promised, len(lines), unfinished)
 
 
 def read_shard(path: Path, subset: str) -> list[Segment]:
@@ -215,40 +204,36 @@ def _refuse_other_formats(path: Path, data: bytes) -> None:
         raise InputRefused(f"{path}: expected a segments CSV, found a spreadsheet or zip file")
 
 
-def _pieces(data: bytes) -> Iterator[bytes]:
-    begin = 0
-    while begin < len(data):
-        end = data.find(b"\n", begin + _PIECE) + 1 or len(data)
-        yield data[begin:end]
-        begin = end
+def _lines(data: bytes) -> Any:
+    """The lines with their line ends, an Array of binary that shares the memory of `data`."""
+    ends = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == ord("\n")) + 1
+    if data and not data.endswith(b"\n"):
+        ends = np.append(ends, len(data))
+    offsets = np.concatenate([np.zeros(1, dtype=np.int64), ends])
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
+    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(ends), buffers)
 
 
-def _parse_piece(
-    piece: bytes, subset: str, first_line: int, offset: int, fast: bool
-) -> tuple[SegmentTable, npt.NDArray[np.int64], list[Problem], int | None]:
-    """The rows of a piece, their places (line number, offset in the file), its problems, and num_segs."""
-    regular = parse_regular(piece)
-    mask = regular.regular
-    table = SegmentTable(subset, regular.ytid, regular.start_ms, regular.end_ms, regular.labels)
-    if not fast:
-        mask = np.zeros_like(mask)
-        table = table.take(np.zeros(0, dtype=np.int64))
+def _parse(lines: Any, subset: str) -> tuple[SegmentTable, npt.NDArray[np.int64], list[Problem], int | None]:
+    """The rows, their line numbers, the lines that are no rows, and num_segs."""
+    fields = pc.extract_regex(lines, _REGULAR)
+    is_regular = fields.is_valid().to_numpy(zero_copy_only=False)
     promised: int | None = None
     problems: list[Problem] = []
     rows: list[ParsedRow] = []
-    indices: list[int] = []
-    for index in np.flatnonzero(~mask).tolist():
-        line = piece[regular.starts[index] : regular.ends[index]]
+    numbers: list[int] = []
+    for index in np.flatnonzero(~is_regular).tolist():
+        line = lines[index].as_py()
         parsed = parse_careful(line)
         if isinstance(parsed, ParsedRow):
             rows.append(parsed)
-            indices.append(index)
+            numbers.append(index + 1)
         elif isinstance(parsed, BadRow):
-            raw = line.decode("utf-8", "replace")
-            problems.append(Problem(first_line + index, parsed.kind, parsed.detail, raw))
+            problems.append(Problem(index + 1, parsed.kind, parsed.detail, _raw(line)))
         elif promised is None and (match := PROMISE.search(line)):
             promised = int(match[1])
-    order = np.flatnonzero(mask)
+    table = _regular_rows(fields.filter(fields.is_valid()), subset)
+    number = np.flatnonzero(is_regular) + 1
     if rows:
         careful = SegmentTable(
             subset,
@@ -257,35 +242,52 @@ def _parse_piece(
             np.array([row.end_ms for row in rows], dtype=np.int64),
             pa.array([row.labels for row in rows], type=pa.string()),
         )
-        order = np.concatenate([order, np.array(indices, dtype=np.int64)])
-        by_line = np.argsort(order)
-        table, order = concat(subset, [table, careful]).take(by_line), order[by_line]
-    return table, np.stack([order + first_line, regular.starts[order] + offset]), problems, promised
+        number = np.concatenate([number, np.array(numbers, dtype=np.int64)])
+        by_line = np.argsort(number)
+        table, number = concat(subset, [table, careful]).take(by_line), number[by_line]
+    return table, number, problems, promised
+
+
+def _regular_rows(fields: Any, subset: str) -> SegmentTable:
+    def milliseconds(name: str) -> npt.NDArray[np.int64]:
+        seconds: npt.NDArray[np.float64] = fields.field(name).cast(pa.string()).cast(pa.float64()).to_numpy()
+        return np.rint(1000 * seconds).astype(np.int64)
+
+    return SegmentTable(
+        subset,
+        np.array(fields.field("ytid").to_numpy(zero_copy_only=False), dtype=YTID_DTYPE),
+        milliseconds("start"),
+        milliseconds("end"),
+        pc.utf8_trim(fields.field("labels").cast(pa.string()), characters='"'),
+    )
+
+
+def _raw(line: bytes) -> str:
+    return line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", "replace")
 
 
 def _check(
-    table: SegmentTable, places: npt.NDArray[np.int64], data: bytes, known_labels: Collection[str]
+    table: SegmentTable, numbers: npt.NDArray[np.int64], lines: Any, known_labels: Collection[str] | None
 ) -> tuple[SegmentTable, list[Problem]]:
     """Take out the rows whose values are impossible; the first of equal rows stays."""
     found: dict[int, tuple[Kind, str]] = {}
     for row in np.flatnonzero(table.end_ms <= table.start_ms).tolist():
         start, end = table.start_ms[row] / 1000, table.end_ms[row] / 1000
         found[row] = (Kind.ORDER, f"end {end:.3f} is not after start {start:.3f}")
-    for row, label in _unknown_labels(table.labels, known_labels):
-        found.setdefault(row, (Kind.UNKNOWN_LABEL, f"{label!r} is not a class of AudioSet"))
+    if known_labels is not None:
+        for row, label in _unknown_labels(table.labels, known_labels):
+            found.setdefault(row, (Kind.UNKNOWN_LABEL, f"{label!r} is not a class of AudioSet"))
     good = np.ones(len(table), dtype=np.bool_)
     good[list(found)] = False
     for row, first in _duplicates(table, np.flatnonzero(good)):
-        found[row] = (Kind.DUPLICATE, f"the same segment as line {places[0, first]}")
+        found[row] = (Kind.DUPLICATE, f"the same segment as line {numbers[first]}")
         good[row] = False
     if not found:
         return table, []
-    problems = []
-    for row, (kind, detail) in found.items():
-        begin = int(places[1, row])
-        end = data.find(b"\n", begin)
-        raw = data[begin : end if end >= 0 else len(data)].rstrip(b"\r").decode("utf-8", "replace")
-        problems.append(Problem(int(places[0, row]), kind, detail, raw))
+    problems = [
+        Problem(int(numbers[row]), kind, detail, _raw(lines[numbers[row] - 1].as_py()))
+        for row, (kind, detail) in found.items()
+    ]
     return table.take(good), problems
 
 

@@ -1,7 +1,4 @@
-"""The label and segments CSVs of a data directory, read as leniently as `info` and `compare` need.
-
-Only what identifies a segment and its labels is read here; checking a CSV before a download is prep's business.
-"""
+"""The label and segments CSVs of a data directory, with labels by their index."""
 
 from __future__ import annotations
 
@@ -13,6 +10,8 @@ from typing import NamedTuple
 from audioset_batch.errors import InputRefused
 from audioset_batch.layout import DataDir
 from audioset_batch.learn.features.shards import SPLITS
+from audioset_batch.plan.careful_row import Kind
+from audioset_batch.plan.segments_csv import read_segments_csv as read_list
 
 
 class SegmentId(NamedTuple):
@@ -72,36 +71,20 @@ class SegmentsCsv:
 
 
 def read_segments_csv(path: Path, table: LabelTable) -> SegmentsCsv:
-    """Read a released or mirrored segments CSV: with or without space after commas, quotes and header lines.
+    """Read a released or mirrored segments CSV.
 
     Raises:
-        InputRefused: It cannot be opened or decoded.
+        InputRefused: It cannot be read.
     """
     index_of = {mid: index for index, mid in enumerate(table.mids)}
     labels: dict[SegmentId, tuple[int, ...]] = {}
     unknown: set[str] = set()
-    unreadable = 0
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            for line, row in enumerate(csv.reader(stream, skipinitialspace=True), 1):
-                # "#NAME?" is what a spreadsheet makes of an id such as "-abc": a damaged row, no header.
-                header = line <= 3 and row[:1] and row[0].startswith("#") and not row[0].startswith("#NAME")
-                if not row or header or row[0].strip().upper() == "YTID":
-                    continue
-                mids = [mid.strip() for field in row[3:] for mid in field.split(",") if mid.strip()]
-                try:
-                    key = SegmentId(row[0].strip(), round(float(row[1]) * 1000))
-                    float(row[2])
-                except (IndexError, ValueError):
-                    unreadable += 1
-                    continue
-                if len(key.video_id) != 11 or not mids:
-                    unreadable += 1
-                    continue
-                unknown.update(mid for mid in mids if mid not in index_of)
-                labels[key] = tuple(index_of[mid] for mid in mids if mid in index_of)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputRefused(f"{path}: cannot be read as a segments CSV: {error}") from error
+    parsed = read_list(path, "", known_labels=None)
+    for segment in parsed.table.segments():
+        unknown.update(mid for mid in segment.labels if mid not in index_of)
+        known = tuple(index_of[mid] for mid in segment.labels if mid in index_of)
+        labels[SegmentId(segment.ytid, segment.start_ms)] = known
+    unreadable = sum(problem.kind != Kind.DUPLICATE for problem in parsed.problems) + bool(parsed.unfinished)
     return SegmentsCsv(path, labels, unreadable, frozenset(unknown))
 
 
