@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Final
 
 from audioset_batch import untrusted
-from audioset_batch.errors import InputRefused, PlanChanging, ShardHeld, StorageUnusable, UnsafePath
+from audioset_batch.errors import InputRefused, PlanChanging, ShardHeld, UnsafePath
 from audioset_batch.layout import DataDir
 from audioset_batch.sharedfs.folders import Folder, read_file
 from audioset_batch.sharedfs.lease import Holder, Lease, is_held, last_term
-from audioset_batch.sharedfs.publish import atomic_write_text, make_folders
+from audioset_batch.sharedfs.publish import atomic_write_text, make_folders, storage
 
 _FORMAT: Final = 1
 _MOST_JOURNAL: Final = 64 << 20
@@ -51,22 +51,20 @@ class Swap:
         relative = self._data.relative(final)
         path = self._data.split_staging / relative
         new = relative not in self._staged
-        try:
+        with storage(path, any_error=True):
             if new:
                 make_folders(path.parent, self._data.root)
             with Folder(path.parent) as folder:
                 fd = folder.create(path.name) if new else folder.open(path.name, os.O_WRONLY | os.O_APPEND)
             with open(fd, "wb" if new else "ab") as file:  # noqa: PTH123 - of a descriptor
                 file.writelines(chunks)
-        except OSError as error:
-            raise _unusable(path, error) from error
         self._staged[relative] = self._staged.get(relative, False) or precious
 
     def commit(self, remove: Iterable[Path]) -> None:
         """Make the staged files take effect and remove `remove`; a file that is both is replaced."""
         gone = [name for name in map(self._data.relative, remove) if name not in self._staged]
         journal = self._data.split_journal
-        try:
+        with storage(journal, any_error=True):
             for name, precious in self._staged.items():
                 if precious:
                     path = self._data.split_staging / name
@@ -77,8 +75,6 @@ class Swap:
                     finally:
                         os.close(fd)
             atomic_write_text(journal, json.dumps({"format": _FORMAT, "replace": list(self._staged), "remove": gone}))
-        except OSError as error:
-            raise _unusable(journal, error) from error
         finish_or_roll_back(self._data)
 
     def abandon(self) -> None:
@@ -154,7 +150,7 @@ def finish_or_roll_back(data: DataDir) -> bool:
     if not os.path.lexists(data.split_staging):
         return False
     finished = os.path.lexists(data.split_journal)
-    try:
+    with storage(data.split_staging, any_error=True):
         Folder(data.split_staging).close()  # never behind a link, even one of a trusted owner
         if finished:
             replace, remove = _read_journal(data)
@@ -164,8 +160,6 @@ def finish_or_roll_back(data: DataDir) -> bool:
                 _remove(data.root / name)
             _remove(data.split_journal)
         _clear(data)
-    except OSError as error:
-        raise _unusable(data.split_staging, error) from error
     return finished
 
 
@@ -212,7 +206,3 @@ def _clear(data: DataDir) -> None:
     """Remove the staging folder; a link in its place as such."""
     with Folder(data.split_staging.parent, may_be_link=True) as folder:
         folder.remove_tree(data.split_staging.name)
-
-
-def _unusable(path: Path, error: OSError) -> StorageUnusable:
-    return StorageUnusable(f"cannot write {path}: {error.strerror or error}. Run the same command again afterwards")

@@ -24,7 +24,7 @@ from audioset_batch.errors import StorageUnusable, UnsafePath
 from audioset_batch.model import ManifestRow, SegmentKey
 from audioset_batch.reasons import Reason, Status
 from audioset_batch.sharedfs.folders import Folder
-from audioset_batch.sharedfs.publish import storage, unusable
+from audioset_batch.sharedfs.publish import storage
 
 RETRY: Final = "retry"
 """The reason of a `pending` row that resets its segment."""
@@ -268,16 +268,17 @@ class ManifestWriter:
         self._lock = threading.Lock()
         self._damaged = False
         self._fd = -1
-        try:
+        with storage(path, any_error=True):
             with Folder(path.parent.parent, may_be_link=True) as above:
                 above.make_folder(path.parent.name)
             self._fd = _open_own(path)
-            facts = os.fstat(self._fd)
-            self._file, self._size = (facts.st_dev, facts.st_ino), facts.st_size
-            self._repair()
-        except OSError as error:
-            self._close_fd()
-            raise self._unusable(error) from error
+            try:
+                facts = os.fstat(self._fd)
+                self._file, self._size = (facts.st_dev, facts.st_ino), facts.st_size
+                self._repair()
+            except BaseException:
+                self._close_fd()
+                raise
 
     def append(self, row: ManifestRow) -> None:
         """Write one row. Once this has returned, a kill of the process does not lose it.
@@ -287,25 +288,22 @@ class ManifestWriter:
                 file was removed, replaced or shortened since the last row, and this row is in the new file.
         """
         line = encode_row(row)
-        with self._lock:
-            try:
-                if what := self._what_became_of_the_file():
-                    with contextlib.suppress(StorageUnusable, UnsafePath), ManifestWriter(self.path) as successor:
-                        successor.append(row)
-                    raise self._lost(what)
-                if self._damaged:
-                    self._repair()
-                self._damaged = True
-                written = os.write(self._fd, line)
-                if written != len(line):
-                    self._repair()
-                    raise OSError(None, f"only {written} of {len(line)} bytes of a row could be written")
-                self._damaged = False
-                self._size += written
-                if self._fsync_seconds is not None and time.monotonic() - self._synced_at >= self._fsync_seconds:
-                    self._sync()
-            except OSError as error:
-                raise self._unusable(error) from error
+        with self._lock, storage(self.path, any_error=True):
+            if what := self._what_became_of_the_file():
+                with contextlib.suppress(StorageUnusable, UnsafePath), ManifestWriter(self.path) as successor:
+                    successor.append(row)
+                raise self._lost(what)
+            if self._damaged:
+                self._repair()
+            self._damaged = True
+            written = os.write(self._fd, line)
+            if written != len(line):
+                self._repair()
+                raise OSError(None, f"only {written} of {len(line)} bytes of a row could be written")
+            self._damaged = False
+            self._size += written
+            if self._fsync_seconds is not None and time.monotonic() - self._synced_at >= self._fsync_seconds:
+                self._sync()
 
     def check(self) -> None:
         """Check the file once more, before the shard counts as done.
@@ -313,12 +311,9 @@ class ManifestWriter:
         Raises:
             StorageUnusable: the file was removed, replaced or shortened since the last row.
         """
-        with self._lock:
-            try:
-                if what := self._what_became_of_the_file():
-                    raise self._lost(what)
-            except OSError as error:
-                raise self._unusable(error) from error
+        with self._lock, storage(self.path, any_error=True):
+            if what := self._what_became_of_the_file():
+                raise self._lost(what)
 
     def _lost(self, what: str) -> StorageUnusable:
         return StorageUnusable(
@@ -344,17 +339,14 @@ class ManifestWriter:
 
     def close(self) -> None:
         """Close the file, after a last `fsync` if `fsync_seconds` is set. May be called twice."""
-        with self._lock:
+        with self._lock, storage(self.path, any_error=True):
             if self._fd < 0:
                 return
             try:
                 if self._fsync_seconds is not None:
                     self._sync()
-                self._close_fd()  # NFS may report a full disk only now
-            except OSError as error:
-                raise self._unusable(error) from error
             finally:
-                self._close_fd()
+                self._close_fd()  # NFS may report a full disk only now
 
     def __enter__(self) -> Self:
         return self
@@ -413,6 +405,3 @@ class ManifestWriter:
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             os.close(fd)
-
-    def _unusable(self, error: OSError) -> StorageUnusable:
-        return unusable(self.path, error)

@@ -42,17 +42,21 @@ _GONE: Final = (errno.ENOENT, errno.ENOTDIR)
 
 
 @contextmanager
-def storage(path: Path) -> Iterator[None]:
+def storage(path: Path, *, any_error: bool = False) -> Iterator[None]:
     """Translate errors of the filesystem that holds `path`, a folder or file that must be usable.
+
+    Args:
+        path: The folder or file.
+        any_error: Whatever goes wrong means that `path` cannot be used.
 
     Raises:
         StorageUnusable: full, over quota, read-only, failing, forbidden, or `path` itself has vanished.
-            Any other `OSError` is passed on.
+            Any other `OSError` is passed on, unless `any_error`.
     """
     try:
         yield
     except OSError as error:
-        if not _is_unusable(path, error):
+        if not any_error and not _is_unusable(path, error):
             raise
         raise unusable(path, error) from error
 
