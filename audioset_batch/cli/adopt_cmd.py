@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from audioset_batch.cli.argument_types import positive
 from audioset_batch.paths import expand_home
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         epilog="Exit status: 0 all files are complete; 1 some are broken, or there are no shards; 75 a shard is held.",
     )
     parser.add_argument("data_dir", type=Path, metavar="DATADIR")
-    parser.add_argument("--processes", type=int, metavar="N", help="number of decoding processes (default: all CPUs)")
+    parser.add_argument(
+        "--processes", type=positive, metavar="N", help="number of decoding processes (default: all CPUs)"
+    )
     parser.add_argument(
         "--list", type=Path, metavar="FILE", help="write every file that was not adopted to FILE, with the reason"
     )
@@ -54,8 +57,6 @@ def run(args: argparse.Namespace) -> int:
     root = expand_home(args.data_dir).absolute()
     if not root.is_dir():
         raise UsageError(f"{root}: no such folder")
-    if args.processes is not None and args.processes < 1:
-        raise UsageError(f"--processes {args.processes}: expected at least 1")
     if args.list is not None and not expand_home(args.list).absolute().parent.is_dir():
         raise UsageError(f"--list {args.list}: there is no such folder")
     if args.known_geo_blocked and args.known is None:

@@ -94,21 +94,6 @@ def _trust(config: Config) -> None:
         trust_owners(uids)
 
 
-def subset_list(text: str) -> tuple[str, ...]:
-    """Type of `--subsets a,b`; the beginning of a name will do: `eval`, `balanced`, `unbalanced`."""
-    from audioset_batch.model import SUBSETS
-
-    names = [part.strip() for part in text.split(",") if part.strip()]
-    found = {name: next((subset for subset in SUBSETS if subset.startswith(name)), None) for name in names}
-    unknown = [name for name, subset in found.items() if subset is None]
-    if unknown or not names:
-        raise argparse.ArgumentTypeError(
-            f"{', '.join(unknown) or text!r}: choose from {', '.join(SUBSETS)}; "
-            "`eval`, `balanced`, `unbalanced` will do"
-        )
-    return tuple(subset for subset in dict.fromkeys(found.values()) if subset is not None)
-
-
 def require_data_dir(config: Config) -> Path:
     """The data directory, made absolute.
 

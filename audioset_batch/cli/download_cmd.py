@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from audioset_batch.cli.common import add_config_options, config_from, subset_list
-from audioset_batch.cli.worker_cmd import positive, update_weekly
+from audioset_batch.cli.argument_types import count, positive, subset_list
+from audioset_batch.cli.common import add_config_options, config_from
+from audioset_batch.cli.worker_cmd import update_weekly
 from audioset_batch.model import SUBSETS
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     add("-vc", "--video-codec", choices=("h264",), help="default: h264")
     add("-vfr", "--video-frame-rate", type=positive, metavar="FPS", help="default: 30")
     add = parser.add_argument_group("the run").add_argument
-    add("-nr", "--num-retries", type=_count, metavar="N", help="retries of transient errors (default: 3)")
+    add("-nr", "--num-retries", type=count, metavar="N", help="retries of transient errors (default: 3)")
     add("-n", "--num-workers", type=positive, metavar="N", help="segments in flight (default: 8)")
     add("-nl", "--no-logging", action="store_true", help="write no log lines")
     add("-lp", "--log-path", type=Path, metavar="FILE", help="also write the log to this file")
@@ -71,12 +72,6 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     add("-f", "--ffmpeg", metavar="PATH", help=argparse.SUPPRESS)
     add("-fp", "--ffprobe", metavar="PATH", help=argparse.SUPPRESS)
     parser.set_defaults(run=run)
-
-
-def _count(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
-    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from audioset_batch.cli.argument_types import positive, subset_list
 from audioset_batch.errors import UsageError
 from audioset_batch.paths import expand_home
 
@@ -63,8 +64,10 @@ def _register_embed(commands: argparse._SubParsersAction[argparse.ArgumentParser
         action="store_true",
         help="add a ReLU at the end, as in torchvggish and in Google's code before 2020",
     )
-    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="examples per batch (default: 64)")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads for decoding (default: the available CPUs)")
+    parser.add_argument("--batch-size", type=positive, default=64, metavar="N", help="examples per batch (default: 64)")
+    parser.add_argument(
+        "--threads", type=positive, metavar="N", help="threads for decoding (default: the available CPUs)"
+    )
     parser.add_argument(
         "--smoke-test", action="store_true", help="run Google's published test of the weights, and exit"
     )
@@ -83,8 +86,6 @@ def shard_of(text: str) -> ShardOf:
 
 def run(args: argparse.Namespace) -> int:
     """Embed one shard, or run the smoke test."""
-    if args.batch_size < 1 or (args.threads is not None and args.threads < 1):
-        raise UsageError("--batch-size and --threads must be at least 1")
     if args.smoke_test:
         return _run_smoke_test(args)
     root = _root(args)
@@ -135,7 +136,6 @@ def _embed(args: argparse.Namespace, root: Path, clips: list[Clip], shard: Shard
 
 
 def _clips(args: argparse.Namespace, root: Path) -> tuple[list[Clip], ShardOf]:
-    from audioset_batch.cli.common import subset_list
     from audioset_batch.learn.vggish.audio import EXTENSIONS
     from audioset_batch.learn.vggish.inputs import ShardOf, clips_of_folder, clips_of_manifest, has_manifest
 

@@ -6,7 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from audioset_batch.cli.common import existing_data_dir, subset_list
+from audioset_batch.cli.argument_types import positive, subset_list
+from audioset_batch.cli.common import existing_data_dir
 from audioset_batch.paths import expand_home
 
 _SHOWN = 20
@@ -38,13 +39,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     parser.add_argument("--to", type=Path, metavar="DIR", help="output folder, not DATADIR")
     parser.add_argument("--subsets", type=subset_list, metavar="A,B", help="only these subsets")
-    parser.add_argument("--task", type=int, metavar="K", help="with --layout: only shard K, as in a job array")
+    parser.add_argument("--task", type=positive, metavar="K", help="with --layout: only shard K, as in a job array")
     parser.add_argument(
-        "--tar-bytes", type=int, default=1_000_000_000, metavar="N", help="bytes per tar (default: 1000000000)"
+        "--tar-bytes", type=positive, default=1_000_000_000, metavar="N", help="bytes per tar (default: 1000000000)"
     )
     parser.add_argument(
         "--file-bytes",
-        type=int,
+        type=positive,
         default=500_000_000,
         metavar="N",
         help="bytes of audio per Parquet file (default: 500000000)",
@@ -63,8 +64,6 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--layout and --parquet need --to DIR, the folder to write")
     if args.task is not None and args.layout is None:
         raise UsageError("--task goes with --layout only")
-    if args.tar_bytes < 1 or args.file_bytes < 1:
-        raise UsageError("--tar-bytes and --file-bytes: expected at least 1")
     if args.unavailable is not None and expand_home(args.unavailable).is_dir():
         raise UsageError(f"--unavailable {args.unavailable}: expected a file to write, this is a folder")
     log_to_stderr(False)

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from audioset_batch.cli.argument_types import count, positive
 from audioset_batch.errors import InputRefused, StorageUnusable
 
 if TYPE_CHECKING:
@@ -61,13 +62,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     info.add_argument("--list", type=Path, metavar="DIR", help="write missing and extra segments as CSV files to DIR")
     info.add_argument("--json", action="store_true", help="print JSON, with all labels")
-    info.add_argument("--top", type=int, default=10, metavar="N", help="labels to print per split (default: 10)")
+    info.add_argument("--top", type=count, default=10, metavar="N", help="labels to print per split (default: 10)")
     _add_reading_options(info)
     info.set_defaults(run=_run, act=_info)
 
     read = actions.add_parser("read", help="print records as JSON lines")
     read.add_argument("source", type=Path, metavar="FILE", help="a TFRecord file, the archive, or packed features")
-    read.add_argument("--limit", type=int, metavar="N", help="stop after N records")
+    read.add_argument("--limit", type=count, metavar="N", help="stop after N records")
     read.add_argument("--id", metavar="YTID", help="only this video (write --id=-abc if it starts with -)")
     read.add_argument("--embedding", default="none", choices=("none", "uint8", "float"), help="also print the rows")
     read.add_argument("--skip-bad", action="store_true", help="report damaged records and continue")
@@ -78,7 +79,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     compare.add_argument("released", type=Path, metavar="RELEASED", help="the archive, TFRecords, or packed features")
     compare.add_argument("--split", choices=_SPLITS, help="use only this split of RELEASED (default: all)")
     compare.add_argument("--data-dir", type=Path, metavar="DATADIR", help="folder with the label names")
-    compare.add_argument("--worst", type=int, default=10, metavar="N", help="number of segments to list (default: 10)")
+    compare.add_argument(
+        "--worst", type=count, default=10, metavar="N", help="number of segments to list (default: 10)"
+    )
     compare.add_argument("--json", action="store_true", help="print JSON")
     _add_reading_options(compare)
     compare.set_defaults(run=_run, act=_compare)
@@ -102,13 +105,7 @@ def _run(args: argparse.Namespace) -> int:
 
 def _add_reading_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--skip-bad", action="store_true", help="report damaged records and continue (default: stop)")
-    parser.add_argument("--classes", type=_positive, default=527, metavar="K", help="number of labels (default: 527)")
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 1 on")
-    return int(text)
+    parser.add_argument("--classes", type=positive, default=527, metavar="K", help="number of labels (default: 527)")
 
 
 def _split_list(text: str) -> tuple[str, ...]:
@@ -254,7 +251,7 @@ def _print_split(split: str, counts: SplitCounts, entry: dict[str, Any], top: in
         if csv["unreadable_lines"]:
             print(f"  {csv['unreadable_lines']:,} lines of that CSV cannot be read")
     used = [row for row in entry["labels"] if row["records"] or row["csv"]]
-    rows = sorted(used, key=lambda row: -row["records"])[: max(top, 0)]
+    rows = sorted(used, key=lambda row: -row["records"])[:top]
     for row in rows:
         planned = "" if row["csv"] is None else f" ({row['csv']:,} in the CSV)"
         print(f"  {row['index']:4d} {row['records']:>9,}{planned}  {row['name'] or ''}")

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audioset_batch.cli.common import subset_list
+from audioset_batch.cli.argument_types import count, positive, subset_list
 from audioset_batch.model import SUBSETS
 from audioset_batch.paths import expand_home
 
@@ -28,7 +28,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "status: 0 done; 1 input refused; 2 usage; 75 a shard is held by a worker, or the disk is full.",
     )
     parser.add_argument("data_dir", type=Path, metavar="DATADIR", help="the data directory; created if necessary")
-    parser.add_argument("--split", type=_positive, default=1, metavar="N", help="shards of each subset (default: 1)")
+    parser.add_argument("--split", type=positive, default=1, metavar="N", help="shards of each subset (default: 1)")
     parser.add_argument(
         "--subsets",
         type=subset_list,
@@ -48,8 +48,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="only segments with one of these labels: display names or MIDs, e.g. 'Dog,Male speech, man speaking'",
     )
     choose.add_argument("--descendants", action="store_true", help="include all labels below them in the ontology")
-    choose.add_argument("--limit", type=_count, metavar="N", help="only the first N segments of each subset")
-    choose.add_argument("--sample", type=_count, metavar="N", help="only N segments of each subset, chosen at random")
+    choose.add_argument("--limit", type=count, metavar="N", help="only the first N segments of each subset")
+    choose.add_argument("--sample", type=count, metavar="N", help="only N segments of each subset, chosen at random")
     choose.add_argument("--seed", type=int, default=0, metavar="S", help="random seed of --sample (default: 0)")
     choose.add_argument("--ontology", metavar="URL|FILE", help="ontology.json for --descendants (default: GitHub)")
     choose.add_argument(
@@ -66,7 +66,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--skip-bad-rows", action="store_true", help="skip bad rows and write them to SUBSET.rejected.csv"
     )
     accept.add_argument("--refetch", action="store_true", help="fetch all files again")
-    accept.add_argument("--retries", type=_count, default=5, metavar="N", help="attempts without progress (default: 5)")
+    accept.add_argument("--retries", type=count, default=5, metavar="N", help="attempts without progress (default: 5)")
     parser.set_defaults(run=run)
 
 
@@ -120,15 +120,3 @@ def _print(report: PrepReport, shards: int, root: Path) -> None:
     if report.filters:
         print(f"filters: {report.filters}")
     print(f"next: sbatch --array=1-{shards} audiosetdl-job-array.s, or audioset-batch download {root}")
-
-
-def _count(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number, 0 or more")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number, 1 or more")
-    return int(text)

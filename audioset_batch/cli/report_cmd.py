@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from audioset_batch.cli.argument_types import count
 from audioset_batch.cli.common import existing_data_dir
 from audioset_batch.paths import expand_home
 
@@ -20,7 +21,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("data_dir", type=Path, metavar="DATADIR")
     parser.add_argument(
         "--threshold",
-        type=_threshold,
+        type=count,
         default=50,
         metavar="N",
         help="mark labels with fewer clips than N (default: 50; you can change it in the page)",
@@ -28,12 +29,6 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: DATADIR/report.html")
     parser.add_argument("--json", action="store_true", help="also print the numbers as JSON")
     parser.set_defaults(run=run)
-
-
-def _threshold(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
-    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:

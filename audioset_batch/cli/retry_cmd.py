@@ -6,16 +6,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from audioset_batch.cli.argument_types import words, ytdlp_version
 from audioset_batch.cli.common import add_config_options, config_from, existing_data_dir
 
 if TYPE_CHECKING:
     from audioset_batch.config import Config
     from audioset_batch.layout import DataDir
     from audioset_batch.plan.retry import Counts, Rule
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -28,11 +25,11 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "you combine options, a segment must match all of them.",
     )
     parser.add_argument("data_dir", type=Path, metavar="DATADIR")
-    parser.add_argument("--reason", type=_words, default=(), metavar="A,B", help="only these reasons")
-    parser.add_argument("--status", type=_words, default=(), metavar="A,B", help="only these: ok, unavailable, failed")
+    parser.add_argument("--reason", type=words, default=(), metavar="A,B", help="only these reasons")
+    parser.add_argument("--status", type=words, default=(), metavar="A,B", help="only these: ok, unavailable, failed")
     parser.add_argument("--ytid", action="append", default=[], help="only this video, as --ytid=ID (repeatable)")
     parser.add_argument(
-        "--before-ytdlp", type=_version, metavar="VERSION", help="only rows of a yt-dlp older than VERSION"
+        "--before-ytdlp", type=ytdlp_version, metavar="VERSION", help="only rows of a yt-dlp older than VERSION"
     )
     parser.add_argument(
         "--doubtful",
@@ -47,14 +44,6 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--yes", "--reset", dest="reset", action="store_true", help="reset the segments that match")
     add_config_options(parser)
     parser.set_defaults(run=run)
-
-
-def _version(text: str) -> str:
-    from audioset_batch.youtube.versions import is_version
-
-    if not is_version(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no version of yt-dlp: expected one like 2026.10.26")
-    return text
 
 
 def run(args: argparse.Namespace) -> int:

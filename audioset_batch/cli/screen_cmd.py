@@ -7,8 +7,8 @@ import contextlib
 import logging
 from pathlib import Path
 
-from audioset_batch.cli.common import add_config_options, config_from, require_data_dir, subset_list
-from audioset_batch.cli.worker_cmd import positive
+from audioset_batch.cli.argument_types import number_between, positive, subset_list
+from audioset_batch.cli.common import add_config_options, config_from, require_data_dir
 from audioset_batch.errors import EgressExhausted, ShardHeld, StopEarly, StorageUnusable, UsageError
 
 _PAUSES = {EgressExhausted: 3600.0, StorageUnusable: 600.0}
@@ -32,19 +32,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--task", type=positive, metavar="K", help="only shard K of each subset: for array jobs")
     parser.add_argument("--subsets", type=subset_list, metavar="A,B", help="default: all that have shards")
     parser.add_argument(
-        "--per-second", type=_rate, default=5.0, metavar="N", help="at most N requests per second (default: 5)"
+        "--per-second",
+        type=number_between(0.01, 50, "requests a second"),
+        default=5.0,
+        metavar="N",
+        help="at most N requests per second (default: 5)",
     )
     parser.set_defaults(run=run)
-
-
-def _rate(text: str) -> float:
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = 0.0
-    if not 0.01 <= rate <= 50:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of requests a second from 0.01 to 50")
-    return rate
 
 
 def run(args: argparse.Namespace) -> int:

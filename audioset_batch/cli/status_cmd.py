@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from audioset_batch.cli.argument_types import count, number_between
 from audioset_batch.cli.common import add_config_options, config_from, existing_data_dir
 from audioset_batch.errors import UsageError
 from audioset_batch.paths import expand_home
@@ -27,9 +28,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     _add_common(parser)
     parser.add_argument("--watch", action="store_true", help="full screen, updated until q or Ctrl-C")
     parser.add_argument(
-        "--every", type=_seconds, default=5.0, metavar="SECONDS", help="interval of --watch (default: 5)"
+        "--every",
+        type=number_between(0.5, 3600, "seconds"),
+        default=5.0,
+        metavar="SECONDS",
+        help="interval of --watch (default: 5)",
     )
-    parser.add_argument("--shards", type=_count, default=20, metavar="N", help="list at most N shards (default: 20)")
+    parser.add_argument("--shards", type=count, default=20, metavar="N", help="list at most N shards (default: 20)")
     parser.add_argument("--exact", action="store_true", help="count every row of manifests newer than their state file")
     parser.add_argument("--json", action="store_true", help="print JSON, with every shard")
     parser.set_defaults(run=run_status)
@@ -41,9 +46,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "submit puts the logs, and in the folder from which you submitted (--folder; default: the current folder).",
     )
     _add_common(parser)
-    parser.add_argument("--lines", type=_count, default=15, metavar="N", help="lines of each log (default: 15)")
+    parser.add_argument("--lines", type=count, default=15, metavar="N", help="lines of each log (default: 15)")
     parser.add_argument(
-        "--tasks", type=_count, default=10, metavar="N", help="only the N tasks that were active last (default: 10)"
+        "--tasks", type=count, default=10, metavar="N", help="only the N tasks that were active last (default: 10)"
     )
     parser.add_argument(
         "--folder", type=Path, action="append", metavar="DIR", help="another folder with logs (repeatable)"
@@ -71,22 +76,6 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data_dir", type=Path, metavar="DATADIR")
     add_config_options(parser)
-
-
-def _count(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0.5 <= seconds <= 3600:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0.5 to 3600")
-    return seconds
 
 
 def _root(args: argparse.Namespace) -> Path:

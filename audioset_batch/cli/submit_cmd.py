@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audioset_batch.cli.common import add_config_options, config_from, config_options, subset_list
-from audioset_batch.cli.worker_cmd import positive
+from audioset_batch.cli.argument_types import positive, subset_list
+from audioset_batch.cli.common import add_config_options, config_from, config_options
 
 if TYPE_CHECKING:
     from audioset_batch.config import Config

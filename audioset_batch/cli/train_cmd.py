@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from audioset_batch.cli.argument_types import positive, subset_list
+
 if TYPE_CHECKING:
     from audioset_batch.learn.training.options import ModelOptions, TrainOptions
     from audioset_batch.learn.training.runs import DataOptions
@@ -97,7 +99,7 @@ def _register_train(commands: argparse._SubParsersAction[argparse.ArgumentParser
     _add(parser, "validation_data_pattern", str, "embeddings for validation during training")
     _add(parser, "holdout", float, "share of the training clips to use for validation (0)", default=0.0)
     _add_sounds(parser, "train")
-    _add(parser, "validation_subsets", _subsets, "vgg16: validate on these subsets of the manifest")
+    _add(parser, "validation_subsets", subset_list, "vgg16: validate on these subsets of the manifest")
     _add(parser, "validation_split", str, "vgg16: validate on DATADIR/SPLIT/<class>/*")
     _add(parser, "weights", Path, "vgg16: weights without top (.h5); never downloaded (default: random)")
     _add_boolean(parser, "start_new_model", "discard the model in train_dir", default=False)
@@ -150,8 +152,8 @@ def _register_predict(commands: argparse._SubParsersAction[argparse.ArgumentPars
 
 def _add_common(parser: argparse.ArgumentParser, batch_size: int) -> None:
     _add(parser, "checkpoint", str, "best (by validation; the latest if there was none), latest, or a file", "best")
-    _add(parser, "top_k", _positive, "classes per clip (20)", 20)
-    _add(parser, "batch_size", _positive, f"clips at a time ({batch_size})", batch_size)
+    _add(parser, "top_k", positive, "classes per clip (20)", 20)
+    _add(parser, "batch_size", positive, f"clips at a time ({batch_size})", batch_size)
     _add(parser, "num_gpu", int, "0: use the CPU (1)", 1)
     _add_reading(parser)
 
@@ -163,7 +165,7 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
 
 def _add_sounds(parser: argparse.ArgumentParser, split: str) -> None:
     _add(parser, "data_dir", Path, "vgg16: DATADIR, merged or with folders SPLIT/<class>/<sounds>")
-    _add(parser, "subsets", _subsets, "vgg16: subsets of the merged manifest (default: all)")
+    _add(parser, "subsets", subset_list, "vgg16: subsets of the merged manifest (default: all)")
     _add(parser, "split", str, f"vgg16: folder of the classes' folders ({split})", split)
 
 
@@ -197,18 +199,6 @@ def _boolean(text: str) -> bool:
     return text.lower() in ("true", "1", "yes")
 
 
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 on, got {text!r}")
-    return int(text)
-
-
-def _subsets(text: str) -> tuple[str, ...]:
-    from audioset_batch.cli.common import subset_list
-
-    return subset_list(text)
-
-
 def run_train(args: argparse.Namespace) -> int:
     """Train; requeue the SLURM job if it was interrupted."""
     from audioset_batch.errors import Interrupted, UsageError
@@ -235,13 +225,13 @@ def run_train(args: argparse.Namespace) -> int:
         tensorboard=args.tensorboard,
         weights=args.weights,
     )
-    with stop_request() as stop:
-        try:
+    try:
+        with stop_request() as stop:
             progress = train(run, model, options, stop, _say)
-        except Interrupted:
-            if stop.signal_name != "SIGINT":  # Ctrl-C is no preemption
-                requeue_or_tell()
-            raise
+    except Interrupted:
+        if stop.signal_name != "SIGINT":  # Ctrl-C is no preemption
+            requeue_or_tell()
+        raise
     best = "" if progress.best_map is None else f", best mAP {progress.best_map:.4f} after step {progress.best_step}"
     print(f"done: {progress.step:,} steps in {progress.seconds:,.0f} s{best}; {train_dir}")
     return 0

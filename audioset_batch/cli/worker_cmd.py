@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from audioset_batch.cli.common import add_config_options, config_from, config_options, require_data_dir, subset_list
+from audioset_batch.cli.argument_types import subset_list, task_numbers
+from audioset_batch.cli.common import add_config_options, config_from, config_options, require_data_dir
 
 if TYPE_CHECKING:
     from audioset_batch.config import Config
-
-_RANGE: Final = re.compile(r"([0-9]{1,6})(?:-([0-9]{1,6})(?::([0-9]{1,6}))?)?")
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -38,32 +36,6 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="also log every retry")
     parser.set_defaults(run=run)
-
-
-def positive(text: str) -> int:
-    """Type of a number that counts from 1."""
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
-
-
-def task_numbers(text: str) -> tuple[int, ...] | str:
-    """Type of `--task`: the numbers, or `all`."""
-    if text == "all":
-        return text
-    numbers: set[int] = set()
-    for part in text.split(","):
-        found = _RANGE.fullmatch(part)
-        if found is None:
-            raise argparse.ArgumentTypeError(
-                f"{text!r}: expected the number of a shard, or several as in sbatch's --array, without %: 7, 1-10, "
-                "3,5-7, 1-9:2; or all"
-            )
-        first, last, step = int(found[1]), int(found[2] or found[1]), int(found[3] or 1)
-        if first < 1 or last < first or step < 1:
-            raise argparse.ArgumentTypeError(f"{text!r}: shards count from 1, and a range goes up")
-        numbers.update(range(first, last + 1, step))
-    return tuple(sorted(numbers))
 
 
 def update_weekly(config: Config, args: argparse.Namespace) -> None:

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from audioset_batch.cli import build_parser
-from audioset_batch.cli.common import subset_list
+from audioset_batch.cli.argument_types import number_between, positive, subset_list, task_numbers
 from audioset_batch.cli.document import markdown
-from audioset_batch.cli.worker_cmd import task_numbers
 
 
 def run(*argv: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
@@ -112,7 +111,7 @@ def test_version_names_the_tools() -> None:
         (("status", ".", "--wach"), 2, "usage: audioset-batch status"),
         (("status", ".", "--wach"), 2, "(did you mean --watch?)"),
         (("features", "info", ".", "--jsn"), 2, "(did you mean --json?)"),
-        (("download", "d", "-nr", "-1"), 2, "whole number from 0"),
+        (("download", "d", "-nr", "-1"), 2, "a whole number, 0 or more"),
         (("download",), 2, "no data directory"),
         (("download", "d", "--audio-codec", "aac"), 2, "does not fit"),
         (("download", "d", "-af", "mp3", "-asr", "96000"), 2, "not possible with format mp3"),
@@ -127,6 +126,16 @@ def test_wrong_input_is_told_without_a_traceback(
     assert done.returncode == status, done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_numbers_have_bounds() -> None:
+    assert positive("7") == 7 and number_between(0.5, 3600, "seconds")("1e3") == 1000
+    for bad in ("0", "-1", "+1", "1.0", "x", "", "٣", "²", "9" * 5000):
+        with pytest.raises(argparse.ArgumentTypeError, match="expected a whole number, 1 or more"):
+            positive(bad)
+    for bad in ("0.4", "3601", "nan", "inf", "", "x"):
+        with pytest.raises(argparse.ArgumentTypeError, match=r"expected a number of seconds from 0\.5 to 3600"):
+            number_between(0.5, 3600, "seconds")(bad)
 
 
 @pytest.mark.parametrize(

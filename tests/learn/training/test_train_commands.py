@@ -492,7 +492,7 @@ def test_wrong_words_to_evaluate_and_predict_are_explained(
     for words in ([*evaluate, "--batch_size=0"], [*predict, "--top_k=0"]):
         with pytest.raises(SystemExit, match="2"):
             run(*words)
-        assert "expected a number from 1 on, got '0'" in capsys.readouterr().err
+        assert "'0': expected a whole number, 1 or more" in capsys.readouterr().err
 
 
 def test_folders_without_a_model_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
