@@ -228,7 +228,7 @@ def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path) -> None:
         (("retry", ".", "--reset", "--ytid", "zzzzzzzzzzz"), 1, "zzzzzzzzzzz: in no shard"),
         (("adopt", ".", "--list", "no/such"), 2, "--list no/such"),
         (("export", ".", "--unavailable", "."), 2, "this is a folder"),
-        (("prep", "manifests"), 2, "cannot be a data directory"),
+        (("prep", "manifests"), 2, "manifests: expected a folder or a name for a new one, a file is there"),
     ):
         done = run(*argv, cwd=tmp_path)
         assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
