@@ -1,4 +1,4 @@
-"""A finished data directory in another form: the other layout, Parquet with the audio in it, a list of what is gone."""
+"""Export a data directory to the other layout or to Parquet with embedded audio, or list unavailable segments."""
 
 from audioset_batch.export.layouts import export_layout
 from audioset_batch.export.parquet import export_parquet

@@ -1,7 +1,7 @@
-"""From one layout to the other: the target is a data directory of its own, with the same plan and its own manifests.
+"""From one layout to the other: the target is another data directory with the same plan and its own manifests.
 
-A clip is recorded in the target after it was published there, as a worker does it; so an export that was killed goes
-on where it stopped, and several may run at once, each at its own shards.
+Like a worker, an export records a clip after it has published it. A killed export therefore continues where it stopped,
+and several exports may run at the same time on different shards.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ def export_layout(
     subsets: Sequence[str] | None = None,
     task: int | None = None,
 ) -> ExportReport:
-    """Write the clips of `root` in `layout` to the data directory `to`; every clip is checked by its SHA-256.
+    """Write the clips of `root` in `layout` to the data directory `to`, after checking the SHA-256 of each.
 
     Args:
-        root: DATADIR; may be in either layout or in both.
-        to: Another folder; one of an earlier export is continued.
-        layout: What to write.
+        root: The data directory, in either layout or both.
+        to: Another folder. An earlier export in it is continued.
+        layout: The layout to write.
         tar_bytes: Size of the tars.
-        subsets: Only these; None for all.
-        task: Only the shards with this number; None for all.
+        subsets: Subsets to export; None for all.
+        task: Number of the shards to export; None for all.
 
     Raises:
         InputRefused: there are no such shards, or `to` is of another plan.
-        PlanChanging: prep is splitting `root`, or has meanwhile.
-        ShardHeld: another export is at one of the shards.
+        PlanChanging: prep is splitting `root`, or did so during the export.
+        ShardHeld: another export works on one of the shards.
         StorageUnusable: `to` cannot be written; run the same command again.
     """
     source = DataDir(root)
@@ -105,7 +105,7 @@ def _staging(target: DataDir, shard: ShardId) -> Any:
 
 
 class _Export:
-    """One shard."""
+    """The export of one shard."""
 
     def __init__(
         self,
@@ -206,5 +206,5 @@ class _Export:
 
 
 def _version(row: dict[str, Any]) -> tuple[Any, ...]:
-    """What tells the rows of a segment apart."""
+    """A key that differs between the rows of a segment."""
     return (row_key(row), row["status"], row.get("finished_at") or "")

@@ -1,8 +1,8 @@
-"""Parquet with the audio in it, as `datasets` of Hugging Face reads it without a loading script.
+"""Parquet with embedded audio, which `datasets` of Hugging Face reads without a loading script.
 
 `audio` is a struct of `bytes` (the file as published) and `path` (its name), which is how `datasets.Audio` stores
-embedded files; the schema's metadata says so (huggingface.co/docs/datasets, "Audio"). Which clips go to which file
-follows from the manifests alone, so a run that was killed finds the files that are done by the digest in their footers.
+embedded files, as the metadata of the schema declares (huggingface.co/docs/datasets, "Audio"). The manifests alone
+determine which clips go to which file, so that after a kill the digests in the footers identify the finished files.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from audioset_batch.record.clipbytes import row_stem
 from audioset_batch.sharedfs.publish import atomic_write_text, replacing, storage
 
 _ROW_GROUP: Final = 100
-"""Clips per row group: what a reader must have in memory at once, about 100 MB."""
+"""Clips per row group, which a reader must hold in memory: about 100 MB."""
 
 _DIGEST: Final = b"audioset-batch.clips"
 
@@ -46,7 +46,7 @@ _FACTS: Final = {
     "rms_dbfs": pa.float64(),
     "audio_sha256": pa.string(),
 }
-"""Columns taken from the manifest as they are."""
+"""Columns copied from the manifest."""
 
 SCHEMA: Final = pa.schema(
     [
@@ -64,10 +64,10 @@ def export_parquet(root: Path, to: Path, *, file_bytes: int, subsets: Sequence[s
     """Write `to/<subset>/part-<n>.parquet` and a `README.md` that names the splits for `datasets`.
 
     Args:
-        root: DATADIR, in either layout.
-        to: Another folder; one of an earlier export is continued.
-        file_bytes: Audio per file, about.
-        subsets: Only these; None for all.
+        root: The data directory, in either layout.
+        to: Another folder. An earlier export in it is continued.
+        file_bytes: Approximate bytes of audio per file.
+        subsets: Subsets to export; None for all.
 
     Raises:
         InputRefused: there are no shards, or `to` cannot be made.
@@ -105,7 +105,7 @@ def export_parquet(root: Path, to: Path, *, file_bytes: int, subsets: Sequence[s
 
 
 def _numbered(folder: Path) -> list[tuple[int, Path]]:
-    """The files of this or an earlier export; others that somebody put there are not ours to remove."""
+    """Files that this or an earlier export wrote; other files must not be removed."""
     found = ((re.fullmatch(r"part-(\d{5,})\.parquet", path.name), path) for path in folder.iterdir())
     return [(int(match[1]), path) for match, path in found if match is not None]
 
@@ -149,7 +149,7 @@ def _write_part(
             records = [record for row in group if (record := _record(data, row, names, report)) is not None]
             writer.write_table(pa.Table.from_pylist(records, schema=SCHEMA), row_group_size=_ROW_GROUP)
             report.clips += len(records)
-        if len(report.problems) == before:  # else the next run looks at these clips again
+        if len(report.problems) == before:  # without it, the next run tries these clips again
             writer.add_key_value_metadata({_DIGEST: wanted.encode()})
     _log.info("%s: %d clips", path, len(rows))
 

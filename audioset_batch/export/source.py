@@ -1,4 +1,4 @@
-"""What there is to export: the rows that count, and the bytes behind them, checked against their rows."""
+"""What to export: the deciding rows, and their files, checked against the rows."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from audioset_batch.record.manifest import latest_rows, read_rows, row_key
 
 @dataclass(slots=True)
 class ExportReport:
-    """What an export did.
+    """The result of an export.
 
     Attributes:
         clips: Clips written by this run.
-        present: Clips that were there from an earlier run.
-        other_rows: Rows without a clip that were written.
-        problems: Clips that were left out, and why.
+        present: Clips that an earlier run wrote.
+        other_rows: Rows without a clip that this run wrote.
+        problems: Why clips were left out, one message each.
     """
 
     clips: int = 0
@@ -34,10 +34,15 @@ class ExportReport:
 
 
 def shards_of(data: DataDir, subsets: Sequence[str] | None, task: int | None = None) -> list[ShardId]:
-    """The planned shards, of some subsets, or with one number.
+    """The planned shards.
+
+    Args:
+        data: The data directory.
+        subsets: Only shards of these subsets; None for all.
+        task: Only shards with this number; None for all.
 
     Raises:
-        InputRefused: there is none.
+        InputRefused: there are no such shards.
     """
     found = [
         shard
@@ -54,16 +59,16 @@ def shards_of(data: DataDir, subsets: Sequence[str] | None, task: int | None = N
 def planned_rows(
     data: DataDir, shard: ShardId, unchanged: Callable[[], None]
 ) -> Iterator[tuple[Segment, dict[str, Any]]]:
-    """The segments of a shard that have a row, in the order of its CSV, each with the row that counts.
+    """The segments of a shard that have rows, in the order of its CSV, each with its deciding row.
 
     Args:
         data: The data directory.
-        shard: Which shard.
-        unchanged: From `watch_split`, before the first look at the shards.
+        shard: The shard.
+        unchanged: The result of `watch_split`, called before the shards are first read.
 
     Raises:
         InputRefused: the shard cannot be read.
-        PlanChanging: rows may not be where their segments are planned.
+        PlanChanging: rows may not be in the shards of their segments.
     """
     try:
         latest = latest_rows(read_rows(data.manifest(shard)))
@@ -79,10 +84,10 @@ def planned_rows(
 
 
 def checked_files(data: DataDir, row: dict[str, Any]) -> list[tuple[str, bytes]]:
-    """(ending, bytes) of an `ok` row's clip: audio, then video if it has one.
+    """The files of an `ok` row as (ending, bytes): audio, then video if there is any.
 
     Raises:
-        InputRefused: it is not there, or not what was published.
+        InputRefused: a file is missing, or differs from what was published.
     """
     files = read_files(data.root, row)
     key = row_key(row)
@@ -100,15 +105,15 @@ def checked_files(data: DataDir, row: dict[str, Any]) -> list[tuple[str, bytes]]
 
 
 def as_row(row: dict[str, Any], **changes: Any) -> ManifestRow:
-    """A row that was read, ready to be written again."""
+    """A row that was read, with changes, to be written again."""
     return ManifestRow(**{**{name: row[name] for name in COLUMNS if name in row}, **changes})
 
 
 def folder_for(path: Path, source: Path) -> Path:
-    """The folder to export to, made if need be.
+    """The target folder, created if necessary.
 
     Raises:
-        InputRefused: it is the source, or cannot be made.
+        InputRefused: it is the source, or cannot be created.
     """
     target = path.resolve()
     if target == source.resolve():

@@ -17,11 +17,11 @@ from audioset_batch.sharedfs.publish import replacing
 def export_unavailable(root: Path, file: Path, subsets: Sequence[str] | None = None) -> ExportReport:
     """Write the rows with status `unavailable` as JSON lines, in the order of the plan.
 
-    They are manifest rows, without what concerns this site only: host, job and egress.
+    They are manifest rows without the columns about this site: host, job and egress.
 
     Raises:
         InputRefused: there are no shards.
-        PlanChanging: prep is splitting, or has meanwhile.
+        PlanChanging: prep is splitting, or did so during the export.
         UsageError: the folder of `file` does not exist.
         StorageUnusable: `file` cannot be written.
     """

@@ -1,4 +1,4 @@
-"""What the clips cost: requests, bytes and seconds, of the tries that each row speaks of."""
+"""The cost of clips in requests, bytes and seconds, as their rows record it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _QUANTILES: Final = (0.5, 0.9, 0.99)
 
 @dataclass(slots=True)
 class CostTally:
-    """Running sums by status, and what each clip cost for the quantiles (12 bytes a clip)."""
+    """Running sums by status, and the cost of each clip for the quantiles (12 bytes a clip)."""
 
     sums: Counter[tuple[str, str]] = field(default_factory=Counter)
     clips: dict[str, list[npt.NDArray[np.float32]]] = field(default_factory=dict)
 
     def add(self, planned: pa.Table) -> None:
-        """Count one shard's rows; what no worker tried (adopted clips, pending segments) has cost nothing."""
+        """Count the rows of one shard. Adopted clips and pending segments have cost nothing."""
         tried = planned.filter(pc.greater(planned.column("attempts"), 0))
         for status in (Status.OK, Status.UNAVAILABLE, Status.FAILED):
             rows = tried.filter(pc.equal(tried.column("status"), status))
@@ -40,9 +40,11 @@ class CostTally:
                 self.sums[status, "bytes"] += pc.sum(rows.column("video_bytes")).as_py() or 0
 
     def to_json(self) -> dict[str, Any]:
-        """`by_status`: sums; `per_clip`: all that was spent, lost segments included, by clips that are ok.
+        """The cost as JSON.
 
-        `quantiles` are over clips that are ok, without what the lost segments cost.
+        Returns:
+            `by_status`: sums; `per_clip`: the total cost of all segments divided by the number of clips that are ok;
+            `quantiles`: of the cost of clips that are ok.
         """
         statuses = (Status.OK, Status.UNAVAILABLE, Status.FAILED)
         clips = self.sums[Status.OK, "segments"]

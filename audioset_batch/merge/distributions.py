@@ -1,4 +1,4 @@
-"""How long, how loud and from what the clips are: counts in fixed bins, so that shards add up."""
+"""Distributions of duration, level and source format, counted in fixed bins so that shards add up."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 Floats = npt.NDArray[np.float64]
 
 _DURATION_EDGES: Final = tuple(n / 2 for n in range(22))
-"""Seconds: 0, 0.5 ... 10.5. AudioSet's clips last ten at most; longer ones of other lists are in the last bin."""
+"""Seconds: 0, 0.5 ... 10.5. Clips of AudioSet last at most 10 s; longer clips of other lists are in the last bin."""
 
 _LEVEL_EDGES: Final = tuple(float(n) for n in range(-90, 1, 3))
 """dB relative to full scale."""
@@ -24,26 +24,26 @@ _FULL_SCALE_DBFS: Final = -0.01
 
 
 class Histogram:
-    """Counts of values per bin: `edges[i] <= value < edges[i + 1]`; the outer bins also take what lies beyond."""
+    """Counts of values per bin: `edges[i] <= value < edges[i + 1]`; the outer bins include values beyond them."""
 
     def __init__(self, edges: tuple[float, ...]) -> None:
         self.edges = edges
         self.counts = np.zeros(len(edges) - 1, np.int64)
 
     def add(self, values: Floats) -> None:
-        """Count `values`; those that are not finite are left out."""
+        """Count `values` that are finite."""
         finite = values[np.isfinite(values)]
         inside = np.searchsorted(self.edges, np.round(finite, 3), side="right") - 1
         self.counts += np.bincount(np.clip(inside, 0, len(self.counts) - 1), minlength=len(self.counts))
 
     def to_json(self) -> dict[str, list[float] | list[int]]:
-        """`edges`, and one count fewer than these in `counts`."""
+        """`edges`, and `counts` between them."""
         return {"edges": list(self.edges), "counts": self.counts.tolist()}
 
 
 @dataclass(slots=True)
 class MediaTally:
-    """Running counts about the media of clips that are ok."""
+    """Running counts of the media of clips that are ok."""
 
     durations: Histogram = field(default_factory=lambda: Histogram(_DURATION_EDGES))
     rms: Histogram = field(default_factory=lambda: Histogram(_LEVEL_EDGES))
@@ -52,7 +52,11 @@ class MediaTally:
     sources: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def add(self, ok: pa.Table) -> None:
-        """Count clips; `ok` are rows of the merged table whose status is ok."""
+        """Count clips.
+
+        Args:
+            ok: Rows of the merged table whose status is ok.
+        """
         if ok.num_rows == 0:
             return
         durations, rms, peak = (floats(ok, name) for name in ("duration_seconds", "rms_dbfs", "peak_dbfs"))
@@ -69,7 +73,7 @@ class MediaTally:
                     self.sources[name, str(group[name])] += group["count_all"]
 
     def to_json(self) -> dict[str, Any]:
-        """The part of `summary.json` about media; levels in dBFS, durations in seconds."""
+        """The part of `summary.json` about media. Levels are in dBFS, durations in seconds."""
         return {
             "durations": {**self.durations.to_json(), "cut_short": self.counts["cut_short"]},
             "levels": {

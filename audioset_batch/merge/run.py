@@ -42,12 +42,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class MergeResult:
-    """What a merge found.
+    """The result of a merge.
 
     Attributes:
         summary: The content of `summary.json`.
-        differences: Why planned segments and rows differ; empty when all adds up.
-        unreadable_lines: Manifest lines that were left out.
+        differences: Differences between the plan and the rows; empty if the totals agree.
+        unreadable_lines: Number of manifest lines that were left out.
     """
 
     summary: dict[str, Any]
@@ -62,15 +62,15 @@ class MergeResult:
 
 
 def merge(root: Path, *, write_csv: bool = True) -> MergeResult:
-    """Merge all manifests under `root`. Safe while workers write: a line being written is left for next time.
+    """Merge all manifests under `root`. Safe while workers write: an incomplete last line is ignored.
 
     Raises:
-        InputRefused: there is no shard, or a shard's CSV cannot be read.
-        PlanChanging: prep splits, or has split meanwhile; the tables of before are still there.
+        InputRefused: there are no shards, or one cannot be read.
+        PlanChanging: prep is splitting, or did so during the merge; the previous tables remain.
         StorageUnusable: the tables cannot be written.
     """
     data = DataDir(root)
-    unchanged = watch_split(data)  # halfway through an exchange the rows are not where their segments are planned
+    unchanged = watch_split(data)  # during a split, rows may not be in the shards of their segments
     shards = data.all_shards()
     tally = Tally()
     problems: list[LineProblem] = []
@@ -81,7 +81,7 @@ def merge(root: Path, *, write_csv: bool = True) -> MergeResult:
             try:
                 table = shard_table(data, shard, rows)
             except InputRefused:
-                unchanged()  # it may be gone for good reason
+                unchanged()  # a split may have removed it
                 raise
             batch.add(table.planned, table.outside)
             differences += [_twice(data.shard_csv(shard), key) for key in table.repeated]
@@ -103,7 +103,7 @@ def merge(root: Path, *, write_csv: bool = True) -> MergeResult:
 def _read_ahead(
     data: DataDir, shards: Sequence[ShardId], on_problem: Callable[[LineProblem], None]
 ) -> Iterator[tuple[ShardId, pa.Table]]:
-    """Each shard with the rows of its manifest; the next one is read meanwhile."""
+    """Each shard with the rows of its manifest. Another thread reads the next manifest in the meantime."""
     with ThreadPoolExecutor(1, thread_name_prefix="read") as thread:
         ahead: Future[pa.Table] | None = None
         for shard, following in zip(shards, [*shards[1:], None], strict=True):
@@ -118,7 +118,7 @@ def _twice(path: Path, key: tuple[str, int, int]) -> str:
 
 
 def _planned_in_two_shards(data: DataDir, subset: str, hashes: array[int]) -> list[str]:
-    """Segments of one subset that stand in more than one shard; looks closer only where hashes repeat."""
+    """Segments of one subset that are planned in several shards. Reads shards only if hashes repeat."""
     values, counts = np.unique(np.frombuffer(hashes, np.int64), return_counts=True)
     suspects = set(values[counts > 1].tolist())
     if not suspects:
@@ -162,7 +162,7 @@ def _summary(data: DataDir, tally: Tally, unreadable: int) -> dict[str, Any]:
 
 
 def _cluster(data: DataDir, left: int) -> dict[str, Any]:
-    """What was held and used so far, and what is expected of the rest, by the config that workers used last."""
+    """Resources held and used so far, and expected for the rest with the config that workers used last."""
     config, costs = egress_config(data), read_costs(data)
     seconds = cpu_seconds_per_segment(costs.tasks, estimated_cpu_seconds(config))
     return costs.to_json(reserved(config, seconds), needed(config, seconds), left)
@@ -170,7 +170,7 @@ def _cluster(data: DataDir, left: int) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _tables(data: DataDir, write_csv: bool) -> Iterator[Any]:
-    """Open both tables for writing; yields `write(table)`. They appear whole or not at all."""
+    """Open both tables for writing; yields `write(table)`. Both are published complete, or not at all."""
     with contextlib.ExitStack() as stack:
         parquet_path = stack.enter_context(replacing(data.merged_parquet))
         parquet = stack.enter_context(pq.ParquetWriter(parquet_path, MANIFEST_SCHEMA, compression="zstd"))
@@ -189,9 +189,9 @@ def _tables(data: DataDir, write_csv: bool) -> Iterator[Any]:
 
 
 class _Batch:
-    """Gathers shards until there are rows enough: counting and writing many small tables would cost most of a merge.
+    """Collects shards into batches, because counting and writing many small tables would take most of a merge.
 
-    One batch is counted and written, by a thread of its own, while the next is gathered: Arrow needs no lock for it.
+    A thread counts and writes one batch while the next is collected; Arrow releases the GIL meanwhile.
     """
 
     def __init__(self, tally: Tally, write: Callable[[pa.Table], None]) -> None:
@@ -204,7 +204,7 @@ class _Batch:
         self._rows = 0
 
     def add(self, planned: pa.Table, outside: pa.Table) -> None:
-        """The rows of one shard."""
+        """Add the rows of one shard."""
         self._planned.append(planned)
         self._outside.append(outside)
         self._rows += planned.num_rows + outside.num_rows
@@ -231,7 +231,7 @@ class _Batch:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Count and write what is left, unless there was an error; the thread ends in any case."""
+        """Count and write the last batch unless there was an error, and end the thread."""
         with self._thread:
             if kind is None:
                 if self._rows:

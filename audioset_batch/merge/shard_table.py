@@ -1,4 +1,4 @@
-"""One shard: its plan and its manifest become the rows of the merged table."""
+"""Join the plan and the manifest of one shard into rows of the merged table."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from audioset_batch.sharedfs.publish import storage
 Key = tuple[str, int, int]
 
 _BLOCK: Final = 1 << 26
-"""Bytes that Arrow parses at once; it takes no more than 2 GiB, which the manifest of a single shard may exceed."""
+"""Bytes that Arrow parses at a time. Its limit is 2 GiB, which the manifest of a single shard may exceed."""
 
 _AT_ONCE: Final = 8 << 30
 
@@ -36,7 +36,7 @@ class ShardTable:
 
     Attributes:
         planned: One row per planned segment, in the order of the shard's CSV.
-        outside: Rows about segments that the plan does not hold, one per segment.
+        outside: Rows of segments outside the plan, one per segment.
         repeated: Planned segments that stand in the shard's CSV more than once.
         key_hashes: One per planned segment, to find those that stand in two shards.
     """
@@ -48,15 +48,15 @@ class ShardTable:
 
 
 def read_manifest(path: Path, on_problem: Callable[[LineProblem], None]) -> pa.Table:
-    """All rows of a manifest; a line that is not a row is reported and left out.
+    """All rows of a manifest. Lines that are not rows are reported and left out.
 
-    Arrow's reader takes the usual case; a file that it refuses is read line by line.
+    Arrow reads ordinary files; a file that it rejects is read line by line.
     """
     with storage(path.parent):
         try:
             with Folder(path.parent, may_be_link=True) as folder:
                 size = folder.stat(path.name).st_size
-                # One beyond all measure (a hole of zeros costs its maker nothing) is read line by line.
+                # A larger file (sparse files cost nothing) is read line by line.
                 data = folder.read(path.name, 2 * _AT_ONCE)[0] if size <= _AT_ONCE else b""
         except FileNotFoundError:
             return MANIFEST_SCHEMA.empty_table()
@@ -79,7 +79,7 @@ def read_manifest(path: Path, on_problem: Callable[[LineProblem], None]) -> pa.T
 
 
 def _is_text(data: bytes) -> bool:
-    """Whether it is UTF-8, which JSON has to be and Arrow does not ask of the names of fields."""
+    """Whether it is UTF-8, as JSON must be. Arrow does not check the names of fields."""
     if data.isascii():
         return True
     try:
@@ -90,7 +90,7 @@ def _is_text(data: bytes) -> bool:
 
 
 def _all_are_rows(table: pa.Table) -> bool:
-    """What `decode_row` asks of a line, of all lines at once."""
+    """The checks of `decode_row`, for all lines at once."""
     if any(table.column(name).null_count for name in ("subset", "ytid", "status", "start_seconds", "end_seconds")):
         return False
     if not set(pc.unique(table.column("status")).to_pylist()) <= set(Status):
@@ -103,7 +103,7 @@ def _all_are_rows(table: pa.Table) -> bool:
 
 
 def _typed(row: dict[str, object]) -> dict[str, object]:
-    """Known columns with values that fit; anything else in a hand-edited row becomes null."""
+    """The known columns with values of their types; other values in a hand-edited row become null."""
     result: dict[str, object] = {}
     for field in MANIFEST_SCHEMA:
         value = row.get(field.name)
@@ -116,10 +116,15 @@ def _typed(row: dict[str, object]) -> dict[str, object]:
 
 
 def shard_table(data: DataDir, shard: ShardId, rows: pa.Table) -> ShardTable:
-    """Join one shard's plan with `rows`, those of its manifest.
+    """Join the plan of one shard with the rows of its manifest.
+
+    Args:
+        data: The data directory.
+        shard: The shard.
+        rows: The rows, from `read_manifest`.
 
     Raises:
-        InputRefused: the shard's CSV cannot be read.
+        InputRefused: the shard cannot be read.
     """
     latest = _replay(rows)
     plan = read_shard_table(data.shard_csv(shard), shard.subset)
@@ -148,7 +153,7 @@ def shard_table(data: DataDir, shard: ShardId, rows: pa.Table) -> ShardTable:
 
 
 def _pending(plan: SegmentTable, shard: ShardId) -> pa.Table:
-    """Rows of segments without one."""
+    """Pending rows for segments without a row."""
     known = {
         "subset": pa.array([shard.subset] * len(plan)),
         "shard": pa.array([shard.number] * len(plan)),
@@ -171,7 +176,7 @@ def outside_table(data: DataDir, shard: ShardId, on_problem: Callable[[LineProbl
 
 
 def _replay(rows: pa.Table) -> dict[Key, int]:
-    """Per segment the row that counts: the last `ok` since the last reset, else the newest.
+    """The index of the deciding row of each segment: the last `ok` since the last reset, else the newest row.
 
     The same rule as `record.manifest.replay`, on columns.
     """

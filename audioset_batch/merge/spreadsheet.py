@@ -1,4 +1,4 @@
-"""Text as a spreadsheet may open it: a cell that begins like a formula is none."""
+"""Quote text that a spreadsheet would take for a formula."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 _IDS: Final = frozenset({"ytid"})
-"""Columns that keep their form: an id may begin with `-`, and is looked up as it is."""
+"""Columns that are not quoted: an id may begin with `-`, and users search for it."""
 _FORMULA: Final = r"^(\s*[=+\-@]|[\t\r])"
 
 
 def for_spreadsheets(table: pa.Table) -> pa.Table:
-    """The table with a `'` before every text that begins with `=`, `+`, `-`, `@`, a tab or a carriage return."""
+    """The table with a `'` before each text that begins with `=`, `+`, `-`, `@`, a tab or a carriage return."""
     for index, field in enumerate(table.schema):
         if not pa.types.is_string(field.type) or field.name in _IDS:
             continue

@@ -1,4 +1,4 @@
-"""Counts that add up: overall, by subset, by reason, by label."""
+"""Counts overall, by subset, by reason and by label."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OF_TRIES = ("fetched_bytes", "requests", "elapsed_seconds")
 
 @dataclass(slots=True)
 class Tally:
-    """Running totals over the shards of one merge; `add` may be called once per shard."""
+    """Running totals over the shards of one merge."""
 
     status: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     labels: Counter[tuple[str, str, str]] = field(default_factory=Counter)
@@ -33,7 +33,7 @@ class Tally:
     outside_plan: int = 0
 
     def add(self, planned: pa.Table, outside: pa.Table) -> None:
-        """Count one shard's rows."""
+        """Count the rows of one or more shards."""
         keys = ["subset", "status", "reason"]
         for group in planned.group_by(keys).aggregate([([], "count_all")]).to_pylist():
             self.status[group["subset"], group["status"], group["reason"] or ""] += group["count_all"]
@@ -69,11 +69,11 @@ class Tally:
                 self.labels[group["subset"], group["label"], group["status"]] += group["count_all"]
 
     def total(self, name: str, subset: str | None = None) -> float:
-        """The sum of a column, of one subset or of all; of clips that are ok where it is about media."""
+        """The sum of a column over one subset or all; columns about media are summed over clips that are ok."""
         return sum(value for (of, column), value in self.sums.items() if column == name and subset in (None, of))
 
     def amounts(self, subset: str | None = None) -> dict[str, Any]:
-        """Hours, bytes and requests, of one subset or of all."""
+        """Hours, bytes and requests of one subset or all."""
         return {
             "hours": round(self.total("duration_seconds", subset) / 3600, 3),
             **{name: self.total(name, subset) for name in ("silent", "audio_bytes", "video_bytes")},
@@ -81,7 +81,7 @@ class Tally:
         }
 
     def counts(self, subset: str | None = None) -> dict[str, int]:
-        """`planned` and one count per status, of one subset or of all."""
+        """`planned` and one count per status, for one subset or all."""
         chosen = {key: n for key, n in self.status.items() if subset in (None, key[0])}
         result = {"planned": sum(chosen.values())}
         for status in Status:
@@ -89,7 +89,7 @@ class Tally:
         return result
 
     def reasons(self, subset: str | None = None) -> dict[str, int]:
-        """Counts by reason, most frequent first, of segments that are not ok."""
+        """Counts of segments that are not ok by reason, most frequent first."""
         counter: Counter[str] = Counter()
         for (name, status, reason), count in self.status.items():
             if reason and status != Status.OK and subset in (None, name):
@@ -100,9 +100,13 @@ class Tally:
         return sorted({key[0] for key in self.status})
 
     def by_label(self, names: dict[str, str]) -> list[dict[str, Any]]:
-        """One record per label: mid, name, planned, a count per status, `subsets`; most planned first.
+        """One record per label, in descending order of planned segments.
 
-        Classes in `names` that no planned segment has come last, with zeros. `subsets` has planned and ok by subset.
+        Args:
+            names: Display names by MID. Labels without planned segments come last, with zeros.
+
+        Returns:
+            Records of `mid`, `name`, `planned`, a count per status, and `subsets`: planned and ok by subset.
         """
         statuses = [str(status) for status in Status]
         records: dict[str, dict[str, Any]] = {}

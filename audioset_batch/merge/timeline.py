@@ -1,4 +1,4 @@
-"""When segments were finished, by outcome and by egress."""
+"""Finished segments over time, by outcome and by egress."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _STATUSES: Final = (Status.OK, Status.UNAVAILABLE, Status.FAILED)
 
 @dataclass(slots=True)
 class Timeline:
-    """Collects 10 bytes per finished segment; the width of a bin is chosen when all are known."""
+    """Collects 10 bytes per finished segment; `to_json` chooses the width of a bin when all are known."""
 
     egresses: dict[str, int] = field(default_factory=dict)
     _times: list[npt.NDArray[np.int64]] = field(default_factory=list)
@@ -30,13 +30,13 @@ class Timeline:
     _ways: list[npt.NDArray[np.int16]] = field(default_factory=list)
 
     def add(self, planned: pa.Table) -> None:
-        """Note the rows that a worker wrote. Adopted clips were not fetched when their rows were written."""
+        """Add the rows that a worker wrote. Adopted clips are left out: their rows have no time of a download."""
         rows = planned.select(["status", "attempts", "egress", "finished_at"])
         rows = rows.filter(pc.greater(rows.column("attempts"), 0))
         stamps = pd.to_datetime(
             pd.Series(rows.column("finished_at").to_pandas(), dtype="str"), utc=True, format="ISO8601", errors="coerce"
         )
-        # A node whose clock is far off would stretch the axis until nothing else is seen on it.
+        # A node with a wrong clock would stretch the axis until nothing else is visible.
         latest = pd.Timestamp.now(tz="UTC") + pd.Timedelta(days=1)
         known = stamps.between(_YOUTUBE_BEGAN, latest).to_numpy()
         if not known.any():

@@ -1,4 +1,4 @@
-"""The chain on this machine, in the foreground: each step is a command; one worker takes all shards of the array."""
+"""Run the chain on this machine in the foreground: one command per step, and one worker for all shards."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ _POLL_SECONDS: Final = 0.1
 
 
 def arguments(step: Step) -> list[str]:
-    """What `audioset-batch` is called with for a step; one call does all shards."""
+    """The arguments of `audioset-batch` for a step, with all shards of an array."""
     return [*step.argv, *(("--task", index_ranges(step.tasks)) if step.tasks else ())]
 
 
 def run_chain(chain: Sequence[Step], data: DataDir, say: Callable[[str], None]) -> dict[Role, int]:
-    """Run the steps one after the other; a prep that fails is the last one.
+    """Run the steps one after the other. If prep fails, the others are not run.
 
     Args:
-        chain: As `make_chain` gives it.
-        data: The data directory; each step writes to a log of its own in `logs`.
+        chain: The steps, from `make_chain`.
+        data: The data directory. Each step writes a log in `logs`.
         say: Called with one line when a step has ended.
 
     Returns:
         Exit statuses of the steps that ran.
 
     Raises:
-        Interrupted: a signal came; the step that ran was asked to stop and has ended.
+        Interrupted: a signal came; the running step was asked to stop and has ended.
     """
     data.logs.mkdir(parents=True, exist_ok=True)
     statuses: dict[Role, int] = {}
@@ -54,7 +54,7 @@ def run_chain(chain: Sequence[Step], data: DataDir, say: Callable[[str], None]) 
 
 
 def _run(argv: Sequence[str], log: Path, stop: StopRequest) -> int:
-    """Exit status of one command; 1 if it was killed. A request to stop is passed on as TERM."""
+    """Run one command; returns its exit status, 1 if it was killed. A request to stop is passed on as TERM."""
     with (
         log.open("ab") as output,
         subprocess.Popen(
@@ -67,6 +67,6 @@ def _run(argv: Sequence[str], log: Path, stop: StopRequest) -> int:
         while command.poll() is None and not stop.is_set():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 command.wait(_POLL_SECONDS)
-        command.terminate()  # nothing happens where it has ended
+        command.terminate()  # has no effect on a command that has ended
         status = command.wait()
     return status if status >= 0 else 1
