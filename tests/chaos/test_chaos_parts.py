@@ -19,7 +19,6 @@ from tests.chaos.cluster_run import Sightings
 from tests.support import CHECKOUT
 from tests.support.loopback import make_rows
 from tests.support.loopback.project import GOOD_VIDEO
-from tests.support.running import until
 from tests.support.slurm_cluster import missing_programs
 from tests.support.slurm_cluster.processes import with_environment
 from tests.support.verdicts import (
@@ -36,6 +35,7 @@ from tests.support.verdicts import (
     settled_at,
     tracebacks,
 )
+from tests.support.waiting import wait_until
 
 
 def resolves(*times: float, ytid: str = "aaaaaaaaaaa", egress: str = "one") -> list[dict[str, object]]:
@@ -171,11 +171,11 @@ def test_ended_by_a_signal_it_leaves_nothing_running_and_nothing_mounted(tmp_pat
         command = [sys.executable, "-m", "tests.chaos.run", "--short"]
         run = subprocess.Popen(command, env=env, cwd=CHECKOUT, stdout=log, stderr=log)
     try:
-        until(lambda: b"recorded" in (tmp_path / "run.log").read_bytes() or run.poll() is not None, "a fault", 120)
+        wait_until(lambda: b"recorded" in (tmp_path / "run.log").read_bytes() or run.poll() is not None, "a fault", 120)
         assert run.poll() is None, (tmp_path / "run.log").read_text()
         run.send_signal(number)
         assert run.wait(60) == (128 + number if number == signal.SIGTERM else -number)
-        until(lambda: not list(with_environment(f"CHAOS_TEST={mark}")), "the end of all processes", 60)
+        wait_until(lambda: not list(with_environment(f"CHAOS_TEST={mark}")), "the end of all processes", 60)
     finally:
         for process in with_environment(f"CHAOS_TEST={mark}"):
             process.signal(signal.SIGKILL)

@@ -1,7 +1,6 @@
 """The commands of docs/tutorial-cluster.md, run as they stand there on a real SLURM."""
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ import yaml
 
 from tests.support.slurm_cluster import PrivateSlurm
 from tests.support.tutorials import ROOT, blocks, dog_rows, place
+from tests.support.waiting import wait_until
 
 PAGE = "tutorial-cluster.md"
 
@@ -30,10 +30,7 @@ def small(block: str) -> str:
 
 
 def wait_until_idle(slurm: PrivateSlurm) -> None:
-    deadline = time.monotonic() + 150
-    while left := slurm.run("squeue", "--noheader").stdout.strip():
-        assert time.monotonic() < deadline, left
-        time.sleep(1)
+    wait_until(lambda: not slurm.run("squeue", "--noheader").stdout.strip(), "an empty queue", 150)
 
 
 @pytest.mark.slow

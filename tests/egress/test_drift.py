@@ -10,7 +10,8 @@ from audioset_batch.egress import EgressPool, Grant, Verdict, Wait, read_egress_
 from audioset_batch.egress.losses import MOST_CUT, MOST_LOST
 from audioset_batch.errors import EgressExhausted
 from audioset_batch.sharedfs.lease import Holder
-from tests.support.egress import egress, probe, take, wait_for
+from tests.support.egress import egress, probe, take
+from tests.support.waiting import wait_until
 
 ONE = egress(pause_seconds=0.3, pause_max_seconds=2.4)
 
@@ -60,7 +61,7 @@ def test_a_drift_costs_few_resolves_whatever_the_number_of_tasks(tmp_path: Path,
     assert status.until - status.since == pytest.approx(4 * ONE.pause_seconds), "longer than a first ban"
     look_again(pools)
     assert {grant.verdict() for grant in lost} == {Verdict.DISCARD}, "their segments are pending again"
-    due = wait_for(lambda: next((grant for pool in pools if (grant := pool.probe_due())), None))
+    due = wait_until(lambda: next((grant for pool in pools if (grant := pool.probe_due())), None), "a probe")
     due.answered("")
     assert take(pools[0]).answered("") is Verdict.RECORD
     (pause,) = read_pauses(tmp_path / "one")
@@ -87,7 +88,7 @@ def test_a_drift_with_a_budget(tmp_path: Path) -> None:
                 grant.answered("http_error", "HTTP Error 400: Bad Request")
         return None
 
-    due = wait_for(probing, 30)
+    due = wait_until(probing, "a probe")
     assert MOST_LOST <= len(lost) <= 25
     due.answered("http_error")
     assert read_pauses(tmp_path / "one")[0].kind == "drift"
@@ -131,7 +132,7 @@ def test_a_good_probe_lets_go_on_and_then_one_slot_in_twenty(tmp_path: Path) -> 
             grant.answered("no_usable_format", "SABR only")
         return lost >= 2 * MOST_LOST
 
-    wait_for(slow, 30)
+    wait_until(slow, "the slow course")
     assert probes == 1
 
     def tried() -> bool:
@@ -143,7 +144,7 @@ def test_a_good_probe_lets_go_on_and_then_one_slot_in_twenty(tmp_path: Path) -> 
             grant.answered("no_usable_format", "SABR only")
         return len(slots) > 3
 
-    wait_for(tried, 30)
+    wait_until(tried, "a try")
     assert all(slot % 20 == 0 for slot in slots)
     assert pool.probe_due() is None
     status = read_egress_status(tmp_path, [config])[0]
@@ -172,14 +173,14 @@ def test_an_outage_pauses_briefly_and_longer_while_it_lasts(tmp_path: Path, reas
     assert len(lost) <= MOST_CUT + len(pools)
     lengths = []
     for _ in range(3):
-        due = wait_for(lambda: next((grant for pool in pools if (grant := pool.probe_due())), None))
+        due = wait_until(lambda: next((grant for pool in pools if (grant := pool.probe_due())), None), "a probe")
         due.answered(reason, "cannot connect to proxy")
         status = read_egress_status(tmp_path, [config])[0]
         assert (status.state, status.kind) == ("paused", "outage")
         assert "cannot be reached" in status.detail and "cannot connect to proxy" in status.detail
         lengths.append(pools[due._pool is pools[1]]._lanes[0].shared.refresh().until - due._lane.now())
     assert lengths == pytest.approx([0.2, 0.4, 0.8], abs=0.1)
-    due = wait_for(lambda: next((grant for pool in pools if (grant := pool.probe_due())), None))
+    due = wait_until(lambda: next((grant for pool in pools if (grant := pool.probe_due())), None), "a probe")
     due.answered("")
     look_again(pools)
     assert all(isinstance(pool.try_acquire(), Grant) for pool in pools)
@@ -209,7 +210,7 @@ def test_one_flaky_server_fails_its_own_videos_alone(tmp_path: Path) -> None:
         grant.answered("network", "reset by peer")
     pool.settle(0, "network")
     assert {grant.verdict() for grant in lost} == {Verdict.HOLD}, "nothing shows yet that the network is there"
-    wait_for(pool.probe_due).answered("")
+    wait_until(pool.probe_due, "a probe").answered("")
     assert {grant.verdict() for grant in lost} == {Verdict.RECORD}
     assert read_pauses(tmp_path / "one") == []
 
@@ -218,8 +219,8 @@ def test_a_ban_is_remembered_through_an_outage(tmp_path: Path) -> None:
     config = egress(pause_seconds=0.3, pause_max_seconds=10.0)
     (pool,) = tasks(tmp_path, 1, config)
     take(pool).blocked("bot check")
-    wait_for(pool.probe_due).answered("network", "no route")
-    wait_for(pool.probe_due).blocked("bot check")
+    wait_until(pool.probe_due, "a probe").answered("network", "no route")
+    wait_until(pool.probe_due, "a probe").blocked("bot check")
     state = pool._lanes[0].shared.refresh()
     assert (state.kind, state.streak) == ("bot check", 2)
     assert state.until - pool._lanes[0].now() == pytest.approx(0.6, abs=0.1)

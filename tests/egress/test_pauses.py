@@ -11,7 +11,8 @@ from audioset_batch.egress import EgressPool, Grant, Verdict, Wait, read_egress_
 from audioset_batch.egress import lane as lanes
 from audioset_batch.errors import EgressExhausted, StorageUnusable
 from audioset_batch.sharedfs.lease import Holder
-from tests.support.egress import FORK, GOOD, egress, most_in_a_window, probe, take, wait_for
+from tests.support.egress import FORK, GOOD, egress, most_in_a_window, probe, take
+from tests.support.waiting import wait_until
 
 
 def test_a_task_that_comes_into_a_pause_says_so_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -50,7 +51,7 @@ def test_a_ban_pauses_everybody_and_one_probe_reopens(tmp_path: Path, budget: fl
     assert pause.kind == "HTTP 429"
     assert pause.until - pause.started == pytest.approx(0.4)
     assert read_egress_status(tmp_path, [config])[0].state == "paused"
-    due = wait_for(lambda: a.probe_due() or b.probe_due())
+    due = wait_until(lambda: a.probe_due() or b.probe_due(), "a probe")
     other = b if due._pool is a else a
     assert due.probe_ytid in GOOD
     for _ in range(20):
@@ -72,7 +73,7 @@ def test_the_pause_doubles_up_to_the_maximum_and_resets(tmp_path: Path) -> None:
     take(pool).blocked("bot check: sign in")
     asked = []
     for _ in range(3):
-        due = wait_for(pool.probe_due)
+        due = wait_until(pool.probe_due, "a probe")
         asked.append(due.probe_ytid)
         due.blocked("bot check: sign in")
     lengths = [0.4, 0.6, 0.6]
@@ -88,11 +89,11 @@ def test_the_pause_doubles_up_to_the_maximum_and_resets(tmp_path: Path) -> None:
         assert values["until"] - values["at"] == pytest.approx(length)
     assert len(read_pauses(tmp_path / "one")) == 1
     assert set(asked) == set(GOOD), "each probe asks for another video"
-    wait_for(pool.probe_due).answered("")
+    wait_until(pool.probe_due, "a probe").answered("")
     # Banned again at once: the next pause is not a first one.
     take(pool).blocked("bot check")
     assert read_pauses(tmp_path / "one")[-1].until - read_pauses(tmp_path / "one")[-1].started == pytest.approx(0.6)
-    wait_for(pool.probe_due).answered("")
+    wait_until(pool.probe_due, "a probe").answered("")
     time.sleep(0.3)
     take(pool).answered("")  # fine for longer than a first pause: forgiven
     take(pool).blocked("bot check")
@@ -104,7 +105,7 @@ def test_a_late_report_of_a_ban_that_is_over_counts_not(tmp_path: Path) -> None:
     pool = pool_of(tmp_path)
     late, first = take(pool), take(pool)
     first.blocked("rate limit")
-    wait_for(pool.probe_due).answered("")
+    wait_until(pool.probe_due, "a probe").answered("")
     late.blocked("rate limit")
     assert isinstance(pool.try_acquire(), Grant)
     assert len(read_pauses(tmp_path / "one")) == 1
@@ -175,7 +176,7 @@ def test_a_slot_that_is_far_away_is_not_waited_for_where_a_node_is_held(tmp_path
 
 def probe_and_die(folder: Path) -> None:
     pool = pool_of(folder)
-    wait_for(pool.probe_due)
+    wait_until(pool.probe_due, "a probe")
     time.sleep(60)
 
 
@@ -184,11 +185,11 @@ def test_a_killed_prober_is_replaced_at_once(tmp_path: Path) -> None:
     take(pool).blocked("bot check")
     process = FORK.Process(target=probe_and_die, args=(tmp_path,))
     process.start()
-    wait_for(lambda: read_egress_status(tmp_path, [egress()])[0].prober)
+    wait_until(lambda: read_egress_status(tmp_path, [egress()])[0].prober, "a prober")
     assert pool.probe_due() is None
     process.kill()
     process.join()
-    wait_for(pool.probe_due, 3.0).answered("")
+    wait_until(pool.probe_due, "a probe", 3).answered("")
     assert isinstance(take(pool), Grant)
 
 
@@ -196,10 +197,10 @@ def test_a_prober_of_whom_nothing_is_heard_is_replaced(tmp_path: Path, monkeypat
     monkeypatch.setattr(lanes, "PROBER_SECONDS", 0.6)
     lost, pool = on_another_node(tmp_path), pool_of(tmp_path)
     take(lost).blocked("bot check")
-    abandoned = wait_for(lost.probe_due)
+    abandoned = wait_until(lost.probe_due, "a probe")
     time.sleep(0.2)
     assert pool.probe_due() is None
-    new = wait_for(pool.probe_due)
+    new = wait_until(pool.probe_due, "a probe")
     abandoned.answered("")
     assert isinstance(pool.try_acquire(), Wait), "who lost the probe cannot reopen"
     new.answered("")
@@ -210,7 +211,7 @@ def test_a_long_probe_is_kept_by_asking(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(lanes, "PROBER_SECONDS", 0.6)
     slow, pool = on_another_node(tmp_path), pool_of(tmp_path)
     take(slow).blocked("bot check")
-    grant = wait_for(slow.probe_due)
+    grant = wait_until(slow.probe_due, "a probe")
     end = time.monotonic() + 1.5
     while time.monotonic() < end:
         assert slow.probe_due() is None
@@ -223,9 +224,9 @@ def test_a_long_probe_is_kept_by_asking(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_probe_that_shows_nothing_is_repeated(tmp_path: Path) -> None:
     pool = pool_of(tmp_path)
     take(pool).blocked("bot check")
-    wait_for(pool.probe_due).answered("timeout")
+    wait_until(pool.probe_due, "a probe").answered("timeout")
     assert isinstance(pool.try_acquire(), Wait)
-    wait_for(pool.probe_due).answered("")
+    wait_until(pool.probe_due, "a probe").answered("")
     assert isinstance(take(pool), Grant)
     assert len(read_pauses(tmp_path / "one")) == 1
 
@@ -319,7 +320,7 @@ def test_a_run_of_nonexistent_asks_for_a_good_video_first(tmp_path: Path) -> Non
 
     held = dead(4)
     assert isinstance(pool.try_acquire(), Wait)
-    wait_for(pool.probe_due).answered("")
+    wait_until(pool.probe_due, "a probe").answered("")
     assert {grant.verdict() for grant in held} == {Verdict.RECORD}
     dead(6)
     assert isinstance(pool.try_acquire(), Grant), "where many are dead, fewer probes will do"
@@ -361,7 +362,7 @@ def test_a_soft_ban_pauses_and_what_it_said_is_forgotten(tmp_path: Path, how: st
         due.answered(how)
         assert read_pauses(tmp_path / "one")[0].kind == "soft ban"
     assert {grant.verdict() for grant in held} == {Verdict.DISCARD}
-    wait_for(pool.probe_due).answered("")
+    wait_until(pool.probe_due, "a probe").answered("")
     take(pool).answered("")
     assert {grant.verdict() for grant in held} == {Verdict.DISCARD}
 
@@ -403,10 +404,10 @@ def test_a_probe_under_way_is_kept_and_no_other_begun_where_there_is_no_room(tmp
     first = take(pool)
     first.blocked("bot check")
     take(pool).blocked("bot check")
-    probing = wait_for(pool.probe_due)
+    probing = wait_until(pool.probe_due, "a probe")
     time.sleep(0.6)
     assert pool.probe_due(may_begin=False) is None, "b's pause is over too"
-    other = wait_for(pool.probe_due)
+    other = wait_until(pool.probe_due, "a probe")
     assert {probing.name, other.name} == {"a", "b"}
 
 

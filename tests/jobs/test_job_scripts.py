@@ -5,12 +5,12 @@ import os
 import shutil
 import stat
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.support.slurm_cluster import PrivateSlurm
+from tests.support.waiting import wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -57,13 +57,6 @@ def checkout(tmp_path: Path) -> Path:
 def seen(folder: Path, task: int | str) -> dict[str, object]:
     note: dict[str, object] = json.loads((folder / f"seen.{task}.json").read_text())
     return note
-
-
-def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 10
-    while not path.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert path.exists(), path
 
 
 def test_plain_array_from_the_checkout(slurm: PrivateSlurm, checkout: Path) -> None:
@@ -118,7 +111,7 @@ def test_without_exported_variables_all_is_said_by_arguments(
 
 def test_warning_reaches_python_and_spares_its_helpers(slurm: PrivateSlurm, checkout: Path) -> None:
     job = slurm.sbatch("--array=1", "audiosetdl-job-array.s", cwd=checkout, env={"RECORDER": "wait"})
-    wait_for(checkout / "seen.1.json")
+    wait_until((checkout / "seen.1.json").exists, "the program that the job runs")
     slurm.cancel(f"{job}_1", "--batch", "--signal=USR1")  # as --signal=B:USR1@120 does
     assert slurm.wait(job)[1].exit_code == 0
     note = seen(checkout, 1)
@@ -127,7 +120,7 @@ def test_warning_reaches_python_and_spares_its_helpers(slurm: PrivateSlurm, chec
 
 def test_preempted_task_gets_term_and_is_requeued(slurm: PrivateSlurm, checkout: Path) -> None:
     job = slurm.sbatch("--array=1", "audiosetdl-job-array.s", cwd=checkout, env={"RECORDER": "wait"})
-    wait_for(checkout / "seen.1.json")
+    wait_until((checkout / "seen.1.json").exists, "the program that the job runs")
     high = slurm.preempt()
     slurm.wait(high)
     task = slurm.wait_state(f"{job}_1", "PENDING")
@@ -155,7 +148,7 @@ def test_one_job_for_all_shards(slurm: PrivateSlurm, checkout: Path, tmp_path: P
     job = slurm.sbatch(
         "jobs/download.s", "--task", "1-4", cwd=checkout, env={"DATADIR": "/data dir", "RECORDER": "wait"}
     )
-    wait_for(checkout / "seen.none.json")
+    wait_until((checkout / "seen.none.json").exists, "the program that the job runs")
     slurm.cancel(job, "--batch", "--signal=USR1")
     assert slurm.wait(job)[0].state == "COMPLETED"
     note = seen(checkout, "none")
@@ -205,7 +198,7 @@ def test_merge_follows_a_failed_array(slurm: PrivateSlurm, checkout: Path) -> No
 def test_screen_is_an_array_that_hears_the_warning(slurm: PrivateSlurm, checkout: Path) -> None:
     environment = {"DATADIR": "/data dir", "SHARD_OFFSET": "1000", "RECORDER": "wait"}
     job = slurm.sbatch("--array=2", "jobs/screen.s", "--per-second", "2", cwd=checkout, env=environment)
-    wait_for(checkout / "seen.2.json")
+    wait_until((checkout / "seen.2.json").exists, "the program that the job runs")
     slurm.cancel(f"{job}_2", "--batch", "--signal=USR1")
     assert slurm.wait(job)[2].state == "COMPLETED"
     note = seen(checkout, 2)

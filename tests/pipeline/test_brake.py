@@ -11,6 +11,7 @@ from audioset_batch.egress import read_pauses
 from audioset_batch.standin import Catalog, Fault, Outage, Outcome, Standin, Trouble, Where
 from tests.support.loopback import Project, make_rows
 from tests.support.loopback.project import GOOD_VIDEO
+from tests.support.waiting import wait_until
 
 DRIFTS = {
     "media_forbidden": Fault(Trouble.FORBIDDEN),
@@ -37,13 +38,6 @@ def project(tmp_path: Path, media_cache: Path) -> Iterator[Project]:
         project.write_config()
         project.prep(1)
         yield project
-
-
-def until(what: Callable[[], bool], seconds: float = 90.0) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "did not happen in time"
-        time.sleep(0.02)
 
 
 def lost(project: Project, since: float) -> int:
@@ -85,11 +79,11 @@ def one_drift(project: Project, fault: Fault) -> None:
     pauses = len(read_pauses(project.data / ".egress" / "loopback"))
     began = time.time()
     project.youtube.add_fault(fault)
-    until(lambda: len(read_pauses(project.data / ".egress" / "loopback")) > pauses)
+    wait_until(lambda: len(read_pauses(project.data / ".egress" / "loopback")) > pauses, "a pause")
     assert lost(project, began) <= 25 + 4, "what was in flight before"
     project.youtube.clear_faults()
     ended = time.time()
-    until(lambda: any(e["status"] == 206 for e in project.youtube.events("media", since=ended)))
+    wait_until(lambda: any(e["status"] == 206 for e in project.youtube.events("media", since=ended)), "a clip")
 
 
 def test_all_media_refused_for_a_while(project: Project) -> None:
@@ -137,7 +131,7 @@ def test_a_drift_that_spares_the_probe_leaves_segments_pending(project: Project)
     done = []
     worker = threading.Thread(target=lambda: done.append(project.worker(1, status=(0, 75))))
     worker.start()
-    until(lambda: lost(project, began) >= 40)
+    wait_until(lambda: lost(project, began) >= 40, "forty lost resolves")
     time.sleep(3)
     assert lost(project, began) <= 46
     status = project.run("status", str(project.data), "--config", str(project.config), status=(0, 1)).stdout
@@ -158,9 +152,9 @@ def test_an_outage_is_waited_out(project: Project, outage: Outage) -> None:
     project.write_config()
 
     def steps() -> None:
-        until(lambda: len(project.youtube.events("media")) > 4)
+        wait_until(lambda: len(project.youtube.events("media")) > 4, "media requests")
         project.youtube.cut(outage)
-        until(lambda: bool(read_pauses(project.data / ".egress" / "loopback")))
+        wait_until(lambda: read_pauses(project.data / ".egress" / "loopback"), "a pause")
         project.youtube.cut(None)
 
     at_work(project, steps)

@@ -11,6 +11,7 @@ from audioset_batch.egress import read_pauses
 from audioset_batch.standin import Block, Catalog, Outcome, Standin, Video
 from audioset_batch.standin.outcomes import BLOCK_SAYINGS, SAYINGS
 from tests.support.loopback import Project, make_rows
+from tests.support.waiting import wait_until
 
 WINDOW = 10.0
 """A quarter of its slack, an eighth of a second, is what a request has from a busy client to the busy server."""
@@ -63,9 +64,7 @@ def test_a_block_pauses_and_is_nobodys_fate(project: Project, block: Block) -> N
     project.youtube.block(block)
 
     def unblock_when_noticed() -> None:
-        end = time.monotonic() + 120
-        while not read_pauses(project.data / ".egress" / "loopback") and time.monotonic() < end:
-            time.sleep(0.1)
+        wait_until(lambda: read_pauses(project.data / ".egress" / "loopback"), "a pause", 120)
         time.sleep(3)  # the first probe finds it blocked
         project.youtube.unblock()
 

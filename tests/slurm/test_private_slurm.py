@@ -13,6 +13,7 @@ import pytest
 from tests.support import CHECKOUT
 from tests.support.slurm_cluster import PrivateSlurm, SlurmError
 from tests.support.slurm_cluster.processes import ProcessId, free_ports, with_environment
+from tests.support.waiting import wait_until
 
 
 def lines_of(path: Path, count: int, timeout: float = 10) -> list[str]:
@@ -162,11 +163,7 @@ def test_nothing_stays_when_the_maker_is_killed() -> None:
         folder = maker.stdout.readline().strip()
         assert still_there(folder)
         maker.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 20
-    while (still_there(folder) or Path(folder).exists()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not still_there(folder)
-    assert not Path(folder).exists()
+    wait_until(lambda: not still_there(folder) and not Path(folder).exists(), "the end of the cluster")
 
 
 @pytest.mark.skipif(
@@ -194,8 +191,6 @@ def test_accounting_answers(make_slurm: Callable[..., PrivateSlurm]) -> None:
     job = cluster.sbatch("--array=1-2", "--output=/dev/null", wrap="exit 3")
     cluster.wait(job)
     question = ["sacct", "-j", str(job), "--allocations", "--noheader", "--parsable2", "--format=JobID,State,ExitCode"]
-    deadline = time.monotonic() + 20
-    while cluster.run(*question).stdout.count("FAILED") < 2 and time.monotonic() < deadline:
-        time.sleep(0.5)
+    wait_until(lambda: cluster.run(*question).stdout.count("FAILED") == 2, "both tasks in the accounts")
     assert cluster.run(*question).stdout.splitlines() == [f"{job}_{k}|FAILED|3:0" for k in (1, 2)]
     cluster.stop()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import yt_dlp
 from audioset_batch.standin import Catalog, Fault, Outcome, Standin, Trouble, Video, Where, dubbed
 from audioset_batch.standin.measure import locate_audio
 from tests.support.marks import read_frame_number, read_track
+from tests.support.waiting import wait_until
 
 PLAIN, DUBBED, SILENT = "hls_plain__", "hls_dubbed_", "hls_noaudio"
 PRIMING = 1024 / 44_100
@@ -52,9 +52,7 @@ def read(youtube: Standin, url: str) -> bytes:
 
 def logged(youtube: Standin, kind: str, count: int = 1) -> list[dict[str, Any]]:
     """Events, which are written only when their answer has gone out."""
-    deadline = time.monotonic() + 5
-    while len(youtube.events(kind)) < count and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: len(youtube.events(kind)) >= count, f"{count} events {kind}")
     return youtube.events(kind)
 
 

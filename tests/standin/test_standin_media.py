@@ -20,6 +20,7 @@ from yt_dlp.networking import Request
 from audioset_batch.standin import Block, Fault, Outcome, Standin, Trouble, Video, Where
 from audioset_batch.standin.measure import locate_audio
 from audioset_batch.standin.synth import SourceSpec, synthesise
+from tests.support.waiting import wait_until
 
 ALIVE, OTHER = "aliveVideo1", "otherVideo2"
 Browse = Callable[[str], Any]
@@ -27,9 +28,7 @@ Browse = Callable[[str], Any]
 
 def logged_media(youtube: Standin, count: int = 1) -> list[dict[str, Any]]:
     """Media events, which are written only when their answer has gone out."""
-    deadline = time.monotonic() + 5
-    while len(youtube.events("media")) < count and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: len(youtube.events("media")) >= count, f"{count} media events")
     return youtube.events("media")
 
 

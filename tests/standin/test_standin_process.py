@@ -30,15 +30,13 @@ from audioset_batch.standin import (
     Video,
     Where,
 )
+from tests.support.waiting import wait_until
 
 ALIVE = "aliveVideo1"
 
 
-def wait_for(path: Path) -> dict[str, Any]:
-    deadline = time.monotonic() + 30
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path} did not come"
-        time.sleep(0.02)
+def read_ready(path: Path) -> dict[str, Any]:
+    wait_until(path.exists, path.name)
     return json.loads(path.read_text())
 
 
@@ -53,7 +51,7 @@ def facts(tmp_path: Path, media_cache: Path) -> Iterator[dict[str, Any]]:
     options = ["--cache", str(media_cache), "--egress", "one", "--egress", "two", "--log", str(tmp_path / "log.jsonl")]
     process = subprocess.Popen(command(tmp_path, *options, "--prepare"), stdout=subprocess.PIPE, text=True)
     try:
-        ready = wait_for(tmp_path / "ready.json")
+        ready = read_ready(tmp_path / "ready.json")
         assert json.loads(process.stdout.readline()) == ready
         yield ready
     finally:
@@ -127,7 +125,7 @@ def test_ends_with_its_parent(tmp_path: Path, media_cache: Path) -> None:
     )
     parent = subprocess.Popen([sys.executable, "-c", script, *child])
     try:
-        ready = wait_for(tmp_path / "ready.json")
+        ready = read_ready(tmp_path / "ready.json")
     finally:
         parent.kill()
         parent.wait()

@@ -3,21 +3,13 @@
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 
 import pytest
 
 from tests.support.loopback import Project
+from tests.support.waiting import wait_until
 
 ARGV = (sys.executable, "-m", "audioset_batch", "submit", "--cluster", "local")
-
-
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 @pytest.mark.slow
@@ -44,7 +36,7 @@ def test_stopped_chain_ends_its_workers_and_refuses_a_second_meanwhile(project: 
     argv = [*ARGV, "--config", str(project.config)]
     first = subprocess.Popen(argv, env=project.env, cwd=project.folder, stderr=subprocess.PIPE, text=True)
     try:
-        until((project.data / "state" / "eval_segments.01.json").exists)
+        wait_until((project.data / "state" / "eval_segments.01.json").exists, "a worker")
         second = project.run("submit", "--cluster", "local", "--config", str(project.config), status=75)
         assert f"process {first.pid}," in second.stderr
     finally:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from tests.support.loopback import Project
 from tests.support.slurm_cluster import PrivateSlurm
+from tests.support.waiting import wait_until
 
 
 def submit(project: Project, *more: str, status: int = 0) -> dict[str, list[int]]:
@@ -125,7 +125,7 @@ def test_warned_task_requeues_itself_and_merge_waits_for_it(slurm: PrivateSlurm,
     jobs = submit(project)
     array, merge = jobs["array"][0], jobs["merge"][0]
     manifest = project.data / "state" / "eval_segments.01.json"
-    until(lambda: manifest.exists() and not json.loads(manifest.read_text())["finished"])
+    wait_until(lambda: manifest.exists() and not json.loads(manifest.read_text())["finished"], "a worker")
     slurm.cancel(f"{array}_1", "--batch", "--signal=USR1")
     slurm.wait_state(f"{array}_1", "PENDING", restarts=1)
     assert slurm.task(merge).state == "PENDING"
@@ -145,13 +145,6 @@ def test_refusal_of_sbatch_is_shown_and_leaves_no_job(slurm: PrivateSlurm, on_sl
     refused = on_slurm.run("submit", "--config", str(on_slurm.config), status=1)
     assert "invalid partition specified: nowhere" in refused.stderr
     assert not [task for task in slurm.squeue() if not task.finished]
-
-
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def test_shards_of_chosen_rows_are_not_split_again(on_slurm: Project) -> None:

@@ -12,6 +12,7 @@ from audioset_batch.egress import EgressPool, Grant
 from audioset_batch.egress.lane import Lane
 from audioset_batch.egress.shared import SharedEgress
 from audioset_batch.sharedfs.lease import Holder
+from tests.support.waiting import wait_until
 
 FORK = multiprocessing.get_context("fork")
 GOOD = ("aaaaaaaaaaa", "bbbbbbbbbbb")
@@ -76,17 +77,6 @@ def most_in_a_window(times: Sequence[float], window: float) -> int:
     return most
 
 
-def wait_for(what: Callable[[], Any], seconds: float = 10.0) -> Any:
-    """The first true value of `what()`."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        value = what()
-        if value:
-            return value
-        time.sleep(0.02)
-    raise AssertionError("did not happen in time")
-
-
 def take(pool: EgressPool) -> Grant:
     """A grant for a segment."""
 
@@ -94,5 +84,5 @@ def take(pool: EgressPool) -> Grant:
         answer = pool.try_acquire()
         return answer if isinstance(answer, Grant) else None
 
-    grant: Grant = wait_for(get)
+    grant: Grant = wait_until(get, "a grant", 10)
     return grant

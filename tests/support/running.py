@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,15 +12,7 @@ from typing import Any, Self
 from audioset_batch.layout import DataDir
 from audioset_batch.record.manifest import read_rows
 from tests.support.loopback import Project
-
-
-def until(true: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
-    """Wait until `true()` is, and return what it gave."""
-    deadline = time.monotonic() + seconds
-    while not (value := true()):
-        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
-        time.sleep(0.02)
-    return value
+from tests.support.waiting import wait_until
 
 
 def stat_fields(pid: int) -> list[str]:
@@ -85,7 +76,7 @@ class Worker:
 
     def fork_server(self) -> int:
         """The process whose children decode."""
-        return int(until(self._fork_server, "the fork server"))
+        return int(wait_until(self._fork_server, "the fork server"))
 
     def _fork_server(self) -> int | None:
         for child in children_of(self.process.pid):
@@ -99,7 +90,7 @@ class Worker:
 
     def decoders(self) -> list[int]:
         """The processes that decode, at least one."""
-        return list(until(lambda: children_of(self.fork_server()), "a process that decodes"))
+        return list(wait_until(lambda: children_of(self.fork_server()), "a process that decodes"))
 
     def rows(self) -> list[dict[str, Any]]:
         """Rows of all manifests so far."""
@@ -107,7 +98,7 @@ class Worker:
 
     def wait_rows(self, count: int, seconds: float = 60.0) -> None:
         """Wait until so many rows are written."""
-        until(lambda: len(self.rows()) >= count or self.process.poll() is not None, f"{count} rows", seconds)
+        wait_until(lambda: len(self.rows()) >= count or self.process.poll() is not None, f"{count} rows", seconds)
         assert len(self.rows()) >= count, self.log
 
     def send(self, number: int) -> None:

@@ -14,8 +14,9 @@ from audioset_batch.learn.vggish.inputs import ShardOf, audio_source, clips_of_m
 from audioset_batch.record.clipbytes import read_clip, row_stem
 from tests.support.filesystems import mount
 from tests.support.loopback import Project
-from tests.support.running import Worker, children_of, stat_fields, until
+from tests.support.running import Worker, children_of, stat_fields
 from tests.support.tar_checks import all_rows, check_row, check_tars, ok_rows, samples_in, tars_of
+from tests.support.waiting import wait_until
 
 MakeProject = Callable[..., Project]
 STOPPED = 75
@@ -60,14 +61,14 @@ def test_kills_at_any_instant_lose_and_double_no_sample(make_project: MakeProjec
     for _ in range(7):
         with Worker(project) as worker:
             before = len(worker.rows())
-            until(lambda n=before: len(worker.rows()) > n or worker.process.poll() is not None, "a row")
+            wait_until(lambda n=before: len(worker.rows()) > n or worker.process.poll() is not None, "a row")
             time.sleep(rng.uniform(0, 0.25))
             if worker.process.poll() is not None:
                 break
             decoders = [pid for server in children_of(worker.process.pid) for pid in children_of(server)]
             worker.send(signal.SIGKILL)
             worker.process.wait(5)
-            until(lambda pids=decoders: not any(map(stat_fields, pids)), "the end of its processes", 5)
+            wait_until(lambda pids=decoders: not any(map(stat_fields, pids)), "the end of its processes", 5)
             kills += 1
         for row in ok_rows(all_rows(project.data)):
             check_row(project.data, row)

@@ -22,8 +22,9 @@ from audioset_batch.worker.coordinator import Coordinator
 from audioset_batch.worker.stop import StopRequest
 from audioset_batch.worker.todo import Todo
 from tests.support.loopback import Project
-from tests.support.running import Worker, until
+from tests.support.running import Worker
 from tests.support.verdicts import check_not_asked_again, leftovers, settled_at
+from tests.support.waiting import wait_until
 
 MakeProject = Callable[..., Project]
 STOPPED = 75
@@ -111,7 +112,7 @@ def test_a_held_shard_is_left_to_its_holder_and_that_of_a_dead_one_taken(make_pr
 def test_a_lost_shard_ends_alone(make_project: MakeProject) -> None:
     project = split(make_project(18, delay=0.5, threads=6, state_seconds=60), 3)
     with Worker(project, "all", prefix=("env", "SLURM_JOB_ID=77")) as worker:
-        until(lambda: rows_of(project, 1), "a row of shard 1", 60)
+        wait_until(lambda: rows_of(project, 1), "a row of shard 1", 60)
         with Lease.acquire(lease_of(project, 1), Holder.current("77", 1), 60):  # as the job does after a requeue
             before = rows_of(project, 1)
             state = DataDir(project.data).state(ShardId("eval_segments", 1))
@@ -132,9 +133,9 @@ def test_a_signal_ends_all_and_each_is_left_in_order(make_project: MakeProject) 
     data = DataDir(project.data)
     with Worker(project, "all") as worker:
         project.youtube.add_fault(Fault(Trouble.STALL, seconds=60))
-        until(lambda: sum(is_held(data.lease(shard)) for shard in shards_of(project)) >= 2, "two open shards", 60)
+        wait_until(lambda: sum(is_held(data.lease(shard)) for shard in shards_of(project)) >= 2, "two open shards", 60)
         held = [shard for shard in shards_of(project) if is_held(data.lease(shard))]
-        until(lambda: project.youtube.events("resolve"), "a segment in flight", 60)
+        wait_until(lambda: project.youtube.events("resolve"), "a segment in flight", 60)
         worker.send(signal.SIGTERM)
         assert worker.end(30) == STOPPED
         assert "they stay pending" in worker.log
@@ -192,7 +193,7 @@ def test_of_shards_that_cannot_be_used_a_few_are_left_out(unusable: set[int], op
 def test_a_link_that_a_neighbour_puts_in_place_of_a_lease_ends_its_shard_alone(make_project: MakeProject) -> None:
     project = split(make_project(18, delay=0.5, threads=6, state_seconds=60), 3)
     with Worker(project, "all") as worker:
-        until(lambda: rows_of(project, 1), "a row of shard 1", 60)
+        wait_until(lambda: rows_of(project, 1), "a row of shard 1", 60)
         for path in lease_of(project, 1).glob("holder.*"):
             path.unlink()
             path.symlink_to("/etc/hostname")
@@ -218,7 +219,9 @@ def test_kills_lose_and_double_nothing(make_project: MakeProject) -> None:
     project = split(make_project(30, delay=0.1, threads=6), 15)
     for rows in (2, 6, 11, 17):
         with Worker(project, "all") as worker:
-            until(lambda want=rows, one=worker: len(one.rows()) >= want or one.process.poll() is not None, "rows", 60)
+            wait_until(
+                lambda want=rows, one=worker: len(one.rows()) >= want or one.process.poll() is not None, "rows", 60
+            )
             worker.send(signal.SIGKILL)
             worker.process.wait(5)
     with Worker(project, "all") as worker:

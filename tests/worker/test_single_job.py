@@ -9,9 +9,9 @@ from audioset_batch.layout import DataDir
 from audioset_batch.record.manifest import read_rows
 from tests.support import CHECKOUT
 from tests.support.loopback import Project
-from tests.support.running import until
 from tests.support.slurm_cluster import PrivateSlurm
 from tests.support.verdicts import check_not_asked_again, leftovers, settled_at
+from tests.support.waiting import wait_until
 
 MakeProject = Callable[..., Project]
 
@@ -32,7 +32,7 @@ def wait_rows(project: Project, count: int, job: int | None = None) -> None:
     def found() -> bool:
         return sum(job is None or row["job_id"] == str(job) for row in rows_of(project)) >= count
 
-    until(found, f"{count} rows of job {job}", 90)
+    wait_until(found, f"{count} rows of job {job}", 90)
 
 
 @pytest.mark.slow

@@ -15,8 +15,9 @@ from audioset_batch.reasons import Reason, Status
 from audioset_batch.record.manifest import ManifestWriter, read_rows, warn_of_problem
 from tests.support import CHECKOUT
 from tests.support.loopback import Project
-from tests.support.running import Worker, until
+from tests.support.running import Worker
 from tests.support.slurm_cluster import PrivateSlurm
+from tests.support.waiting import wait_until
 
 MakeProject = Callable[..., Project]
 
@@ -37,7 +38,7 @@ def test_from_untouched_to_done(make_project: MakeProject) -> None:
     assert before["totals"]["pending"] == before["left"] == 24 and before["shards"][0]["activity"] == "open"
     with Worker(project) as worker:
         worker.wait_rows(4)
-        seen = until(lambda: (now := status(project))["totals"]["ok"] > 1 and now, "a count")
+        seen = wait_until(lambda: (now := status(project))["totals"]["ok"] > 1 and now, "a count")
         line = seen["shards"][0]
         assert line["activity"] == "running" and line["exact"] and line["segments_per_hour"] > 0
         assert seen["segments_per_hour"] == line["segments_per_hour"] and seen["seconds_left_at_pace"] > 0
@@ -118,7 +119,7 @@ def test_tasks_of_a_real_slurm(slurm: PrivateSlurm, make_project: MakeProject) -
         found: dict[str, Any] = json.loads(project.run("status", str(project.data), "--json", env=look).stdout)
         return found
 
-    running = until(lambda: (now := seen())["shards"][0]["activity"] == "running" and now, "a running task")
+    running = wait_until(lambda: (now := seen())["shards"][0]["activity"] == "running" and now, "a running task")
     assert running["slurm"] == "answered" and running["shards"][0]["job_id"] == f"{job}_1"
     assert (running["shards"][1]["activity"], running["shards"][1]["job_id"]) == ("queued", f"{job}_2")
     slurm.cancel(job)
@@ -165,7 +166,7 @@ def test_accounting_tells_how_a_task_ended(make_slurm: Callable[..., PrivateSlur
         shown: dict[str, Any] = found["shards"][0]
         return shown
 
-    ended = until(lambda: (now := line())["activity"] == "stopped" and now, "accounting, which lags")
+    ended = wait_until(lambda: (now := line())["activity"] == "stopped" and now, "accounting, which lags")
     assert ended["note"] == "SLURM: FAILED, exit 7:0"
 
     twice = 'sleep 2; [ -n "$SLURM_RESTART_COUNT" ] || { scontrol requeue $SLURM_JOB_ID; sleep 9; }'
@@ -178,5 +179,5 @@ def test_accounting_tells_how_a_task_ended(make_slurm: Callable[..., PrivateSlur
         costs = json.loads(project.run("status", str(project.data), "--json", env=look).stdout)["costs"]
         return costs["held_core_hours"] * 3600 if costs["source"] == "sacct" else 0.0
 
-    until(lambda: held() > 6, "both runs of a job of two CPUs, two seconds each", seconds=60)
+    wait_until(lambda: held() > 6, "both runs of a job of two CPUs, two seconds each", seconds=60)
     assert held() < 60

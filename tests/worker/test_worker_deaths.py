@@ -14,8 +14,9 @@ from audioset_batch.layout import DataDir
 from audioset_batch.record.usage import read_usage
 from audioset_batch.standin import Fault, Outcome, Trouble
 from tests.support.loopback import Project
-from tests.support.running import Worker, children_of, stat_fields, until
+from tests.support.running import Worker, children_of, stat_fields
 from tests.support.verdicts import check_not_asked_again, leftovers, settled_at
+from tests.support.waiting import wait_until
 
 MakeProject = Callable[..., Project]
 
@@ -97,7 +98,7 @@ def test_a_hang_in_native_code_is_ended(make_project: MakeProject) -> None:
         hung = worker.decoders()[0]
         os.kill(hung, signal.SIGSTOP)
         began = time.monotonic()
-        until(lambda: not stat_fields(hung), "the end of the stopped process", 20)
+        wait_until(lambda: not stat_fields(hung), "the end of the stopped process", 20)
         assert time.monotonic() - began < 2 + 10 + 3
         assert worker.end() == 0
         assert "did not end within worker.segment_timeout" in worker.log
@@ -130,7 +131,7 @@ def test_kills_of_the_coordinator_lose_and_double_nothing(make_project: MakeProj
             decoders = [pid for server in children_of(worker.process.pid) for pid in children_of(server)]
             worker.send(signal.SIGKILL)
             worker.process.wait(5)
-            until(lambda pids=decoders: not any(map(stat_fields, pids)), "the end of its processes", 5)
+            wait_until(lambda pids=decoders: not any(map(stat_fields, pids)), "the end of its processes", 5)
     with Worker(project) as worker:
         assert worker.end() == 0
     keys = [row["ytid"] for row in worker.rows()]

@@ -17,9 +17,9 @@ from audioset_batch.standin import Block
 from tests.support import CHECKOUT, ytdlp_wheels
 from tests.support.loopback import Project
 from tests.support.loopback.project import GOOD_VIDEO
-from tests.support.running import until
 from tests.support.slurm_cluster import PrivateSlurm, Task
 from tests.support.verdicts import check_not_asked_again, leftovers, settled_at
+from tests.support.waiting import wait_until
 
 MakeProject = Callable[..., Project]
 STOPPED = 75
@@ -51,7 +51,7 @@ class Array:
         return [row for shard in data.recorded_shards() for row in read_rows(data.manifest(shard), lambda _: None)]
 
     def wait_rows(self, count: int) -> None:
-        until(lambda: len(self.rows()) >= count, f"{count} rows", 60)
+        wait_until(lambda: len(self.rows()) >= count, f"{count} rows", 60)
 
     def restarted(self, restarts: int = 1) -> None:
         """Wait for the next run; a requeued task waits six seconds here unless told otherwise."""
@@ -173,7 +173,7 @@ def test_a_long_ban_delays_the_next_start(slurm: PrivateSlurm, make_project: Mak
     array = Array(slurm, blocked_for_long(make_project, 300, hold_seconds=0.5))
     began = datetime.datetime.now()
     slurm.wait_state(array.name, "PENDING", restarts=1)
-    until(lambda: "I requeued job" in array.log, "the requeue")
+    wait_until(lambda: "I requeued job" in array.log, "the requeue")
     start = datetime.datetime.fromisoformat(slurm.detail(array.name)["StartTime"])
     assert 280 < (start - began).total_seconds() < 340
     assert "every egress is paused for longer than worker.hold_seconds" in array.log
@@ -185,7 +185,7 @@ def test_requeues_without_progress_end(slurm: PrivateSlurm, make_project: MakePr
     array = Array(slurm, make_project(6, delay=20, max_requeues=1, grace_seconds=0))
 
     def stop(run: int) -> None:
-        until(lambda: array.log.count("segments to do") == run, "a worker at work", 60)
+        wait_until(lambda: array.log.count("segments to do") == run, "a worker at work", 60)
         slurm.cancel(array.name, "--batch", "--signal=USR1")
 
     stop(1)
@@ -230,11 +230,11 @@ def test_slurmctld_is_away_while_the_task_asks_to_be_requeued(
     )
     with slurm.controller_away(restarted=restarted):
         worker.signal(signal.SIGUSR1)
-        until(lambda: "it is asked again" in array.log, "a try without an answer", 60)
+        wait_until(lambda: "it is asked again" in array.log, "a try without an answer", 60)
         notes = list(array.project.data.glob("state/*.resubmit.json"))
         assert len(notes) == 1, "whoever kills it now must not leave users without a word"
         time.sleep(20)
-    until(lambda: "I requeued job" in array.log, "the requeue", 60)
+    wait_until(lambda: "I requeued job" in array.log, "the requeue", 60)
     array.project.youtube.set_delay(0)
     array.restarted()
     assert array.finish().state == "COMPLETED"

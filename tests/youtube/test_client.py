@@ -14,6 +14,7 @@ from audioset_batch.standin import Block, Catalog, Fault, Outcome, Standin, Trou
 from audioset_batch.youtube.client import YtDlpClient, parse_args
 from audioset_batch.youtube.streams import ClientOptions, RequestContext
 from tests.support.loopback import EXPECTED_REASON
+from tests.support.waiting import wait_until
 
 ALL = {outcome: f"outcome__{index:02d}" for index, outcome in enumerate(Outcome)}
 DEADLINE = 30
@@ -110,9 +111,7 @@ def test_a_fact_about_a_video_costs_one_request(client: YtDlpClient, youtube: St
     def asked() -> list[str]:
         return [event["kind"] for event in youtube.events()[before:] if event["kind"] != "resolve"]
 
-    end = time.monotonic() + 10  # the stand-in writes a request down just after its answer has gone out
-    while not asked() and time.monotonic() < end:
-        time.sleep(0.01)
+    wait_until(asked, "the request, which the stand-in writes down just after its answer has gone out")
     assert asked() == ["player"]
 
 

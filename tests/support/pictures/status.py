@@ -10,10 +10,8 @@ import dataclasses
 import io
 import re
 import signal
-import sys
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -29,20 +27,12 @@ from audioset_batch.status.text import fitting
 from tests.support import CHECKOUT
 from tests.support.loopback import Project, make_rows
 from tests.support.running import Worker
+from tests.support.waiting import wait_until
 
 LINES, COLUMNS = 30, 88
 GONE = (Outcome.REMOVED, Outcome.PRIVATE, Outcome.NONEXISTENT, Outcome.ACCOUNT_TERMINATED, Outcome.COPYRIGHT_CLAIM)
 WAYS = ("direct", "proxy-b")
 WORKER = {"processes": 1, "threads": 3, "state_seconds": 1, "segment_timeout": 60}
-
-
-def wait_for(true: Callable[[], bool], what: str) -> None:
-    """Wait a minute at most."""
-    until = time.monotonic() + 60
-    while not true():
-        if time.monotonic() > until:
-            sys.exit(f"waited a minute for {what}")
-        time.sleep(0.1)
 
 
 def run(folder: Path) -> Overview:
@@ -64,15 +54,15 @@ def run(folder: Path) -> Overview:
 
         project.worker(1)
         stopped = running.enter_context(Worker(project, 4))
-        wait_for(lambda: len(stopped.rows()) > 48, "rows of the task that will stop")
+        wait_until(lambda: len(stopped.rows()) > 48, "rows of the task that will stop")
         stopped.send(signal.SIGTERM)
         stopped.end()
         before = len(stopped.rows())
         for task in (2, 3):
             running.enter_context(Worker(project, task))
-        wait_for(lambda: len(stopped.rows()) > before + 8, "rows of the tasks that work")
+        wait_until(lambda: len(stopped.rows()) > before + 8, "rows of the tasks that work")
         youtube.block(Block.BOT_CHECK, WAYS[1])
-        wait_for(lambda: any(one.state == "paused" for one in look().egresses), "a pause")
+        wait_until(lambda: any(one.state == "paused" for one in look().egresses), "a pause")
         time.sleep(3)
         return look()
 
