@@ -64,8 +64,10 @@ def test_a_block_pauses_and_is_nobodys_fate(project: Project, block: Block) -> N
     project.youtube.block(block)
 
     def unblock_when_noticed() -> None:
-        wait_until(lambda: read_pauses(project.data / ".egress" / "loopback"), "a pause", 120)
-        time.sleep(3)  # the first probe finds it blocked
+        history = project.data / ".egress" / "loopback" / "pauses.jsonl"
+        wait_until(
+            lambda: history.exists() and '"extended"' in history.read_text(), "a probe that finds it blocked", 120
+        )
         project.youtube.unblock()
 
     unblock = Thread(target=unblock_when_noticed)
@@ -100,7 +102,8 @@ def test_all_paused_for_too_long_stops_early_and_continues_later(project: Projec
     table = project.merge(status=1)
     assert set(table.status) == {"pending"}
     project.youtube.unblock()
-    time.sleep(5)
+    (pause,) = read_pauses(project.data / ".egress" / "loopback")
+    wait_until(lambda: time.time() > pause.until, "the end of the pause")
     project.worker(1)
     project.check(project.merge(), project.youtube.catalog)
 

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -134,10 +133,9 @@ def test_no_answer_at_all_is_no_success(tmp_path: Path, media_cache: Path) -> No
 
 
 def test_the_rate_holds(project: Project) -> None:
-    began = time.monotonic()
     screen(project, "--per-second", "10")
-    assert time.monotonic() - began > 19 * 0.8 / 10
     times = sorted(event["time"] for event in project.youtube.events("thumbnail"))
+    assert len(times) >= 20
     ten_later = itertools.islice(times, 10, None)
     assert all(later - sooner > 0.6 for sooner, later in zip(times, ten_later, strict=False)), (
         "of which 0.8 by the pace"

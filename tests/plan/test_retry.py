@@ -222,17 +222,29 @@ def test_cookies_that_the_row_had_are_no_change() -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "now"),
+    ("row", "now", "why"),
     [
-        ({"reason": "live", "detail": f"Premieres in {'9' * 30} days"}, {}),
-        ({"reason": "live", "detail": "begins in 3 days", "finished_at": "9999-12-31T00:00:00+00:00"}, {}),
-        ({"reason": "login_required", "egress": ["direct"]}, {"egress": [{"name": "direct", "cookies": "/c.txt"}]}),
-        ({"reason": "format_unavailable"}, {"youtube": {"args": 5, "wordings": 5}}),
-        ({"reason": "removed", "detail": "gone (by youtube.wordings: gone)"}, {"youtube": {"wordings": 5}}),
+        ({"reason": "live", "detail": f"Premieres in {'9' * 30} days"}, {}, None),
+        ({"reason": "live", "detail": "begins in 3 days", "finished_at": "9999-12-31T00:00:00+00:00"}, {}, None),
+        (
+            {"reason": "login_required", "egress": ["direct"]},
+            {"egress": [{"name": "direct", "cookies": "/c.txt"}]},
+            "an egress has cookies now",
+        ),
+        (
+            {"reason": "format_unavailable"},
+            {"youtube": {"args": 5, "wordings": 5}},
+            "youtube.args choose another format",
+        ),
+        (
+            {"reason": "removed", "detail": "gone (by youtube.wordings: gone)"},
+            {"youtube": {"wordings": 5}},
+            "youtube.wordings no longer say so",
+        ),
     ],
 )
-def test_what_others_have_written_gives_no_traceback(row: dict[str, Any], now: dict[str, Any]) -> None:
-    changed(row, now)
+def test_what_others_have_written_gives_no_traceback(row: dict[str, Any], now: dict[str, Any], why: str | None) -> None:
+    assert changed(row, now) == why
 
 
 def test_changed_rows_are_counted_then_reset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,8 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
 from audioset_batch.config import Config
 from audioset_batch.layout import DataDir
 from audioset_batch.record.settings import read_settings
@@ -49,6 +51,7 @@ def test_one_file_per_settings_and_the_latest_first(tmp_path: Path) -> None:
     assert len(read_settings(data)) == 2
 
 
-def test_a_folder_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_stops_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "state").write_text("in the way")
     note_settings(Config(), DataDir(tmp_path))
+    assert "settings are not noted: cannot write" in caplog.text

@@ -1,5 +1,6 @@
 """Leases between real processes: one gets it, a dead one's is taken over once, a woken one notices."""
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -15,6 +16,7 @@ import pytest
 from audioset_batch.errors import ShardHeld
 from audioset_batch.sharedfs import lease as leases
 from audioset_batch.sharedfs.lease import Holder, Lease, is_held, read_lease
+from tests.support.waiting import wait_until
 
 SPAWN = multiprocessing.get_context("fork")
 
@@ -54,7 +56,8 @@ def test_one_holds_and_the_other_learns_who(tmp_path: Path) -> None:
 def test_the_heartbeat_keeps_it(tmp_path: Path) -> None:
     path = tmp_path / "x.lease"
     with Lease.acquire(path, unknown_host(), 0.4) as lease:
-        time.sleep(1.2)
+        begun = current_file(path).stat().st_mtime
+        wait_until(lambda: current_file(path).stat().st_mtime > begun + 0.8, "signs of life")
         assert is_held(path)
         with pytest.raises(ShardHeld):
             Lease.acquire(path, Holder.current(), 0.4)
@@ -132,8 +135,8 @@ def test_a_pid_that_was_used_again_is_not_the_holder(tmp_path: Path) -> None:
     path = tmp_path / "x.lease"
     ghost = replace(Holder.current(), pid_start="1")
     Lease.acquire(path, ghost, 1000)._ended.set()
-    with Lease.acquire(path, Holder.current(), 1000):
-        pass
+    with Lease.acquire(path, Holder.current(), 1000) as lease:
+        lease.check()
 
 
 @pytest.mark.parametrize("contended", [True, False])
@@ -142,7 +145,7 @@ def test_a_stopped_holder_notices_when_it_wakes(tmp_path: Path, contended: bool)
     process, pipe = start_holder(path, 0.5)
     assert process.pid is not None
     os.kill(process.pid, signal.SIGSTOP)
-    time.sleep(1.0)
+    wait_until(lambda: not is_held(path), "the end of the lease")
     new = Lease.acquire(path, Holder.current(), 30) if contended else None
     pipe.send("check")
     os.kill(process.pid, signal.SIGCONT)
@@ -160,10 +163,10 @@ def test_a_stopped_holder_notices_when_it_wakes(tmp_path: Path, contended: bool)
     process.join()
 
 
-def contend(path: Path, log: Path, stop_at: float) -> None:
+def contend(path: Path, log: Path, enough: Any) -> None:
     """Take the lease over and over, abandoning it without release half of the time; log each reign."""
     turn = 0
-    while time.monotonic() < stop_at:
+    while not enough.is_set():
         turn += 1
         try:
             lease = Lease.acquire(path, unknown_host(), 0.05)
@@ -184,20 +187,28 @@ def contend(path: Path, log: Path, stop_at: float) -> None:
 
 def test_many_contenders_never_share_a_term(tmp_path: Path) -> None:
     path = tmp_path / "x.lease"
-    stop_at = time.monotonic() + 3
-    processes = [SPAWN.Process(target=contend, args=(path, tmp_path / f"log{i}", stop_at)) for i in range(8)]
+    enough = SPAWN.Event()
+    processes = [SPAWN.Process(target=contend, args=(path, tmp_path / f"log{i}", enough)) for i in range(8)]
+
+    def terms() -> list[int]:
+        """Of all processes, as soon as each had some."""
+        logs = [[int(line.split()[0]) for line in log.read_text().splitlines()] for log in tmp_path.glob("log*")]
+        return list(itertools.chain(*logs)) if len(logs) == len(processes) else []
+
     for process in processes:
         process.start()
+    try:
+        wait_until(lambda: len(terms()) > 40, "forty terms of eight processes")
+    finally:
+        enough.set()
     for process in processes:
         process.join(30)
         assert process.exitcode == 0
-    terms = sorted(int(line.split()[0]) for log in tmp_path.glob("log*") for line in log.read_text().splitlines())
-    assert len(terms) > 20
-    assert len(set(terms)) == len(terms)
+    assert len(set(terms())) == len(terms())
     assert len([p for p in path.iterdir() if p.suffix == ".tmp"]) == 0
 
 
-def race_once(path: Path, gate: Any, results: Any) -> None:
+def race_once(path: Path, gate: Any, results: Any, all_told: Any) -> None:
     gate.wait()
     try:
         Lease.acquire(path, Holder.current(), 60)
@@ -206,7 +217,7 @@ def race_once(path: Path, gate: Any, results: Any) -> None:
         results.put("lost")
     results.close()
     results.join_thread()
-    time.sleep(2)
+    all_told.wait(60)  # who has won lives on: the lease of a dead holder would be there to be had again
 
 
 def test_of_many_contenders_for_a_dead_holders_lease_one_wins(tmp_path: Path) -> None:
@@ -214,11 +225,12 @@ def test_of_many_contenders_for_a_dead_holders_lease_one_wins(tmp_path: Path) ->
     Lease.acquire(path, unknown_host(), 60)._ended.set()
     file = current_file(path)
     os.utime(file, (1, 1))
-    gate, results = SPAWN.Barrier(12), SPAWN.Queue()
-    processes = [SPAWN.Process(target=race_once, args=(path, gate, results), daemon=True) for _ in range(12)]
+    gate, results, all_told = SPAWN.Barrier(12), SPAWN.Queue(), SPAWN.Event()
+    processes = [SPAWN.Process(target=race_once, args=(path, gate, results, all_told), daemon=True) for _ in range(12)]
     for process in processes:
         process.start()
     outcomes = [results.get(timeout=30) for _ in processes]
+    all_told.set()
     assert outcomes.count("won") == 1
     for process in processes:
         process.kill()

@@ -204,7 +204,7 @@ def test_slow(youtube: Standin, browse: Browse) -> None:
     url = media_url(browser)
     began = time.monotonic()
     assert len(browser.ask(url, "0-999")[0].read()) == 1000
-    assert 0.3 < time.monotonic() - began < 5
+    assert time.monotonic() - began > 0.3
 
 
 def test_redirects_without_end(youtube: Standin, browse: Browse) -> None:

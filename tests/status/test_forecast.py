@@ -1,5 +1,6 @@
 """How much is left and how long it takes."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,11 @@ def planned(data: DataDir, *egresses: Egress) -> Forecast:
 
 
 def test_the_whole_set_behind_one_address(data: DataDir) -> None:
-    text = render(planned(data))
+    plan = planned(data)
+    text = render(plan)
     assert "2,041,789 segments behind 1 address at 300 an hour: 284 days; with 10 proxies: 28 days" in text
-    assert "NOT ENOUGH" not in text or "TB" in text
+    for free, enough in ((plan.disk_bytes, True), (plan.disk_bytes - 1, False)):
+        assert ("NOT ENOUGH" in render(dataclasses.replace(plan, free_bytes=free))) is not enough
     assert "estimates" in text
 
 

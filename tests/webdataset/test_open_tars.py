@@ -21,8 +21,10 @@ from audioset_batch.plan.split import split
 from audioset_batch.record.clipbytes import open_tar, read_clip
 from audioset_batch.record.manifest import latest_rows, read_rows, replay
 from audioset_batch.record.tars import OpenTar, encode_sample, next_number, open_tars, resume, settle_left_open
+from audioset_batch.sharedfs.lease import is_held
 from tests.support import tar_writer
 from tests.support.tar_checks import all_rows, check_row, samples_in, tars_of
+from tests.support.waiting import wait_until
 
 SCRIPT = Path(tar_writer.__file__)
 
@@ -202,8 +204,8 @@ def test_retry_passes_on_that_somebody_may_still_write(tmp_path: Path, alive: bo
     holder.send_signal(signal.SIGSTOP if alive else signal.SIGKILL)
     if not alive:
         holder.wait()
-    time.sleep(0.8)
     try:
+        wait_until(lambda: not is_held(lease), "the end of the lease")
         done = reset(data, Choice(statuses=("ok",), ytids=(segments[1].ytid,)))
     finally:
         holder.kill()

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from audioset_batch.layout import DataDir
+from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.learn.vggish.inputs import ShardOf, audio_source, clips_of_manifest
 from audioset_batch.record.clipbytes import read_clip, row_stem
+from audioset_batch.sharedfs.lease import is_held
 from tests.support.filesystems import mount
 from tests.support.loopback import Project
 from tests.support.running import Worker, children_of, stat_fields
@@ -87,7 +88,8 @@ def test_who_takes_over_from_a_sleeper_goes_on_in_a_copy(make_project: MakeProje
         sleeper.send(signal.SIGSTOP)
         before = {path.stat().st_ino for path in tars_of(project.data, "*.open")}
         assert before
-        time.sleep(2.5)
+        lease = DataDir(project.data).lease(ShardId("eval_segments", 1))
+        wait_until(lambda: not is_held(lease), "the end of the lease")
         project.youtube.set_delay(0)
         with Worker(project) as heir:
             assert heir.end() == 0
