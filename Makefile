@@ -6,7 +6,7 @@ SHELL_FILES := $(wildcard *.sh *.s jobs/*.sh jobs/*.s scripts/*.sh examples/*.sh
 PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
 FAST := $(addprefix tests/,config egress media plan record report)
 
-.PHONY: help setup demo demo-slurm demo-learn test test-fast test-slow test-all test-in-fresh test-fresh test-slurm test-newer-slurm lint test-tools bench bench-cost bench-gpu chaos reference count constraints
+.PHONY: help setup demo demo-slurm demo-learn test test-fast test-slow test-all coverage test-in-fresh test-fresh test-slurm test-newer-slurm lint test-tools bench bench-cost bench-gpu chaos reference count constraints
 .NOTPARALLEL: # two runs of pytest at once slow each other down
 
 help: ## show this list
@@ -37,6 +37,13 @@ test-slow: test-tools # only what takes longer
 	$(BIN)/python -m tests.chaos.run --short
 
 test-all: $(if $(FRESH),test-in-fresh,test) test-slow ## also what takes longer; FRESH=1, as in CI: demo and test in a fresh machine
+
+coverage: test-tools ## the lines of the package that `make test` runs, and those that it does not; takes twice as long
+	@./setup.sh --pinned --with test,learn
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n 2 --dist loadgroup -m "not slow" -q
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report
 
 test-in-fresh: # or here, if none can be made
 	@scripts/fresh-machine.sh --or-here
