@@ -32,15 +32,7 @@ def finish_and_check(project: Project) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "number",
-    [
-        signal.SIGTERM,
-        signal.SIGUSR1,
-        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
-        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_lets_what_is_in_flight_finish(make_project: MakeProject, number: int) -> None:
     project = make_project(24)
     with Worker(project) as worker:
@@ -72,8 +64,22 @@ def test_what_cannot_finish_in_time_stays_pending(make_project: MakeProject) -> 
     finish_and_check(project)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-@pytest.mark.parametrize("after", [0.8, 1.6, 2.4])
+@pytest.mark.parametrize(
+    ("number", "after"),
+    [
+        (signal.SIGTERM, 2.4),
+        (signal.SIGUSR1, 1.6),
+        *(
+            pytest.param(number, after, marks=pytest.mark.slow)
+            for number, after in (
+                (signal.SIGTERM, 0.8),
+                (signal.SIGTERM, 1.6),
+                (signal.SIGUSR1, 0.8),
+                (signal.SIGUSR1, 2.4),
+            )
+        ),
+    ],
+)
 def test_a_signal_to_every_process_reaches_no_helper(make_project: MakeProject, number: int, after: float) -> None:
     """As scancel and `--signal=USR1` without `B:` send it; sox converts all the time here."""
     project = make_project(16, delay=0.02)
