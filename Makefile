@@ -2,8 +2,9 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 SHELL_FILES := $(wildcard *.sh *.s jobs/*.sh jobs/*.s scripts/*.sh examples/*.sh) .ci/run
-# SLURM's tests stay together in one worker (loadgroup): two clusters on a small machine slow each other down.
-PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
+# Three processes for two cores: a good part of the tests waits, for SLURM, pauses or the network. SLURM's tests stay
+# together in one of them (loadgroup): two clusters on a small machine slow each other down.
+PYTEST := $(BIN)/pytest -n 3 --dist loadgroup
 FAST := $(addprefix tests/,config egress media plan record report)
 
 .PHONY: help setup demo demo-slurm demo-learn test test-fast test-slow test-all coverage test-in-fresh test-fresh test-slurm test-newer-slurm lint test-tools bench bench-cost bench-gpu chaos reference count constraints
@@ -41,7 +42,7 @@ test-all: $(if $(FRESH),test-in-fresh,test) test-slow ## also what takes longer;
 coverage: test-tools ## the lines of the package that `make test` runs, and those that it does not; takes twice as long
 	@./setup.sh --pinned --with test,learn
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 2 --dist loadgroup -m "not slow" -q
+	$(BIN)/coverage run $(PYTEST) -m "not slow" -q
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
