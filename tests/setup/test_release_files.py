@@ -31,7 +31,7 @@ def test_commit_hooks_are_the_programs_of_make_lint() -> None:
     assert programs == set(re.findall(r"\$\(BIN\)/([\w-]+)", lint))
 
 
-@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "SECURITY.md"])
+@pytest.mark.parametrize("page", ["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs/architecture.md"])
 def test_lines_of_markdown_fit_an_editor(page: str) -> None:
     long = [line for line in (ROOT / page).read_text().splitlines() if len(line) > 100 and not line.startswith("|")]
     assert not long
