@@ -10,18 +10,19 @@ import socketserver
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from audioset_batch.standin.catalog import Video
 from audioset_batch.standin.faults import Block, Fault, Outage
 from audioset_batch.standin.wire import STOP_POLL_SECONDS, BadRequest, answer, read_request
 
-if TYPE_CHECKING:
-    from audioset_batch.standin.server import Standin
-
 _TIMEOUT: Final = 600.0
 """Seconds a client waits: `prepare` may have to encode."""
+
+
+Method = Callable[[dict[str, Any]], Any]
+"""Takes the arguments of a call and returns what can be written as JSON."""
 
 
 class ControlServer(socketserver.ThreadingTCPServer):
@@ -31,9 +32,9 @@ class ControlServer(socketserver.ThreadingTCPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, standin: Standin, port: int) -> None:
+    def __init__(self, methods: Mapping[str, Method], port: int) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
-        self.methods = _methods(standin)
+        self.methods = methods
         self._thread = threading.Thread(
             target=self.serve_forever, args=(STOP_POLL_SECONDS,), name="standin-control", daemon=True
         )
@@ -74,24 +75,6 @@ class _Handler(socketserver.BaseRequestHandler):
             return 200, method(json.loads(body or b"{}"))
         except (ValueError, TypeError, KeyError) as error:
             return 400, f"{type(error).__name__}: {error}"
-
-
-def _methods(standin: Standin) -> dict[str, Callable[[dict[str, Any]], Any]]:
-    return {
-        "describe": lambda given: standin.describe(**given),
-        "prepare": lambda given: standin.prepare(**given),
-        "put_video": lambda given: standin.put_video(Video.from_dict(given)),
-        "block": lambda given: standin.block(**given | {"mode": Block(given["mode"])}),
-        "unblock": lambda given: standin.unblock(**given),
-        "cut": lambda given: standin.cut(**given | {"outage": given["outage"] and Outage(given["outage"])}),
-        "add_fault": lambda given: standin.add_fault(Fault.from_dict(given)),
-        "clear_faults": lambda given: standin.clear_faults(**given),
-        "set_delay": lambda given: standin.set_delay(**given),
-        "expire_urls": lambda given: standin.expire_urls(**given),
-        "events": lambda given: standin.events(**given),
-        "counters": lambda given: standin.counters(**given),
-        "clear_log": lambda given: standin.clear_log(**given),
-    }
 
 
 class ControlError(RuntimeError):

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from audioset_batch.standin.catalog import EVERY_CLIENT, Catalog, Video
-from audioset_batch.standin.control import ControlServer
+from audioset_batch.standin.control import ControlServer, Method
 from audioset_batch.standin.faults import Allowance, Block, Fault, FaultBoard, Outage
 from audioset_batch.standin.formats import HLS_FORMATS
 from audioset_batch.standin.hls import hls_tracks
@@ -67,7 +67,7 @@ class Standin:
         self._proxies = {
             name: Proxy(name, port, self._site, authority.context) for name, port in zip(egresses, numbers, strict=True)
         }
-        self._control = ControlServer(self, control_port)
+        self._control = ControlServer(_methods(self), control_port)
 
     def __enter__(self) -> Standin:
         self.start()
@@ -181,3 +181,22 @@ class Standin:
 
     def _sleep(self, seconds: float) -> None:
         self._stopping.wait(seconds)
+
+
+def _methods(standin: Standin) -> dict[str, Method]:
+    """The methods that another process can call, see `ControlClient`."""
+    return {
+        "describe": lambda given: standin.describe(**given),
+        "prepare": lambda given: standin.prepare(**given),
+        "put_video": lambda given: standin.put_video(Video.from_dict(given)),
+        "block": lambda given: standin.block(**given | {"mode": Block(given["mode"])}),
+        "unblock": lambda given: standin.unblock(**given),
+        "cut": lambda given: standin.cut(**given | {"outage": given["outage"] and Outage(given["outage"])}),
+        "add_fault": lambda given: standin.add_fault(Fault.from_dict(given)),
+        "clear_faults": lambda given: standin.clear_faults(**given),
+        "set_delay": lambda given: standin.set_delay(**given),
+        "expire_urls": lambda given: standin.expire_urls(**given),
+        "events": lambda given: standin.events(**given),
+        "counters": lambda given: standin.counters(**given),
+        "clear_log": lambda given: standin.clear_log(**given),
+    }
