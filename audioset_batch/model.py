@@ -48,10 +48,6 @@ class Segment:
     def key(self) -> SegmentKey:
         return SegmentKey(self.subset, self.ytid, self.start_ms, self.end_ms)
 
-    @property
-    def duration_ms(self) -> int:
-        return self.end_ms - self.start_ms
-
 
 @dataclass(frozen=True, slots=True)
 class Clip:

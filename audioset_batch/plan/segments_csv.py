@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -24,9 +24,6 @@ from audioset_batch.model import Segment
 from audioset_batch.plan.careful_row import BadRow, Kind, ParsedRow, parse_careful
 from audioset_batch.plan.header import PROMISE
 from audioset_batch.plan.table import YTID_DTYPE, SegmentTable, concat, segment_hashes
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SHOWN_PROBLEMS: Final = 20
 _SPREADSHEET_ROWS: Final = 1_048_576
@@ -118,15 +115,6 @@ def read_shard(path: Path, subset: str) -> list[Segment]:
         InputRefused: the shard is missing, torn, or has a row that is not a segment.
     """
     return read_shard_table(path, subset).segments()
-
-
-def read_segments_table(path: Path, subset: str) -> pd.DataFrame:
-    """A shard, or a whole CSV without problems, as columns `subset, ytid, start_ms, end_ms, labels`.
-
-    Raises:
-        InputRefused: as `read_shard`.
-    """
-    return read_shard_table(path, subset).to_pandas()
 
 
 def read_shard_table(path: Path, subset: str) -> SegmentTable:

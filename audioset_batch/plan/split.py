@@ -36,7 +36,6 @@ class SplitReport:
         changed: False if the shards were as they should be already.
         moved: Manifest rows that went to another shard.
         outside: Manifest rows about segments that are not in the plan.
-        removed: Old shards that are gone.
     """
 
     subset: str
@@ -44,7 +43,6 @@ class SplitReport:
     changed: bool = False
     moved: int = 0
     outside: int = 0
-    removed: int = 0
 
 
 def shard_bounds(rows: int, shards: int) -> list[int]:
@@ -157,8 +155,7 @@ def _stage_subset(
     subset, shards = table.subset, len(texts)
     for number, text in enumerate(texts, 1):
         swap.stage(data.shard_csv(ShardId(subset, number)), [text])
-    old = data.shards(subset)
-    remove += [data.shard_csv(shard) for shard in old]
+    remove += [data.shard_csv(shard) for shard in data.shards(subset)]
 
     recorded = [shard for shard in data.recorded_shards() if shard.subset == subset]
     side = data.torn(ShardId(subset, 1))
@@ -192,7 +189,6 @@ def _stage_subset(
         changed=True,
         moved=counts.moved,
         outside=counts.outside,
-        removed=sum(shard.number > shards for shard in old),
     )
 
 

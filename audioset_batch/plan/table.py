@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 from audioset_batch.model import Segment
 
@@ -62,22 +59,6 @@ class SegmentTable:
                 strict=True,
             )
         ]
-
-    def to_pandas(self) -> pd.DataFrame:
-        """Columns `subset` (categorical), `ytid`, `start_ms`, `end_ms`, `labels`."""
-        import pandas as pd
-
-        return pd.DataFrame(
-            {
-                "subset": pd.Categorical.from_codes(
-                    np.zeros(len(self), dtype=np.int8), categories=pd.Index([self.subset])
-                ),
-                "ytid": self._ytid_strings().to_pandas(),
-                "start_ms": self.start_ms,
-                "end_ms": self.end_ms,
-                "labels": self.labels.to_pandas(),
-            }
-        )
 
     def csv_lines(self) -> Any:
         """The rows in the released format, an Arrow string array of lines with their line ends."""

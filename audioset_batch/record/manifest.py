@@ -77,7 +77,6 @@ class Outcome:
     offset: int | None
     sample_rate: int | None
     video_bytes: int | None
-    finished_at: str
     words: str = ""
     """Text of a refusal with unrecognized wording, else ""."""
 
@@ -224,7 +223,6 @@ def _outcome(row: dict[str, Any]) -> Outcome:
         offset=row.get("offset"),
         sample_rate=row.get("sample_rate"),
         video_bytes=row.get("video_bytes"),
-        finished_at=row.get("finished_at") or "",
         words=str(row.get("detail") or "") if row.get("reason") == Reason.UNRECOGNIZED else "",
     )
 

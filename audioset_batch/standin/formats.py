@@ -131,4 +131,3 @@ HLS_FORMATS: Final = {
 
 VIDEO_ITAGS: Final = frozenset(one.itag for one in FORMATS.values() if one.sound is None)
 AUDIO_ITAGS: Final = frozenset(one.itag for one in FORMATS.values() if one.sight is None)
-MUXED_ITAGS: Final = frozenset(one.itag for one in FORMATS.values() if one.muxed)

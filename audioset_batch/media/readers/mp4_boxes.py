@@ -10,7 +10,6 @@ from typing import Final, NamedTuple
 
 from audioset_batch.media.readers.demux import Track, UnexpectedLayout
 
-CONTAINERS: Final = frozenset({b"moov", b"trak", b"edts", b"mdia", b"minf", b"stbl", b"mvex", b"moof", b"traf"})
 MAX_INDEX_BYTES: Final = 64 << 20
 """Limit for a `moov` or `sidx`; 64 MB describe some 200 hours."""
 
