@@ -7,6 +7,7 @@ import difflib
 import io
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from audioset_batch.errors import InputRefused, UsageError
@@ -96,28 +97,44 @@ def _unknown(part: str, names: Mapping[str, str]) -> str:
     return f"unknown label {part!r}: {hint}"
 
 
-def load_children(path: Path) -> dict[str, tuple[str, ...]]:
-    """MID -> its direct children from `ontology.json`.
+@dataclass(frozen=True, slots=True)
+class Ontology:
+    """The nodes of `ontology.json` in the order of the file, by MID.
+
+    Attributes:
+        names: Display names; the MID where a node has none.
+        children: Direct children.
+    """
+
+    names: dict[str, str]
+    children: dict[str, tuple[str, ...]]
+
+    def with_descendants(self, mids: Iterable[str]) -> tuple[str, ...]:
+        """`mids` and everything below them."""
+        found: dict[str, None] = {}
+        waiting = list(mids)
+        while waiting:
+            mid = waiting.pop(0)
+            if mid not in found:
+                found[mid] = None
+                waiting.extend(self.children.get(mid, ()))
+        return tuple(found)
+
+
+def load_ontology(path: Path) -> Ontology:
+    """Read `ontology.json`.
 
     Raises:
         InputRefused: the file is missing or is not the ontology.
     """
     try:
         nodes = json.loads(path.read_text(encoding="utf-8-sig"))
-        return {node["id"]: tuple(node["child_ids"]) for node in nodes}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return Ontology(
+            {str(node["id"]): str(node.get("name", node["id"])) for node in nodes},
+            {str(node["id"]): tuple(map(str, node["child_ids"])) for node in nodes},
+        )
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputRefused(
-            f"{path}: expected the AudioSet ontology, a JSON list of nodes with id and child_ids: {error!r}"
+            f"{path}: expected the AudioSet ontology, a JSON list of nodes with id, name and child_ids: {error!r}. "
+            "Remove it, or fetch it again"
         ) from error
-
-
-def with_descendants(mids: Iterable[str], children: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """`mids` and everything below them."""
-    found: dict[str, None] = {}
-    waiting = list(mids)
-    while waiting:
-        mid = waiting.pop(0)
-        if mid not in found:
-            found[mid] = None
-            waiting.extend(children.get(mid, ()))
-    return tuple(found)

@@ -6,7 +6,6 @@ import contextlib
 import csv
 import gzip
 import io
-import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,7 @@ from audioset_batch.fetch import FetchOptions, NotThere, Unreachable, fetched, j
 from audioset_batch.layout import DataDir
 from audioset_batch.model import SUBSETS
 from audioset_batch.plan.filters import Filters
-from audioset_batch.plan.labels import load_children, load_class_names, resolve_labels, with_descendants
+from audioset_batch.plan.labels import load_class_names, load_ontology, resolve_labels
 from audioset_batch.plan.segments_csv import Problem, SegmentsCsv, describe_problems, read_segments_csv
 from audioset_batch.plan.split import SplitReport, split
 from audioset_batch.plan.swap import ensure_settled
@@ -139,10 +138,9 @@ def _mids(data: DataDir, request: PrepRequest, names: dict[str, str]) -> tuple[s
     target = data.ontology_json
     if request.refetch or not target.exists():
         with _fetched(request.ontology, target, request) as path:
-            load_children(path)
-    children = load_children(target)
-    every = {**_ontology_names(target), **names}
-    return with_descendants(resolve_labels(request.labels, every), children)
+            load_ontology(path)
+    ontology = load_ontology(target)
+    return ontology.with_descendants(resolve_labels(request.labels, ontology.names | names))
 
 
 def _wording(request: PrepRequest, mids: Sequence[str]) -> str:
@@ -150,10 +148,6 @@ def _wording(request: PrepRequest, mids: Sequence[str]) -> str:
         return ""
     words = " ".join(request.labels.split())
     return f"{words} and below ({len(mids)} labels)" if request.descendants else words
-
-
-def _ontology_names(path: Path) -> dict[str, str]:
-    return {node["id"]: str(node.get("name", "")) for node in json.loads(path.read_text(encoding="utf-8-sig"))}
 
 
 @contextlib.contextmanager

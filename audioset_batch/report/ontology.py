@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from audioset_batch.errors import InputRefused
+from audioset_batch.plan.labels import Ontology, load_ontology
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +30,15 @@ def load_tree(path: Path) -> tuple[Node, ...] | None:
     Raises:
         InputRefused: the file is not the AudioSet ontology.
     """
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8-sig"))
-        children = {str(entry["id"]): tuple(map(str, entry["child_ids"])) for entry in entries}
-        names = {str(entry["id"]): str(entry["name"]) for entry in entries}
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputRefused(
-            f"{path}: expected the AudioSet ontology, a JSON list of nodes with id, name and child_ids: {error!r}. "
-            "Remove it, or fetch it again"
-        ) from error
-    below = {child for group in children.values() for child in group}
-    return tuple(_node(mid, names, children, ()) for mid in children if mid not in below)
+    ontology = load_ontology(path)
+    below = {child for group in ontology.children.values() for child in group}
+    return tuple(_node(mid, ontology, ()) for mid in ontology.children if mid not in below)
 
 
-def _node(mid: str, names: Mapping[str, str], children: Mapping[str, tuple[str, ...]], above: tuple[str, ...]) -> Node:
+def _node(mid: str, ontology: Ontology, above: tuple[str, ...]) -> Node:
     # A damaged file may contain cycles; a node is never placed below itself.
     path = (*above, mid)
-    inner = [child for child in children.get(mid, ()) if child in names and child not in path]
-    return Node(mid, names[mid], tuple(_node(child, names, children, path) for child in inner))
+    inner = [child for child in ontology.children[mid] if child in ontology.names and child not in path]
+    return Node(mid, ontology.names[mid], tuple(_node(child, ontology, path) for child in inner))

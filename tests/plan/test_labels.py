@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from audioset_batch.errors import InputRefused, UsageError
-from audioset_batch.plan.labels import load_children, load_class_names, resolve_labels, with_descendants
+from audioset_batch.plan.labels import load_class_names, load_ontology, resolve_labels
 
 NAMES = {
     "/m/09x0r": "Speech",
@@ -49,8 +49,8 @@ def test_class_file(tmp_path: Path) -> None:
 def test_descendants(tmp_path: Path) -> None:
     path = tmp_path / "ontology.json"
     path.write_text('[{"id":"a","child_ids":["b","c"]},{"id":"b","child_ids":["d"]},{"id":"c","child_ids":["d","a"]}]')
-    assert with_descendants(["a"], load_children(path)) == ("a", "b", "c", "d")
-    assert with_descendants(["b"], load_children(path)) == ("b", "d")
+    assert load_ontology(path).with_descendants(["a"]) == ("a", "b", "c", "d")
+    assert load_ontology(path).with_descendants(["b"]) == ("b", "d")
     path.write_text("<html>")
     with pytest.raises(InputRefused, match="ontology"):
-        load_children(path)
+        load_ontology(path)

@@ -82,7 +82,7 @@ def test_an_ontology_that_runs_in_circles(tmp_path: Path) -> None:
     assert [list(root.below()) for root in tree] == [["a", "b", "c"]]
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", '[{"id": "a"}]', "{}x"])
+@pytest.mark.parametrize("text", ["{", "[1]", '[{"id": "a"}]', "{}x", "[" * 100_000])
 def test_something_else_under_the_name_of_the_ontology(tmp_path: Path, text: str) -> None:
     path = tmp_path / "ontology.json"
     path.write_text(text)
