@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import json
 import sys
 import time
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audioset_batch.cli.argument_types import count, positive
-from audioset_batch.errors import InputRefused, StorageUnusable
+from audioset_batch.errors import InputRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,14 +88,16 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def _run(args: argparse.Namespace) -> int:
     """Run the action; failures of the file system become errors with a decision."""
+    from audioset_batch.sharedfs.publish import is_storage_failure, unusable
+
     try:
         status: int = args.act(args)
     except BrokenPipeError:
         raise
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE):
-            raise StorageUnusable(f"{place}{error.strerror}; nothing unfinished was published") from error
+        if is_storage_failure(error):
+            raise unusable(Path(error.filename or "."), error) from error
         if isinstance(error, (FileExistsError, NotADirectoryError)):
             raise InputRefused(f"{place}expected a folder, or a name for a new one; a file is there") from error
         raise InputRefused(f"{place}{error.strerror or error}") from error

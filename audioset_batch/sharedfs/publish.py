@@ -69,6 +69,11 @@ def unusable(path: Path, error: OSError) -> StorageUnusable:
     return StorageUnusable(f"cannot write {where}: {what} ({_free(path)}); {advice}, then run the same command again")
 
 
+def is_storage_failure(error: OSError) -> bool:
+    """True if the filesystem has failed, whatever was to be done there: full, over quota, read-only, gone."""
+    return error.errno in _ADVICE and not isinstance(error, PermissionError)
+
+
 def _is_unusable(path: Path, error: OSError) -> bool:
     if error.errno in _ADVICE:
         return True
