@@ -7,7 +7,6 @@ import json
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -22,68 +21,60 @@ _HEAD: Final = re.compile(
 )
 
 
-@dataclass(slots=True)
-class MoveCounts:
-    """Rows of the old manifests, those that went to another shard, and those outside the plan."""
-
-    rows: int = 0
-    moved: int = 0
-    outside: int = 0
-    unreadable: int = 0
-
-
-def move_rows(
-    manifests: Sequence[tuple[int, Path]],
-    subset: str,
-    shards_of: Callable[[Sequence[SegmentKey]], Sequence[int | None]],
-    outside: int,
-    put: Callable[[int | None, list[bytes]], None],
-) -> MoveCounts:
-    """Sort the lines of `manifests` (shard number, path) of `subset`; those of one shard keep their order.
+class RowMover:
+    """Sorts the lines of the manifests of a subset into the shards of a new split; those of one shard keep their order.
 
     Args:
+        subset: Name of the subset.
         shards_of: Shard of each segment in the new split, None if outside the plan.
         outside: Number for rows outside the plan.
         put: Called many times with a shard number and lines for it; None: lines that are no rows.
+
+    Attributes:
+        moved: Rows that went to another shard.
+        outside_plan: Rows about segments outside the plan.
     """
-    counts = MoveCounts()
-    for number, path in manifests:
-        with Folder(path.parent, may_be_link=True) as folder:
-            fd = folder.open(path.name, os.O_RDONLY)
+
+    def __init__(
+        self,
+        subset: str,
+        shards_of: Callable[[Sequence[SegmentKey]], Sequence[int | None]],
+        outside: int,
+        put: Callable[[int | None, list[bytes]], None],
+    ) -> None:
+        self._subset = subset
+        self._shards_of = shards_of
+        self._outside = outside
+        self._put = put
+        self.moved = 0
+        self.outside_plan = 0
+
+    def move(self, number: int, manifest: Path) -> None:
+        """Sort the lines of the manifest of shard `number`."""
+        with Folder(manifest.parent, may_be_link=True) as folder:
+            fd = folder.open(manifest.name, os.O_RDONLY)
         with open(fd, "rb") as file:  # noqa: PTH123 - of a descriptor
             while batch := list(itertools.islice(file, _BATCH)):
-                _move_batch(batch, number, subset, shards_of, outside, put, counts)
-    return counts
+                self._move_batch(batch, number)
 
-
-def _move_batch(
-    batch: list[bytes],
-    number: int,
-    subset: str,
-    shards_of: Callable[[Sequence[SegmentKey]], Sequence[int | None]],
-    outside: int,
-    put: Callable[[int | None, list[bytes]], None],
-    counts: MoveCounts,
-) -> None:
-    sorted_lines: dict[int | None, list[bytes]] = {}
-    rows: list[tuple[SegmentKey, int | None, bytes]] = []
-    for line in batch:
-        whole = line if line.endswith(b"\n") else line + b"\n"
-        parsed = _parse(whole, subset)
-        if parsed is None:
-            counts.unreadable += 1
-            sorted_lines.setdefault(None, []).append(whole)
-        else:
-            rows.append((*parsed, whole))
-    planned = shards_of([key for key, _, _ in rows])
-    for (_, written, line), found in zip(rows, planned, strict=True):
-        shard = outside if found is None else found
-        counts.rows += 1
-        counts.outside += found is None
-        counts.moved += shard != number
-        sorted_lines.setdefault(shard, []).append(line if written == shard else _renumber(line, shard))
-    for target, lines in sorted_lines.items():
-        put(target, lines)
+    def _move_batch(self, batch: list[bytes], number: int) -> None:
+        sorted_lines: dict[int | None, list[bytes]] = {}
+        rows: list[tuple[SegmentKey, int | None, bytes]] = []
+        for line in batch:
+            whole = line if line.endswith(b"\n") else line + b"\n"
+            parsed = _parse(whole, self._subset)
+            if parsed is None:
+                sorted_lines.setdefault(None, []).append(whole)
+            else:
+                rows.append((*parsed, whole))
+        planned = self._shards_of([key for key, _, _ in rows])
+        for (_, written, line), found in zip(rows, planned, strict=True):
+            shard = self._outside if found is None else found
+            self.outside_plan += found is None
+            self.moved += shard != number
+            sorted_lines.setdefault(shard, []).append(line if written == shard else _renumber(line, shard))
+        for target, lines in sorted_lines.items():
+            self._put(target, lines)
 
 
 def _parse(line: bytes, subset: str) -> tuple[SegmentKey, int | None] | None:

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from audioset_batch.errors import ShardHeld
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import SegmentKey
-from audioset_batch.plan.move_rows import MoveCounts, move_rows
+from audioset_batch.plan.move_rows import RowMover
 from audioset_batch.plan.swap import Swap, ensure_settled, splitting
 from audioset_batch.plan.table import YTID_DTYPE, SegmentTable, segment_hashes
 from audioset_batch.record.tars import open_tars, settle_left_open
@@ -170,26 +172,14 @@ def _stage_subset(
         swap.stage(side, lines, precious=True)
 
     started: set[Path] = set()
-    counts = MoveCounts()
-    if recorded:
-        counts = move_rows(
-            [(shard.number, data.manifest(shard)) for shard in sorted(recorded, key=lambda s: s.number)],
-            subset,
-            ShardFinder(table, shards),
-            outside=shards + 1,
-            put=put,
-        )
-        remove += [data.manifest(shard) for shard in recorded]
+    mover = RowMover(subset, ShardFinder(table, shards), shards + 1, put)
+    for shard in sorted(recorded, key=lambda one: one.number):
+        mover.move(shard.number, data.manifest(shard))
+    remove += [data.manifest(shard) for shard in recorded]
 
     # Counts of the old shards say nothing about the new ones; workers write them anew. Leases stay.
     remove += data.states.glob(f"{subset}.*.json")
-    return SplitReport(
-        subset,
-        shards,
-        changed=True,
-        moved=counts.moved,
-        outside=counts.outside,
-    )
+    return SplitReport(subset, shards, changed=True, moved=mover.moved, outside=mover.outside_plan)
 
 
 class ShardFinder:
@@ -198,9 +188,13 @@ class ShardFinder:
     def __init__(self, table: SegmentTable, shards: int) -> None:
         self._table = table
         self._ends = np.array(shard_bounds(len(table), shards)[1:])
-        hashes = segment_hashes(table.ytid, table.start_ms, table.end_ms)
-        self._order = np.argsort(hashes, kind="stable")
-        self._hashes = hashes[self._order]
+
+    @cached_property
+    def _index(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
+        """Rows of the table in the order of their hashes, and those; made when there is something to find."""
+        hashes = segment_hashes(self._table.ytid, self._table.start_ms, self._table.end_ms)
+        order = np.argsort(hashes, kind="stable")
+        return order, hashes[order]
 
     def __call__(self, keys: Sequence[SegmentKey]) -> list[int | None]:
         """The number of the shard that plans each segment, None if there is none."""
@@ -210,15 +204,15 @@ class ShardFinder:
             np.array([key.start_ms for key in keys], dtype=np.int64),
             np.array([key.end_ms for key in keys], dtype=np.int64),
         )
-        first = np.searchsorted(self._hashes, hashes, side="left").tolist()
-        last = np.searchsorted(self._hashes, hashes, side="right").tolist()
+        first = np.searchsorted(self._index[1], hashes, side="left").tolist()
+        last = np.searchsorted(self._index[1], hashes, side="right").tolist()
         return [
             self._shard(ytid, key, begin, end) for ytid, key, begin, end in zip(ytids, keys, first, last, strict=True)
         ]
 
     def _shard(self, ytid: bytes, key: SegmentKey, begin: int, end: int) -> int | None:
         table = self._table
-        for row in self._order[begin:end]:
+        for row in self._index[0][begin:end]:
             if table.ytid[row] == ytid and table.start_ms[row] == key.start_ms and table.end_ms[row] == key.end_ms:
                 return int(np.searchsorted(self._ends, row, side="right")) + 1
         return None
