@@ -11,6 +11,7 @@ import contextlib
 import email.message
 import fcntl
 import gzip
+import hashlib
 import http.client
 import json
 import os
@@ -214,7 +215,7 @@ class _Part:
         """What identifies the version on the server of the bytes here; "" if they cannot be continued from `source`."""
         try:
             note = json.loads(self._note.read_bytes())
-            version = note["version"] if note["source"] == source else ""
+            version = note["version"] if note["source"] == _digest(source) else ""
         except (OSError, ValueError, KeyError, TypeError):
             return ""
         return version if isinstance(version, str) else ""
@@ -229,7 +230,7 @@ class _Part:
                 return
             etag = headers.get("ETag", "")  # a weak one cannot be used for ranges (RFC 9110, 13.1.5)
             version = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified", "")
-            self._note.write_text(json.dumps({"source": source, "version": version}), encoding="utf-8")
+            self._note.write_text(json.dumps({"source": _digest(source), "version": version}), encoding="utf-8")
 
     def write(self, block: bytes) -> None:
         """Append to it."""
@@ -242,6 +243,11 @@ class _Part:
         with storage(self.path):
             os.fsync(self._file.fileno())
             self._note.unlink(missing_ok=True)
+
+
+def _digest(source: str) -> str:
+    """Tells sources apart in a file that others may read; a URL can hold a password."""
+    return hashlib.sha256(source.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _fetch_first(sources: tuple[str, ...], part: _Part, options: FetchOptions) -> None:
@@ -280,9 +286,9 @@ def _local_path(source: str) -> Path | None:
 
 
 def _copy(source: Path, part: _Part) -> None:
-    part.restart()
     try:
         with source.open("rb") as file:
+            part.restart()
             while block := file.read(_BLOCK):
                 part.write(block)
     except (FileNotFoundError, NotADirectoryError) as error:

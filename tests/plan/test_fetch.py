@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import gzip
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -80,6 +79,9 @@ def test_a_half_of_another_source_is_not_continued(server: FlakyServer, tmp_path
     server.behaviour.cut_after = [50_000]
     with pytest.raises(Unreachable):
         fetch(f"{server.base}/a.csv", tmp_path / "a.csv", Pauses().options(retries=0))
+    with pytest.raises(NotThere):
+        fetch(str(tmp_path / "nosuch"), tmp_path / "a.csv", Pauses().options())
+    assert (tmp_path / "a.csv.part").stat().st_size == 50_000, "a path without a file costs nothing"
     server.behaviour.files = {"a.csv.gz": BODY[::-1]}
     sources = (f"{server.base}/a.csv", f"{server.base}/a.csv.gz")
     with fetched(sources, tmp_path / "a.csv", Pauses().options()) as file:
@@ -87,11 +89,20 @@ def test_a_half_of_another_source_is_not_continued(server: FlakyServer, tmp_path
 
 
 def test_a_part_that_is_longer_than_the_file_is_dropped(server: FlakyServer, tmp_path: Path) -> None:
+    server.behaviour.cut_after = [50_000]
+    with pytest.raises(Unreachable):
+        fetch(f"{server.base}/a.csv", tmp_path / "a.csv", Pauses().options(retries=0))
     (tmp_path / "a.csv.part").write_bytes(bytes(len(BODY) + 5))
-    note = {"source": f"{server.base}/a.csv", "version": server.behaviour.etag}
-    (tmp_path / "a.csv.part.json").write_text(json.dumps(note))
     assert fetch(f"{server.base}/a.csv", tmp_path / "a.csv", Pauses().options()).read_bytes() == BODY
-    assert [status for *_, status in server.behaviour.requests] == [416, 200]
+    assert [status for *_, status in server.behaviour.requests] == [200, 416, 200]
+
+
+def test_a_password_in_a_url_is_not_written_down(server: FlakyServer, tmp_path: Path) -> None:
+    server.behaviour.files["a.csv?key=hunter2"] = BODY
+    server.behaviour.cut_after = [50_000]
+    with pytest.raises(Unreachable):
+        fetch(f"{server.base}/a.csv?key=hunter2", tmp_path / "a.csv", Pauses().options(retries=0))
+    assert "hunter2" not in (tmp_path / "a.csv.part.json").read_text()
 
 
 def test_a_file_that_changed_meanwhile_is_fetched_from_the_start(server: FlakyServer, tmp_path: Path) -> None:
