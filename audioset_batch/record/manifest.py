@@ -70,7 +70,6 @@ class Outcome:
 
     status: str
     reason: str
-    attempts: int
     audio_path: str
     video_path: str
     tar: str
@@ -186,14 +185,9 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
             line = file.readline(_LONGEST_LINE)
 
 
-def replay(path: Path, on_problem: Callable[[LineProblem], None] = warn_of_problem) -> dict[SegmentKey, Outcome]:
+def replay(path: Path) -> dict[SegmentKey, Outcome]:
     """The outcome of each segment in a manifest: the last `ok` since its last reset, else its newest row."""
-    return replay_rows(read_rows(path, on_problem))
-
-
-def replay_rows(rows: Iterable[dict[str, Any]]) -> dict[SegmentKey, Outcome]:
-    """As `replay`, for rows that were already read, in the order of writing."""
-    return {key: _outcome(row) for key, row in latest_rows(rows).items()}
+    return {key: _outcome(row) for key, row in latest_rows(read_rows(path)).items()}
 
 
 def latest_rows(rows: Iterable[dict[str, Any]]) -> dict[SegmentKey, dict[str, Any]]:
@@ -216,7 +210,6 @@ def _outcome(row: dict[str, Any]) -> Outcome:
     return Outcome(
         status=row["status"],
         reason=row.get("reason") or "",
-        attempts=row.get("attempts") or 0,
         audio_path=row.get("audio_path") or "",
         video_path=row.get("video_path") or "",
         tar=row.get("tar") or "",

@@ -36,6 +36,7 @@ FORMAT: Final = 1
 
 _MOST_BYTES: Final = 1 << 16
 _MOST_TASKS: Final = 32
+_FEWEST_SEGMENTS: Final = 100
 """Most tasks in one file; the oldest are added up."""
 _JOB_ID: Final = re.compile(r"(\d{1,12}(_\d{1,9})?)?")
 _log = logging.getLogger(__name__)
@@ -104,12 +105,12 @@ def read_usage(data: DataDir) -> list[TaskUsage]:
     return found
 
 
-def cpu_seconds_per_segment(tasks: Sequence[TaskUsage], estimate: float, least: int = 100) -> float | None:
-    """CPU seconds per segment, measured by tasks with the same estimate; None for fewer than `least` segments."""
+def cpu_seconds_per_segment(tasks: Sequence[TaskUsage], estimate: float) -> float | None:
+    """CPU seconds per segment, measured by tasks with the same estimate; None for fewer than 100 segments."""
     alike = [task for task in tasks if abs(task.estimated_cpu_seconds - estimate) < 1e-6]
     segments = sum(task.segments for task in alike)
     used = sum(task.cpu_seconds for task in alike)
-    return used / segments if segments >= least and used > 0 else None
+    return used / segments if segments >= _FEWEST_SEGMENTS and used > 0 else None
 
 
 def measured_cpu_seconds(data: DataDir, config: Config) -> float | None:

@@ -10,8 +10,12 @@ import os
 import secrets
 import time
 from pathlib import Path
+from typing import Final
 
 from audioset_batch.sharedfs.folders import Folder
+
+_MAX_AGE_SECONDS: Final = 60.0
+"""Age of a measurement after which the clock measures again."""
 
 
 def boot_time() -> float:
@@ -52,12 +56,10 @@ class FsClock:
 
     Args:
         folder: Where the probe files are made.
-        max_age: Seconds after which `now` measures again.
     """
 
-    def __init__(self, folder: Path, max_age: float = 60.0) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._max_age = max_age
         self._offset: float | None = None
         self._measured_at = 0.0
 
@@ -67,7 +69,7 @@ class FsClock:
         Raises:
             OSError: a measurement was due and failed.
         """
-        if self._offset is None or boot_time() - self._measured_at > self._max_age:
+        if self._offset is None or boot_time() - self._measured_at > _MAX_AGE_SECONDS:
             return self.measure()
         return boot_time() + self._offset
 

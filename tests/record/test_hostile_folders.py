@@ -156,7 +156,7 @@ def test_values_of_the_wrong_type_end_nobody(data: DataDir) -> None:
     data.manifest(SHARD).write_bytes(with_values(**wrong))
     (row,) = read_rows(data.manifest(SHARD))
     assert {row[name] for name in ("attempts", "offset", "restart_count", "reason", "finished_at")} == {None}
-    assert [outcome.attempts for outcome in replay(data.manifest(SHARD)).values()] == [0]
+    assert [outcome.offset for outcome in replay(data.manifest(SHARD)).values()] == [None]
 
 
 def test_a_line_without_end_is_one_problem(data: DataDir) -> None:
