@@ -120,24 +120,31 @@ def atomic_write_bytes(path: Path, data: bytes, mode: int | None = None) -> None
         UnsafePath: the folder is reached through a link that is not trusted.
     """
     with storage(path.parent), Folder(path.parent, may_be_link=True) as folder:
-        temporary = _temporary_name(path.name)
         try:
-            with open(folder.create(temporary), "wb") as file:  # noqa: PTH123 - of a descriptor
+            with _new_file(folder, path.name, folder) as file:
                 if mode is not None:
                     os.fchmod(file.fileno(), mode)
                 file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            try:
-                folder.rename(temporary, path.name)
-            except FileNotFoundError as error:
-                if not path.parent.exists():
-                    raise
-                raise _cleared(path.parent / temporary, path) from error
-        except BaseException:
-            with contextlib.suppress(OSError):
-                folder.remove(temporary)
-            raise
+        except FileNotFoundError as error:
+            if not path.parent.exists():
+                raise
+            raise _cleared(Path(error.filename), path) from error
+
+
+@contextmanager
+def _new_file(folder: Folder, name: str, target: Folder) -> Iterator[BinaryIO]:
+    """A temporary file in `folder`, which becomes `name` in `target` if the block ends well; on the disk by then."""
+    temporary = _temporary_name(name)
+    try:
+        with open(folder.create(temporary), "wb") as file:  # noqa: PTH123 - of a descriptor
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        folder.rename(temporary, name, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            folder.remove(temporary)
+        raise
 
 
 def atomic_write_text(path: Path, text: str) -> None:
@@ -273,18 +280,12 @@ def _replace(file: BinaryIO, source: Folder, name: str, final: Path, staging: Pa
 def _copied(file: BinaryIO, beside: Path, name: str, target: Folder) -> bool:
     """Copy the file into `beside`, and from there to its name; False if that is another filesystem."""
     with Folder(beside, may_be_link=True) as folder:
-        temporary = _temporary_name(name)
         try:
-            with open(folder.create(temporary), "wb") as copy:  # noqa: PTH123 - of a descriptor
+            with _new_file(folder, name, target) as copy:
                 file.seek(0)
                 shutil.copyfileobj(file, copy, 1 << 20)
-                copy.flush()
-                os.fsync(copy.fileno())
-            folder.rename(temporary, name, target)
-        except BaseException as error:
-            with contextlib.suppress(OSError):
-                folder.remove(temporary)
-            if isinstance(error, OSError) and error.errno == errno.EXDEV and beside != target.path:
+        except OSError as error:
+            if error.errno == errno.EXDEV and beside != target.path:
                 return False
             raise
     return True
