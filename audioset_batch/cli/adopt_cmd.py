@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audioset_batch.cli.argument_types import positive
+from audioset_batch.cli.common import existing_data_dir
 from audioset_batch.paths import expand_home
 
 if TYPE_CHECKING:
@@ -54,9 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from audioset_batch.errors import UsageError
     from audioset_batch.plan.adopt import adopt
 
-    root = expand_home(args.data_dir).absolute()
-    if not root.is_dir():
-        raise UsageError(f"{root}: no such folder")
+    root = existing_data_dir(args.data_dir)
     if args.list is not None and not expand_home(args.list).absolute().parent.is_dir():
         raise UsageError(f"--list {args.list}: there is no such folder")
     if args.known_geo_blocked and args.known is None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audioset_batch.cli.common import add_config_options, config_from, config_options
+from audioset_batch.cli.common import add_config_options, config_from, config_options, named_data_dir
 
 if TYPE_CHECKING:
     from audioset_batch.config import Config
@@ -37,14 +37,11 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def run(args: argparse.Namespace) -> int:
     """Check, print, and return 1 if there is an error."""
-    from audioset_batch.errors import UsageError
     from audioset_batch.humanize import counted
     from audioset_batch.layout import DataDir
 
     config = config_from(args, args.data_dir)
-    if config.data_dir is None:
-        raise UsageError("no data directory: give --data-dir, or `data_dir:` in the config")
-    data = DataDir(config.data_dir.resolve())
+    data = DataDir(named_data_dir(config))
     findings = []
     for finding in _checks(args, config, data):
         findings.append(finding)

@@ -100,9 +100,20 @@ def require_data_dir(config: Config) -> Path:
     Raises:
         UsageError: neither the config nor an option names one, or it does not exist.
     """
+    return existing_data_dir(named_data_dir(config))
+
+
+def named_data_dir(config: Config) -> Path:
+    """The data directory, made absolute; it need not exist.
+
+    Raises:
+        UsageError: neither the config nor an option names one.
+    """
     if config.data_dir is None:
-        raise UsageError("no data directory: give --data-dir, set DATADIR, or `data_dir:` in the config")
-    return existing_data_dir(config.data_dir)
+        raise UsageError(
+            "no data directory: name it on the command line (for a job: DATADIR), or `data_dir:` in the config"
+        )
+    return expand_home(config.data_dir).resolve()
 
 
 def existing_data_dir(path: Path) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audioset_batch.cli.argument_types import count, positive, subset_list
-from audioset_batch.cli.common import add_config_options, config_from
+from audioset_batch.cli.common import add_config_options, config_from, named_data_dir
 from audioset_batch.cli.worker_cmd import update_weekly
 from audioset_batch.model import SUBSETS
 
@@ -76,16 +76,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def run(args: argparse.Namespace) -> int:
     """Prepare if needed, download, and return the contract's exit status."""
-    from audioset_batch.errors import UsageError
 
     for name in ("ffmpeg", "ffprobe"):
         if getattr(args, name) is not None:
             print(f"warning: --{name} is not needed: FFmpeg is built in (PyAV)", file=sys.stderr)
     config = _with_options(config_from(args, args.data_dir), args)
-    if config.data_dir is None:
-        raise UsageError("no data directory: name it on the command line, or `data_dir:` in the config")
+    root = named_data_dir(config)
     _check_codec(args.audio_codec, config.audio.format)
-    root = config.data_dir.absolute()
 
     update_weekly(config, args)
     from audioset_batch.worker.pool import start_fork_server

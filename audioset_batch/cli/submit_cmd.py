@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audioset_batch.cli.argument_types import positive, subset_list
-from audioset_batch.cli.common import add_config_options, config_from, config_options
+from audioset_batch.cli.common import add_config_options, config_from, config_options, named_data_dir
 
 if TYPE_CHECKING:
     from audioset_batch.config import Config
@@ -49,15 +49,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def run(args: argparse.Namespace) -> int:
     """Plan the chain and submit it, run it, or print it."""
     from audioset_batch.config.powers import powers
-    from audioset_batch.errors import UsageError
     from audioset_batch.layout import DataDir
     from audioset_batch.submit.slurm import submitting
     from audioset_batch.worker.preflight import check_clients
 
     config = config_from(args, args.data_dir)
-    if config.data_dir is None:
-        raise UsageError("no data directory: give --data-dir, or `data_dir:` in the config")
-    data = DataDir(config.data_dir.resolve())
+    data = DataDir(named_data_dir(config))
     if args.subsets is not None:
         config = config.model_copy(update={"source": config.source.model_copy(update={"subsets": args.subsets})})
     check_clients(config)
