@@ -351,7 +351,7 @@ def _receive(source: str, part: _Part, options: FetchOptions) -> None:
             length = response.headers.get("Content-Length", "*")
             if not length.isdigit() and options.length_required and not response.chunked:
                 raise InputRefused(
-                    f"{source}: the answer has no Content-Length, so its end cannot be told; is a proxy in between?"
+                    f"{source}: the answer has no Content-Length, so its end is unknown; is a proxy in between?"
                 )
             part.restart(source, response.headers)
         total = int(length) if length.isdigit() else None

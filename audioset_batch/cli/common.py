@@ -90,7 +90,7 @@ def _trust(config: Config) -> None:
             try:
                 uids.append(pwd.getpwnam(name).pw_uid)
             except KeyError:
-                raise UsageError(f"trusted_owners: {name} is no user of this machine") from None
+                raise UsageError(f"trusted_owners: {name} is not a user of this machine") from None
         trust_owners(uids)
 
 

@@ -25,7 +25,7 @@ def proxy_problem(url: str) -> str:
             "percent-encoded (/ is %2F, # is %23, ? is %3F, @ is %40, : is %3A, % is %25): "
             "python3 -c 'import getpass, urllib.parse as u; print(u.quote(getpass.getpass(), \"\"))'"
         )
-    return "not a proxy URL: expected http://, https:// or socks5://, a host and perhaps :PORT, nothing behind it"
+    return "not a proxy URL: expected http://, https:// or socks5://, a host and optionally :PORT, and nothing after it"
 
 
 def read_proxy_file(path: Path) -> str:
@@ -40,7 +40,7 @@ def read_proxy_file(path: Path) -> str:
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError:
-        raise ValueError(f"{path} is no text: expected one line with the URL of the proxy") from None
+        raise ValueError(f"{path} is not text: expected one line with the URL of the proxy") from None
     urls = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if len(urls) != 1:
         raise ValueError(f"{path} holds {len(urls)} lines: expected one, the URL of the proxy")

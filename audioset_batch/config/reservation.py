@@ -185,7 +185,7 @@ def megabytes(text: str) -> int:
     """
     match = re.fullmatch(r"(\d+)([KMGT]?)B?", text.upper())
     if match is None:
-        raise ValueError(f"{text!r} is no amount of memory: expected a number and K, M, G or T")
+        raise ValueError(f"{text!r} is not an amount of memory: expected a number and K, M, G or T")
     return max(1, round(int(match[1]) * _FACTORS[match[2]]))
 
 

@@ -37,7 +37,7 @@ _SECONDS: Final = Form("seconds", ", or with a unit: `90s`, `30m`, `1.5h`")
 def _no_truth(value: object) -> object:
     """YAML's `yes` and `true` are no numbers; pydantic takes them for 1."""
     if isinstance(value, bool):
-        raise PydanticCustomError("no_number", "true and false are no numbers")
+        raise PydanticCustomError("no_number", "true and false are not numbers")
     return value
 
 

@@ -185,7 +185,7 @@ def read_rows(root: Path, table: Path | None, wanted: Selection, columns: Sequen
         return pq.read_table(table, columns=chosen, filters=wanted.expression(), partitioning=None)
     except (OSError, pa.ArrowInvalid) as error:
         raise InputRefused(
-            f"{table}: cannot be read as Parquet: {error}. `audioset-batch merge {root}` writes it anew"
+            f"{table}: cannot be read as Parquet: {error}. `audioset-batch merge {root}` writes it again"
         ) from error
 
 

@@ -146,7 +146,7 @@ class Lane:
             self._told_epoch = state.epoch
             seconds = max(0.0, state.until - self.now())
             _log.warning(
-                "egress %s is paused for another %.0f s (%s); it goes on by itself, and segments stay pending: %s",
+                "egress %s is paused for another %.0f s (%s); it continues by itself, and segments stay pending: %s",
                 self.config.name,
                 seconds,
                 state.kind,

@@ -118,7 +118,7 @@ def _decode(path: Path, *, whole: bool) -> tuple[AudioFacts, np.ndarray[tuple[in
     peak = max(-float(samples.min()), float(samples.max())) / full
     energy = math.sqrt(float(np.mean(np.square(samples, dtype=np.float32), dtype=np.float64))) / full
     if not math.isfinite(energy):
-        raise SegmentTransient(Reason.DECODE_ERROR, f"{path.name}: holds values that are no numbers")
+        raise SegmentTransient(Reason.DECODE_ERROR, f"{path.name}: holds values that are not numbers")
     level = _decibels(peak)
     return (
         AudioFacts(

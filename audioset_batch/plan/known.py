@@ -107,7 +107,7 @@ def _gone(file: Path, reasons: Collection[str], report: KnownReport) -> dict[_Ke
             key = (str(row["ytid"]), round(1000 * float(row["start_seconds"])), round(1000 * float(row["end_seconds"])))
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputRefused(
-                f"{file}: row {number} is no row of a manifest: {type(error).__name__}: {error}"
+                f"{file}: row {number} is not a row of a manifest: {type(error).__name__}: {error}"
             ) from error
         last[key] = row
     gone = {}

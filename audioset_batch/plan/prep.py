@@ -170,8 +170,8 @@ def _subset(data: DataDir, request: PrepRequest, subset: str, names: dict[str, s
         shortfall = one.shortfall()
         if shortfall and not request.allow_partial:
             raise InputRefused(
-                f"{path} is not whole: {shortfall}. "
-                f"{'Run again to fetch' if fresh else '--refetch fetches'} it anew; --allow-partial takes what is there"
+                f"{path} is not whole: {shortfall}. {'Run again to fetch' if fresh else '--refetch fetches'} it "
+                "again; --allow-partial accepts what is there"
             )
         if one.problems and not len(one.table) and not request.skip_bad_rows:
             raise InputRefused(

@@ -127,12 +127,12 @@ def read_shard_table(path: Path, subset: str) -> SegmentTable:
     if parsed.problems:
         raise InputRefused(
             f"{path}: {describe_problems(parsed.problems, path)}\n"
-            "Run download_subset_files.sh again to make the shards anew"
+            "Run download_subset_files.sh again to make the shards again"
         )
     shortfall = parsed.shortfall()
     if shortfall and not (parsed.rows == 0 and parsed.lines > 0 and not parsed.unfinished and not parsed.promised):
         raise InputRefused(
-            f"{path} is not whole: {shortfall}. Run download_subset_files.sh again to make the shards anew"
+            f"{path} is not whole: {shortfall}. Run download_subset_files.sh again to make the shards again"
         )
     return parsed.table
 

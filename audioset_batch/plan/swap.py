@@ -179,7 +179,7 @@ def _read_journal(data: DataDir) -> tuple[list[str], list[str]]:
                 raise ValueError("a list of names was expected")
             for name in names:
                 if not (isinstance(name, str) and _SPLIT_FILES.fullmatch(name)):
-                    raise ValueError(f"{untrusted.visible(str(name), 80)} is no file of a split")
+                    raise ValueError(f"{untrusted.visible(str(name), 80)} is not a file of a split")
     except (OSError, ValueError, KeyError) as error:
         raise InputRefused(f"{journal}: cannot be read, so an unfinished split cannot be ended: {error}") from error
     return lists[0], lists[1]

@@ -353,7 +353,7 @@ class ManifestWriter:
         start = self._last_line_start(size)
         if size - start > _LONGEST_LINE:
             raise UnsafePath(
-                f"{self.path} ends with {size - start:,} bytes that are no row: restore it from a backup, or "
+                f"{self.path} ends with {size - start:,} bytes that are not a row: restore it from a backup, or "
                 "move it away"
             )
         tail = os.pread(self._fd, size - start, start)

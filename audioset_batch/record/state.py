@@ -89,7 +89,7 @@ def read_state(path: Path) -> ShardState | None:
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, UnsafePath) as error:
-            _log.warning("%s is no state file (%s); passed over", path, error)
+            _log.warning("%s is not a state file (%s); ignored", path, error)
             return None
 
 

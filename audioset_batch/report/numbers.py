@@ -79,7 +79,7 @@ def _completeness(totals: Mapping[str, int], reasons: Mapping[str, int]) -> list
     left = totals["failed"] + totals["pending"]
     share = percent(totals["ok"], totals["planned"])
     if not left:
-        lost = f"{count(totals['unavailable'])} are gone for good."
+        lost = f"{count(totals['unavailable'])} are permanently unavailable."
         return [Remark("good", f"The run is complete: {share} of the planned clips are here", lost)]
     advice = "Run the workers again: they take up what is left."
     if reasons.get("internal"):

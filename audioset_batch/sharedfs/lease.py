@@ -191,7 +191,7 @@ def _info(path: Path, version: Version) -> LeaseInfo | None:
         holder = Holder.from_values(values.get("holder"))
     except ValueError as error:
         # Of another version, or damaged. Somebody may be at work: until it expires it is held, as any lease.
-        _log.warning("%s: holder.%d is no lease that is understood here (%s)", path, version.number, error)
+        _log.warning("%s: holder.%d is not a lease that this version understands (%s)", path, version.number, error)
         holder, lease_seconds = Holder(host="unknown", token=""), _UNKNOWN_SECONDS
     try:
         now = read_clock(path)

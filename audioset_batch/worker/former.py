@@ -30,8 +30,9 @@ def differing(recorded: Iterable[Outcome], config: Config) -> str:
         return ""
     counts = ", ".join(f"{count:,} {what}" for what, count in found.most_common())
     return (
-        f"{counted(clips, 'recorded clip')} not as this config asks ({counts}), left as recorded. To have them made "
-        "anew: audioset-batch retry DATADIR --status ok --reset; what YouTube has no more is unavailable then"
+        f"{counted(clips, 'recorded clip')} not as this config asks ({counts}), left as recorded. To fetch "
+        "them again: audioset-batch retry DATADIR --status ok --reset; those that YouTube no longer has are then "
+        "unavailable"
     )
 
 

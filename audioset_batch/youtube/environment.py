@@ -70,7 +70,7 @@ def javascript(found: Surroundings) -> Verdict:
     for one in found.runtimes:
         if one.supported:
             advice = f'youtube: {{args: ["--js-runtimes", "{one.name}"]}} in the config, or {_INSTALL}'
-            return Verdict(f"{named[one.name]} is there, but yt-dlp takes only deno unless told", advice)
+            return Verdict(f"{named[one.name]} is there, but yt-dlp uses only deno by default", advice)
     old = [f"{named[one.name]} is older than {one.oldest}, which yt-dlp needs" for one in found.runtimes]
     none = "no runtime that yt-dlp takes: YouTube gives it fewer formats without one"
     return Verdict("; ".join([none, *old]), _INSTALL)

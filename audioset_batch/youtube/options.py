@@ -76,7 +76,7 @@ def _refuse_languages(options: Mapping[str, Any]) -> None:
     if languages or headers:
         raise UsageError(
             f"youtube.args: {'youtube:lang' if languages else headers[0]} changes the language of YouTube's answers, "
-            "and what they mean is told by their English words: leave it out"
+            "and their meaning is read from their English words: leave it out"
         )
 
 

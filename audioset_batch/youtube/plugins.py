@@ -39,7 +39,7 @@ def untrusted_plugins() -> list[str]:
 def _who_can_change_plugins(folder: str) -> str:
     path = Path(folder)
     if not path.is_absolute() or path.parent == Path.cwd():
-        return f"{folder} lies in the current folder"
+        return f"{folder} is in the current folder"
     places = [path, *path.rglob("*")] if path.is_dir() else [_existing(path)]
     return next((why for place in places if (why := who_can_change(place))), "")
 

@@ -113,7 +113,7 @@ def test_a_held_shard_is_left_alone(theirs: DataDir, tmp_path: Path) -> None:
         ("a.jsonl", "not json\n", "a.jsonl:1: expected a manifest row"),
         ("a.jsonl", "[" * 5000, "a.jsonl:1: expected a manifest row"),
         ("a.jsonl", "[1]\n", "an object; got list"),
-        ("a.jsonl", '{"ytid": "x"}\n', "row 1 is no row of a manifest"),
+        ("a.jsonl", '{"ytid": "x"}\n', "row 1 is not a row of a manifest"),
         ("a.csv", "ytid,when\nx,3\n", "start_seconds, end_seconds, status, reason are missing"),
         ("a.parquet", "not parquet", "cannot be read as a table"),
         ("a.txt", "", "expected .jsonl"),

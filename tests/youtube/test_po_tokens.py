@@ -106,7 +106,7 @@ def test_no_plugin_is_loaded_from_where_others_can_write(youtube: Standin, plugi
         assert found["untrusted"] == [f"everybody can write {changed[place]}"]
     else:
         found = ask(youtube, Path("/nowhere"), cwd=plugins)
-        assert "lies in the current folder" in found["untrusted"][0]
+        assert "is in the current folder" in found["untrusted"][0]
     assert found["providers"] == []
 
 
@@ -141,7 +141,7 @@ def runtime(name: str, *, enabled: bool, supported: bool) -> Runtime:
     [
         ([("deno", True, True)], True, "deno 20.1 at /usr/bin/deno", ""),
         ([("deno", True, True)], False, "yt-dlp-ejs", "./setup.sh"),
-        ([("node", False, True)], False, "takes only deno unless told", '["--js-runtimes", "node"]'),
+        ([("node", False, True)], False, "uses only deno by default", '["--js-runtimes", "node"]'),
         ([("node", True, False)], False, "node 20.1 at /usr/bin/node is older than 22.0.0", "--with javascript"),
         ([], False, "no runtime", "--with javascript"),
     ],

@@ -202,9 +202,7 @@ def _place(response: http.client.HTTPResponse, url: str) -> tuple[int, int]:
         return int(match[1]), int(match[2])
     length = response.headers.get("Content-Length", "")
     if not length.isdigit():
-        raise InputRefused(
-            f"{url}: the answer has no Content-Length, so its end could not be told; is a proxy in between?"
-        )
+        raise InputRefused(f"{url}: the answer has no Content-Length, so its end is unknown; is a proxy in between?")
     return 0, int(length)
 
 

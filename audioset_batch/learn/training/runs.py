@@ -275,7 +275,7 @@ def load_examples(data: DataOptions, options: ModelOptions, train_dir: Path, not
         clips = labelled_clips(_data_dir(data), data.subsets, data.split, options.class_names, passed_over)
         if passed_over:
             named = ", ".join(map(str, passed_over[:_NAMED_FILES])) + (" ..." if passed_over[_NAMED_FILES:] else "")
-            notify(f"passed over {len(passed_over):,} files that are no sounds by their names: {named}")
+            notify(f"passed over {len(passed_over):,} files whose names are not those of sounds: {named}")
         if clips.num_classes != options.num_classes:
             raise UsageError(f"the model has {options.num_classes} classes, {data.data_dir} has {clips.num_classes}")
         return ImageExamples(clips, options, train_dir / "images", notify)

@@ -71,7 +71,7 @@ def read_v1_checkpoint(path: Path, names: Iterable[str] | None = None) -> dict[s
     if not is_v1_checkpoint(path):
         raise InputRefused(
             f"{path}: expected a TensorFlow V1 checkpoint, which ends with the magic number {MAGIC.hex()}; "
-            "this is none, or it is truncated"
+            "this is not one, or it is truncated"
         )
     # NumPy's mapping closes itself with its last slice.
     mapped = np.memmap(path, dtype=np.uint8, mode="r").data

@@ -239,7 +239,7 @@ class ShardStore:
                 differences = "; ".join(f"{name} was {earlier.get(name)}, is {now.get(name)}" for name in changed)
                 raise UsageError(
                     f"{path} says that this shard was made otherwise: {differences}. Take the same options, "
-                    "another --out, or --overwrite to make it anew"
+                    "another --out, or --overwrite to make it again"
                 )
 
 

@@ -93,7 +93,7 @@ def _connect(egress: Egress) -> Finding:
     try:
         host, port, what = _target(egress)
     except ValueError as problem:
-        return error(topic, f"its proxy is no URL: {problem}", "write it as http://HOST:PORT")
+        return error(topic, f"its proxy is not a URL: {problem}", "write it as http://HOST:PORT")
     source = None if egress.source_address is None else (egress.source_address, 0)
     try:
         with socket.create_connection((host, port), timeout=_CONNECT_SECONDS, source_address=source):

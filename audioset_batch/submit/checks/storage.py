@@ -59,7 +59,7 @@ def check_room(data: DataDir, config: Config) -> Iterator[Finding]:
     try:
         left = work_left(data, wanted_subsets(data, config))
     except AudiosetBatchError as problem:
-        yield error("plan", str(problem), "make the shards anew: ./download_subset_files.sh DATADIR")
+        yield error("plan", str(problem), "make the shards again: ./download_subset_files.sh DATADIR")
         return
     if not left.shards:
         yield warning("plan", "no shards yet, so no telling how much room is needed", "check again after prep")
