@@ -1,4 +1,4 @@
-"""`audioset-batch screen`: which videos are probably gone, asked of the thumbnail host."""
+"""`audioset-batch screen`: find probably unavailable videos by asking the thumbnail host."""
 
 from __future__ import annotations
 

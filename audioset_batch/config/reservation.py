@@ -38,7 +38,7 @@ _FACTORS: Final = {"": 1, "K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What is asked of SLURM.
+    """What a run requests from SLURM.
 
     Attributes:
         tasks: Array tasks at the same time.

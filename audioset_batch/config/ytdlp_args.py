@@ -2,7 +2,7 @@
 
 An allow-list: with each release yt-dlp gets options, and among the 300 it has today there are some thirty that run a
 program, load code, read another config or write files (`--exec`, `--netrc-cmd`, `--plugin-dirs`, `--downloader`, ...).
-Listed are those of its groups that say what is asked of YouTube and how: network, geo-restriction, waiting, headers,
+The list has the option groups that control the requests to YouTube: network, geo-restriction, waiting, headers,
 formats, the extractor, and how much it prints. Nothing of the groups about files, post-processing, authentication and
 aliases is needed to resolve a video. What is not listed here, or not spelled out in full, needs a trusted config.
 

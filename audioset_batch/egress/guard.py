@@ -27,7 +27,7 @@ _SAY_NOTHING: Final = frozenset(
 )
 
 LIKE_A_BAN: Final = frozenset({Reason.NONEXISTENT, Reason.UNRECOGNIZED})
-"""What an address in a soft ban is told of every video."""
+"""The reasons that an address in a soft ban gets for every video."""
 
 
 class Verdict(StrEnum):

@@ -139,7 +139,7 @@ class SharedEgress:
     def __init__(self, folder: Path, longest_pause: float = 86400.0) -> None:
         self.folder = folder
         self._longest_pause = max(86400.0, longest_pause)
-        # What is there now is never made anew: a data directory that was moved, a filesystem that was unmounted.
+        # Never recreate what existed: the data directory was moved, or the filesystem was unmounted.
         self._root = next(above for above in folder.absolute().parents[1:] if above.exists())
         self.clock = FsClock(folder)
         self.names: list[str] = []

@@ -9,8 +9,8 @@ the request. Nothing depends on a claimer being alive: one that dies wastes its 
 
 With a burst of B seconds J is larger by B: a slot is good for so much longer, I grows, and the same proof holds, for
 it does not ask when within its time a slot is used. A task that was away may then start many resolves one after the
-other. So that no two are close together, whoever starts them, time is also cut into ticks of at most three seconds: a
-resolve needs a slot and a tick, had in the same way, and starts in the first third of its tick.
+other. So that no two are close together, whichever tasks start them, time is also cut into ticks of at most three
+seconds: a resolve needs a slot and a tick, had in the same way, and starts in the first third of its tick.
 """
 
 from __future__ import annotations
@@ -249,7 +249,7 @@ def prune(folder: Path, grid: Grid, number: int, names: list[str], now: float) -
 
 
 def used(grid: Grid, taken: set[int], now: float) -> float:
-    """How many slots of the last window were claimed; of more than 400, the last 400 stand for all."""
+    """How many slots of the last window were claimed; if more than 400, estimated from the last 400."""
     last = grid.at(now)
     first = max(0, grid.at(now - grid.window) + 1)
     first_kept = max(first, last - _KEPT + 1)

@@ -54,7 +54,7 @@ class EgressStatus:
 def read_egress_status(folder: Path, egresses: Sequence[Egress]) -> list[EgressStatus]:
     """The status of each egress of a config, from the shared folder.
 
-    Times are compared by this machine's clock, for nothing is written.
+    Times are compared with this machine's clock, because nothing is written.
 
     Raises:
         StorageUnusable: the shared folder cannot be read.

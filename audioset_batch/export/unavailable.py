@@ -1,4 +1,4 @@
-"""The list of what can no longer be had, for others who would ask for it in vain."""
+"""The list of permanently unavailable segments, so that others need not request them."""
 
 from __future__ import annotations
 

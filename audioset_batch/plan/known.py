@@ -47,7 +47,7 @@ class KnownReport:
 
 
 def take_over(root: Path, file: Path, *, geo_blocked: bool = False) -> KnownReport:
-    """Write a row for every planned segment without one that `file` knows to be gone for good.
+    """Write a row for every planned segment without one that `file` lists as permanently unavailable.
 
     Doing it again is harmless.
 

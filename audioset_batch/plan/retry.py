@@ -119,7 +119,7 @@ def reset(data: DataDir, rule: Rule) -> Counts:
 
 
 def unplanned(data: DataDir, ytids: Collection[str]) -> list[str]:
-    """Those of `ytids` that stand in no shard, sorted."""
+    """Those of `ytids` that are in no shard, sorted."""
     missing = set(ytids)
     for shard in data.all_shards() if missing else ():
         missing.difference_update(segment.ytid for segment in read_shard(data.shard_csv(shard), shard.subset))

@@ -1,7 +1,7 @@
 """Ask the thumbnail host which videos are gone, so that the budget is spent on the others first.
 
 The host answers 404 for most videos that are gone and costs no resolve. What it says is a hint: some dead videos keep
-their picture, so nothing of this is ever recorded as a fate.
+their picture, so none of this is ever recorded as an outcome.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def screen(
     """Ask about every video of `shards` that has no row and no hint yet, one at a time.
 
     Args:
-        clients: One per way out, used in turn.
+        clients: One per egress, used in turn.
         per_second: Most requests a second, over all of them.
         stopped: Says why to stop, "" to go on.
 

@@ -177,7 +177,7 @@ def _stage_subset(
         mover.move(shard.number, data.manifest(shard))
     remove += [data.manifest(shard) for shard in recorded]
 
-    # Counts of the old shards say nothing about the new ones; workers write them anew. Leases stay.
+    # Counts of the old shards say nothing about the new ones; workers write new ones. Leases stay.
     remove += data.states.glob(f"{subset}.*.json")
     return SplitReport(subset, shards, changed=True, moved=mover.moved, outside=mover.outside_plan)
 

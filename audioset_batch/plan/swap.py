@@ -2,9 +2,9 @@
 
 New files are made under `.tmp/split/`. The journal, written last and renamed into place, is the point of no return:
 without it a later command throws the staging folder away (roll back); with it a later command does the renames and
-removals that are left (roll forward), each of which may be done twice. Who does any of this holds the lease
-`state/split.lease`. Whoever takes a shard's lease calls `ensure_settled` next, and prep looks at the shards' leases
-after it has its own, so a worker and an exchange never meet.
+removals that are left (roll forward), each of which may be done twice. A process that does any of this holds the lease
+`state/split.lease`. A worker that takes a shard's lease calls `ensure_settled` next, and prep looks at the shards'
+leases after it has its own, so a worker and an exchange never meet.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ class Verifier:
             yield from verdicts
 
     def _alone(self, found: Found) -> Verdict:
-        """With no other in flight, so that it is known which clip is to blame."""
+        """With no other clip in flight, so that a failure is known to be this clip's."""
         try:
             return self._pool.submit(self._check, found).result()
         except BrokenProcessPool as error:

@@ -113,7 +113,7 @@ def _tiles(summary: Mapping[str, Any], findings: Findings) -> list[Tile]:
     share = f"{percent(totals['ok'], totals['planned'])} of {count(totals['planned'])}"
     return [
         Tile(count(totals["ok"]), "clips", share, "ok"),
-        Tile(count(totals["unavailable"]), "unavailable", "gone for good", "unavailable"),
+        Tile(count(totals["unavailable"]), "unavailable", "permanently", "unavailable"),
         Tile(count(totals["failed"]), "failed", "to be tried again", "failed"),
         Tile(count(totals["pending"]), "pending", "not tried yet", "pending"),
         Tile(duration(3600 * summary["hours"], days=False), "of audio", f"{size(stored)} on disk"),

@@ -36,7 +36,7 @@ _ADVICE: Final = {
     errno.EPERM: "give this user write permission",
     errno.EFBIG: "raise the limit on file sizes (ulimit -f)",
 }
-"""What the filesystem, not the file, is to blame for; everything else stays an `OSError`."""
+"""Errors of the filesystem, not of the file; all others stay an `OSError`."""
 
 _GONE: Final = (errno.ENOENT, errno.ENOTDIR)
 

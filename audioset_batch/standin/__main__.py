@@ -115,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         help="folder for the synthesised media (default: with a command a kept one, else a temporary one)",
     )
     parser.add_argument(
-        "--egress", action="append", metavar="NAME", help="a way out; repeat for more (default: direct)"
+        "--egress", action="append", metavar="NAME", help="name of an egress; repeatable (default: direct)"
     )
     parser.add_argument("--port", action="append", type=int, help="port of each egress, in order; default 0: any")
     parser.add_argument("--control-port", type=int, default=0)

@@ -32,7 +32,7 @@ class Address:
 
     Attributes:
         ytid: The video.
-        egress: The way out that it is given to.
+        egress: The egress that gets it.
         issue: The number of the resolve that it was given to.
         signed: The time of that, Unix nanoseconds.
         expires: Its end, Unix seconds.

@@ -20,7 +20,7 @@ _BLIND_TO_KIDS: Final = frozenset({"VISIONOS", "ANDROID_VR"})
 _SABR_ONLY: Final = frozenset({"ANDROID", "WEB"})
 _HLS: Final = frozenset({"VISIONOS", "IOS"})
 _HOSTILE: Final = '; touch x "$(touch y)" `touch z` ../../../%(id)s\n\x00</script>\u202e'
-"""Part of every title: whoever lets a title near a shell, a path or a format string finds out."""
+"""Part of every title, so that a title in a shell, a path or a format string is noticed."""
 _SABR_URL: Final = f"https://{MEDIA_HOST}/videoplayback?sabr=1"
 _BOARDS: Final = "|48#27#100#10#10#0#default#rs$standin|80#45#60#10#10#1000#M$M#rs$standin"
 
@@ -32,7 +32,7 @@ def player(video: Video, client: str, address: Address, size_of: SizeOf, saying:
 
     Args:
         video: The video.
-        client: Who asks, by its InnerTube name.
+        client: InnerTube name of the player client that asks.
         address: What all URLs in it have in common.
         size_of: The bytes of a file; called only for those that get a URL, as it may have to be made.
         saying: What is said instead of what would be said of the video.

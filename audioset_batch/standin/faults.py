@@ -25,7 +25,7 @@ class Block(StrEnum):
 
 
 class Outage(StrEnum):
-    """How a way out fails: nothing comes through it."""
+    """How an egress fails: nothing comes through it."""
 
     REFUSED = "refused"
     """Connections end before a word is said."""
@@ -112,7 +112,7 @@ class Fault:
         where: With which answers.
         ytid: Only this video; None for all.
         sparing: All videos but this one; None for all.
-        egress: Only this way out; None for all.
+        egress: Only this egress; None for all.
         itag: Only this format; None for all.
         first: Only the first so many matching requests of each video; None for all.
         probability: Of each matching request, decided by the board's seed.
@@ -231,7 +231,7 @@ class FaultBoard:
                 self._blocked.pop(egress, None)
 
     def cut(self, egress: str, outage: Outage | None) -> None:
-        """Let nothing through a way out, or everything again."""
+        """Let nothing through an egress, or everything again."""
         with self._lock:
             if outage is None:
                 self._outages.pop(egress, None)
@@ -239,7 +239,7 @@ class FaultBoard:
                 self._outages[egress] = outage
 
     def outage(self, egress: str) -> Outage | None:
-        """How this way out fails just now."""
+        """How this egress fails at present."""
         with self._lock:
             return self._outages.get(egress)
 

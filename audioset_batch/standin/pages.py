@@ -60,5 +60,5 @@ def _config(client: str) -> dict[str, Any]:
 
 
 def _script(value: Mapping[str, Any]) -> str:
-    """JSON fit to stand in a script element."""
+    """JSON that is safe in a script element."""
     return json.dumps(value).replace("</", "<\\/")

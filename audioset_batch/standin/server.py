@@ -28,7 +28,7 @@ class Standin:
     Args:
         catalog: The videos. `put_video` changes them while it runs.
         cache: Folder for the synthesised media; may be shared and kept. None: a temporary one.
-        egresses: Names of the ways out; each is a proxy with a port of its own.
+        egresses: Names of the egresses; each is a proxy with its own port.
         ports: Their ports, 0 for any free one; as many as egresses.
         control_port: Of the control server; 0 for any free one.
         log_path: Also append every event to this file as JSON lines.
@@ -96,7 +96,7 @@ class Standin:
 
     @property
     def egresses(self) -> tuple[str, ...]:
-        """Names of the ways out."""
+        """Names of the egresses."""
         return tuple(self._proxies)
 
     @property

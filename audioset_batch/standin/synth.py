@@ -90,7 +90,7 @@ class SourceSpec:
 
     @property
     def format(self) -> Format:
-        """What its itag stands for."""
+        """The format of its itag."""
         return HLS_FORMATS[self.itag] if self.itag in HLS_FORMATS else FORMATS[self.itag]
 
     @property

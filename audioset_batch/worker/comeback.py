@@ -63,7 +63,7 @@ def come_back(
     idle: bool,
     arguments: Sequence[str] = (),
 ) -> None:
-    """Ask SLURM to run this task again, unless it has come back too often for nothing.
+    """Ask SLURM to run this task again, unless it has come back too often without progress.
 
     A ban, an outage, a drift and a full disk end some day, and waiting for that costs nothing: a task that they stop
     always comes back. Where it cannot, notes in `state/` and the log say how to continue.
@@ -75,7 +75,7 @@ def come_back(
         batch: The task.
         error: Why it stops.
         stop: Whether and when a signal asked for it.
-        idle: True if this run has finished nothing although it had a way out.
+        idle: True if this run has finished nothing although an egress was open.
         arguments: Of the job script, for another task that continues this one.
     """
     job = batch.identity

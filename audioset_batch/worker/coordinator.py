@@ -1,4 +1,4 @@
-"""The loop over all open shards of a worker, which share its processes and its ways out.
+"""The loop over all open shards of a worker, which share its processes and its egresses.
 
 A shard that is nearly done leaves room: a few retries that wait, answers that are held back, a last slow clip. So
 the next one is opened whenever a job more could be begun and no entry is there for it.
@@ -76,7 +76,7 @@ class Coordinator:
         shards: In this order.
         open_shard: Makes an `OpenShard`.
         pool: Worker processes.
-        egress: The ways out, shared with all other tasks.
+        egress: The egresses, shared with all other tasks.
         stop: Set when somebody asks to stop.
         rows: The rows of this run by status, which the open shards count up.
     """
@@ -109,12 +109,12 @@ class Coordinator:
 
     @property
     def idle(self) -> bool:
-        """True if nothing was finished although there was a way out."""
+        """True if nothing was finished although an egress was open."""
         return not self._rows and self._egress.way_out
 
     @property
     def unsettled(self) -> bool:
-        """True if answers are held back, or segments are to be tried again: the next run would have to begin anew."""
+        """True if answers are held back, or segments are to be tried again: the next run would have to start again."""
         return any(shard.unsettled for shard in self._open)
 
     def run(self) -> Counter[Status]:

@@ -109,7 +109,7 @@ class OpenShard:
             if difference := differing((known[s.key] for s in segments if s.key in known), config):
                 _log.warning("%s: %s", shard, difference)
             self._counts = ShardCounts([segment.key for segment in segments], known, rows)
-            # Forced to the disk now and then: NFS tells of a full disk or quota only then, and a node may crash.
+            # Forced to disk now and then: only then does NFS report a full disk or quota, and a node may crash.
             self._manifest = stack.enter_context(
                 ManifestWriter(data.manifest(shard), fsync_seconds=config.worker.state_seconds)
             )

@@ -84,7 +84,7 @@ class Ordering:
         order: `csv`: as given; `rare-first`: by the rarest label of each segment; `random`: the same in every run.
         seed: Of `random`, e.g. the name of the shard.
         counts: Label -> segments in the whole plan, for `rare-first`.
-        failed: What an earlier run has tried in vain: behind what was never tried.
+        failed: Segments that failed in an earlier run: they come after those never tried.
         hints: Video -> False if it is probably gone: behind everything else.
     """
 

@@ -90,7 +90,7 @@ def convert(
         classes: Number of classes.
         skip_bad: Leave out damaged records, and everything after the place where a file or archive is cut off.
         overwrite: Convert splits that are there already too.
-        report: Told of each damage as it is skipped.
+        report: Called with each damage that is skipped.
         progress: Told (done, total) after each shard.
 
     Raises:

@@ -88,7 +88,7 @@ def _is_archive(path: Path) -> bool:
             while len(start) < _HEAD and (more := reader.read(_HEAD - len(start))):
                 start += more
         except (EOFError, zlib.error):
-            pass  # whoever reads it says so
+            pass  # the reader reports it
         return _is_tar(start) or not (starts_with_record(start) or _is_shard(path.name))
 
 

@@ -39,7 +39,7 @@ _CHUNK: Final = 4096
 
 
 class SyntheticFeatures:
-    """A distribution over clips; see the module's text for the model.
+    """A distribution over clips; the module docstring describes the model.
 
     Args:
         classes: K, number of classes and of scenes, at least 2.

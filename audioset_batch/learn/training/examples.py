@@ -95,7 +95,7 @@ class EmbeddingExamples:
 
 
 class Subset:
-    """Some rows of other examples, numbered anew."""
+    """Some rows of other examples, renumbered."""
 
     def __init__(self, examples: Examples, rows: Rows) -> None:
         self._examples = examples

@@ -322,7 +322,7 @@ def predict(model: Any, examples: Examples, batch_size: int = _PREDICT_BATCH) ->
     scores = np.empty(examples.labels.shape, np.float32)
     for first in range(0, len(examples), batch_size):
         rows = np.arange(first, min(first + batch_size, len(examples)))
-        # Always whole batches: another size would be compiled anew.
+        # Always whole batches: another size would be compiled again.
         padded = np.resize(rows, batch_size)
         scores[rows] = keras.ops.convert_to_numpy(model.predict_on_batch(examples.inputs(padded)))[: len(rows)]
     return scores

@@ -75,8 +75,8 @@ class Shuffled:
 class ClassQueue:
     """PANNs' and Kong's balance: rounds of all classes in random order, each giving its next clip.
 
-    Every class walks through its own shuffled clips, shuffled anew when used up. In round r every class gives
-    its r-th clip, which is why any element can be computed directly.
+    Every class walks through its own shuffled clips, which are shuffled again when used up. In round r every class
+    gives its r-th clip, which is why any element can be computed directly.
     """
 
     def __init__(self, labels: npt.NDArray[np.bool_], seed: int) -> None:

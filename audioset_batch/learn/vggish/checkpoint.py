@@ -160,7 +160,7 @@ def _tensor(
         if wanted is None:
             return None
         raise _DamagedError(f"{name} has data type {variable.type}, expected {_FLOAT} (float32)")
-    # An extent without start and length stands for the whole axis.
+    # An extent without start and length means the whole axis.
     if any(extent for piece in _messages(message, 2) for extent in _messages(piece, 1)):
         raise _DamagedError(f"{name} is stored in slices, which this reader does not join")
     raw = b"".join(values for data in _messages(message, 3) for values in _messages(data, 5))

@@ -54,7 +54,7 @@ def check_scheduler(config: Config, data: DataDir) -> Iterator[Finding]:
 
 
 def check_reservation(config: Config, segments: int, cpu_seconds: float | None = None) -> Iterator[Finding]:
-    """What is asked of SLURM against what the budgets need, for so many segments."""
+    """Compare what the config requests from SLURM with what the budgets need, for `segments` segments."""
     asked, need = reserved(config, cpu_seconds), needed(config, cpu_seconds)
     text = f"{asked.tasks} x {asked.cpus} CPU, {asked.mem}"
     if cost := cost_line(asked, segments):
