@@ -111,7 +111,7 @@ def test_a_proxy_from_a_file(tmp_path: Path) -> None:
         (b"", "0 lines"),
         (b"http://u:T1RE@h\nhttp://u:T1RE@i\n", "2 lines"),
         (b"http://u:T1/RE@h\n", "percent-encoded"),
-        (b"\xff\xfe", "no text"),
+        (b"\xff\xfe", "not text"),
     ],
 )
 def test_a_proxy_file_that_is_none(tmp_path: Path, content: bytes | None, problem: str) -> None:

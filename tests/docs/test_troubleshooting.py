@@ -44,7 +44,7 @@ def texts_of(tree: ast.AST) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def texts() -> list[str]:
     found = [text for path in (ROOT / "audioset_batch").rglob("*.py") for text in texts_of(ast.parse(path.read_text()))]
-    for script in ("setup.sh", "download_subset_files.sh", "audiosetdl-job-array.s"):
+    for script in ("setup.sh", "download_subset_files.sh", "audiosetdl-job-array.s", "jobs/environment.sh"):
         name = script.partition(".")[0]
         for line in (ROOT / script).read_text().splitlines():
             said = re.search(r'\b(?:echo|say|die) "([^"]+)', line)
