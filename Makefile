@@ -5,7 +5,7 @@ SHELL_FILES := $(wildcard *.sh *.s jobs/*.sh jobs/*.s scripts/*.sh examples/*.sh
 # Three processes for two cores: a good part of the tests waits, for SLURM, pauses or the network. SLURM's tests stay
 # together in one of them (loadgroup): two clusters on a small machine slow each other down.
 PYTEST := $(BIN)/pytest -n 3 --dist loadgroup
-FAST := $(addprefix tests/,config egress media plan record report)
+FAST := $(addprefix tests/,config merge record sharedfs youtube/test_refusals.py youtube/test_wordings.py)
 
 .PHONY: help setup demo demo-slurm demo-learn test test-fast test-slow test-all coverage test-in-fresh test-fresh test-slurm test-newer-slurm lint test-tools bench bench-cost bench-gpu chaos reference count constraints
 .NOTPARALLEL: # two runs of pytest at once slow each other down
@@ -29,7 +29,7 @@ demo-learn: ## clips to embeddings to a classifier and its report, on made-up vi
 test: lint test-tools ## all checks and tests that take less than ten minutes together
 	$(PYTEST) -m "not slow" --durations=25 --durations-min=2
 
-test-fast: ## tests of single modules only, under a minute: after each edit
+test-fast: ## tests of single modules that take under a minute together: after each edit
 	$(PYTEST) -m "not slow and not slurm and not browser" $(FAST)
 
 test-slow: test-tools # only what takes longer
