@@ -50,7 +50,7 @@ def watch(look: Callable[[], Overview], seconds: float, *, most_shards: int) -> 
     overview: Overview | None = None
     trouble, count = "", 0
     drawn: object = None
-    with _signals() as stopped, _view(console, seconds, most_shards) as show, _keys() as pressed:
+    with _signals() as stopped, _view(console, seconds, most_shards) as show, _keys(console) as pressed:
         threading.Thread(target=_look_repeatedly, args=(look, seconds, answers), daemon=True).start()
         while not stopped():
             with contextlib.suppress(queue.Empty):
@@ -133,9 +133,9 @@ def _signals() -> Iterator[Callable[[], bool]]:
 
 
 @contextlib.contextmanager
-def _keys() -> Iterator[Callable[[float], bool]]:
-    """Yields a function that waits for q for so many seconds; without a keyboard it only waits."""
-    if not sys.stdin.isatty():
+def _keys(console: Console) -> Iterator[Callable[[float], bool]]:
+    """Yields a function that waits for q for so many seconds; without a terminal it only waits."""
+    if not console.is_terminal or not sys.stdin.isatty():  # a process in the background must not touch its terminal
 
         def wait(seconds: float) -> bool:
             time.sleep(seconds)

@@ -164,15 +164,19 @@ def test_no_shards_is_said_on_the_plain_screen(tmp_path: Path) -> None:
 def test_without_a_terminal(data: DataDir) -> None:
     command = [sys.executable, "-m", "audioset_batch", "status", str(data.root), "--watch", "--every", "0.5"]
     env = os.environ | {"PATH": ""}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, env=env) as process:
+    leader, keyboard = pty.openpty()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=keyboard, env=env) as process:
         assert process.stdout is not None
         found = 0
         while found < 2:
             line = process.stdout.readline()
             assert line and b"\x1b" not in line
             found += b"180 left" in line
+        assert termios.tcgetattr(leader)[3] & termios.ICANON, "a keyboard that others may use stays as it is"
         process.send_signal(2)
         assert process.wait(10) == 0
+    os.close(leader)
+    os.close(keyboard)
 
 
 @pytest.mark.parametrize("lines", [6, 14, 22, 40, 200])
