@@ -16,7 +16,7 @@ _CHUNK: Final = 256 * 1024
 _SLOW_CHUNKS_A_SECOND: Final = 10
 _RANGE: Final = re.compile(r"bytes=(\d+)-(\d*)$")
 _EIGHT_GIGABYTES: Final = 8 << 30
-_HTML: Final = b"<!DOCTYPE html><html><body>Please sign in to this network.</body></html>"
+SIGN_IN_PAGE: Final = b"<!DOCTYPE html><html><body>Please sign in to this network.</body></html>"
 _WEBM_MAGIC: Final = b"\x1a\x45\xdf\xa3"
 _HUGE_MP4: Final = b"\0\0\0\x18ftypdash\0\0\0\0iso6mp41" + (3 << 30).to_bytes(4, "big") + b"moov"
 """After the file type, a `moov` box of 3 GiB."""
@@ -75,14 +75,14 @@ class OpenFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class ByteRange:
     """A range as asked for, both ends inclusive; `end` None: to the end of the file."""
 
     start: int
     end: int | None
 
     @classmethod
-    def parse(cls, header: str | None) -> Span | None:
+    def parse(cls, header: str | None) -> ByteRange | None:
         """From a `Range` header; one that cannot be read counts as absent, as RFC 9110 says."""
         match = _RANGE.match(header or "")
         if match is None:
@@ -124,7 +124,7 @@ class Outlet:
 
 
 def deliver(
-    out: Outlet, body: Body, span: Span | None, *, fault: Fault | None, location: str, status: int, sleep: Sleep
+    out: Outlet, body: Body, span: ByteRange | None, *, fault: Fault | None, location: str, status: int, sleep: Sleep
 ) -> None:
     """Answer with a body, or the range of it, as the fault has it.
 
@@ -209,7 +209,7 @@ def _instead(out: Outlet, fault: Fault, location: str, sleep: Sleep) -> bool:
         case Trouble.SERVER_ERROR | Trouble.FORBIDDEN | Trouble.NOT_FOUND | Trouble.TOO_MANY:
             out.whole(_STATUS[fault.trouble], "text/plain", b"")
         case Trouble.HTML:
-            out.whole(200, "text/html", _HTML)
+            out.whole(200, "text/html", SIGN_IN_PAGE)
         case Trouble.EMPTY:
             out.whole(200, "application/octet-stream", b"")
         case Trouble.REDIRECT_LOOP:

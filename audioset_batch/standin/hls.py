@@ -28,7 +28,7 @@ _BANDWIDTH: Final = {230: 700_000, 93: 900_000}
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class HlsSegment:
     """One segment of a file: its seconds, and where it lies in bytes."""
 
     seconds: float
@@ -62,7 +62,7 @@ def master(video: Video, address: Address) -> str:
     return "\n".join(lines) + "\n"
 
 
-def playlist(segments: list[Segment], address: Address) -> str:
+def playlist(segments: list[HlsSegment], address: Address) -> str:
     """The playlist of one format."""
     longest = max(round(one.seconds) for one in segments)
     lines = ["#EXTM3U", "#EXT-X-VERSION:3", "#EXT-X-PLAYLIST-TYPE:VOD", f"#EXT-X-TARGETDURATION:{max(longest, 1)}"]
@@ -76,9 +76,9 @@ def index_path(media: Path) -> Path:
     return media.with_suffix(".json")
 
 
-def read_index(media: Path) -> list[Segment]:
+def read_index(media: Path) -> list[HlsSegment]:
     """The segments of a file."""
-    return [Segment(*one) for one in json.loads(index_path(media).read_text(encoding="utf-8"))]
+    return [HlsSegment(*one) for one in json.loads(index_path(media).read_text(encoding="utf-8"))]
 
 
 def write_index(media: Path, written: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from audioset_batch.standin.catalog import Video
 from audioset_batch.standin.delivery import OpenFile
 from audioset_batch.standin.formats import FORMATS, HLS_FORMATS
-from audioset_batch.standin.hls import Segment, read_index
+from audioset_batch.standin.hls import HlsSegment, read_index
 from audioset_batch.standin.tracks import AudioTrack
 
 
@@ -37,7 +37,7 @@ class Library:
         """The file of one format of a video, of one of its audio tracks where it has several."""
         return self._file(video, itag, track)[0]
 
-    def segments(self, video: Video, itag: int, track: AudioTrack | None = None) -> list[Segment]:
+    def segments(self, video: Video, itag: int, track: AudioTrack | None = None) -> list[HlsSegment]:
         """Where the segments of an HLS format lie in its file."""
         return read_index(self._file(video, itag, track)[1])
 

@@ -11,7 +11,7 @@ from typing import Any
 from audioset_batch.standin import hls
 from audioset_batch.standin.addresses import Address, Path, read_address
 from audioset_batch.standin.catalog import Catalog, Lock, Video
-from audioset_batch.standin.delivery import Body, Outlet, Span, Text, deliver
+from audioset_batch.standin.delivery import Body, ByteRange, Outlet, Text, deliver
 from audioset_batch.standin.faults import Asked, Block, Fault, FaultBoard, Trouble, Where
 from audioset_batch.standin.journal import Journal
 from audioset_batch.standin.library import Library
@@ -66,7 +66,7 @@ class MediaHost:
             self._playlist(address, video, egress, location, out)
 
     def _file(self, request: Request, address: Address, video: Video, egress: str, location: str, out: Outlet) -> None:
-        span = Span.parse(request.headers.get("range"))
+        span = ByteRange.parse(request.headers.get("range"))
         lock = video.locks.get(address.itag)
         locked = lock in (Lock.N, Lock.CIPHER) or (lock is Lock.TOKEN and "pot" not in request.query)
         tracks = () if locked or address.itag not in video.playable_itags else video.tracks_of(address.itag)

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Final
 
 import trustme
 
-from audioset_batch.standin.delivery import Outlet
+from audioset_batch.standin.delivery import SIGN_IN_PAGE, Outlet
 from audioset_batch.standin.faults import Outage
 from audioset_batch.standin.site import HOSTS, Site
 from audioset_batch.standin.wire import STOP_POLL_SECONDS, BadRequest, HangUp, Request, answer, read_request, reset
@@ -35,9 +35,6 @@ class Authority:
     def save(self, path: Path) -> None:
         """Write the certificate that clients must trust, in PEM."""
         path.write_bytes(self._pem)
-
-
-_PORTAL: Final = b"<!DOCTYPE html><html><body>Please sign in to this network.</body></html>"
 
 
 @functools.cache
@@ -145,7 +142,7 @@ class _Connection(socketserver.BaseRequestHandler):
             return None
         if outage is Outage.PORTAL:
             where = {"Connection": "close", "Location": "http://portal.invalid/login"}
-            connection.sendall(answer(302, "text/html", _PORTAL, where))
+            connection.sendall(answer(302, "text/html", SIGN_IN_PAGE, where))
             return None
         connection.sendall(_CONNECTED)
         return host
