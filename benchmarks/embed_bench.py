@@ -19,7 +19,7 @@ import soundfile
 
 from audioset_batch.learn.vggish.engine import Engine, random_engine
 from audioset_batch.learn.vggish.inputs import ShardOf, clips_of_folder
-from audioset_batch.learn.vggish.job import run_job
+from audioset_batch.learn.vggish.job import EmbedJob
 from audioset_batch.learn.vggish.network import Network
 from audioset_batch.learn.vggish.pipeline import prepare
 from audioset_batch.learn.vggish.store import ShardStore
@@ -44,7 +44,7 @@ def run(engine: Engine, folder: Path, out: Path, threads: int) -> dict[str, floa
     """The whole job, files to files."""
     store = ShardStore(out, ShardOf(), "tfrecord", engine.provenance())
     begun = time.perf_counter(), time.process_time()
-    result = run_job(clips_of_folder(folder, ShardOf()), engine, store, threads=threads)
+    result = EmbedJob(clips_of_folder(folder, ShardOf()), engine, store, threads).run()
     wall, cpu = time.perf_counter() - begun[0], time.process_time() - begun[1]
     return {
         "wall_seconds": round(wall, 2),

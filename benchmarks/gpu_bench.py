@@ -136,7 +136,7 @@ def embedding(clips: int, out: Path, threads: int) -> dict[str, Any]:
 
 def _embed(engine: Any, folder: Path, out: Path, threads: int, clips: int) -> dict[str, Any]:
     from audioset_batch.learn.vggish.inputs import ShardOf, clips_of_folder
-    from audioset_batch.learn.vggish.job import run_job
+    from audioset_batch.learn.vggish.job import EmbedJob
     from audioset_batch.learn.vggish.store import ShardStore
 
     size = engine.network.batch_size
@@ -145,7 +145,7 @@ def _embed(engine: Any, folder: Path, out: Path, threads: int, clips: int) -> di
     store = ShardStore(out, ShardOf(), "tfrecord", engine.provenance())
     with Busy() as busy:
         begun = time.perf_counter()
-        result = run_job(clips_of_folder(folder, ShardOf()), engine, store, threads=threads)
+        result = EmbedJob(clips_of_folder(folder, ShardOf()), engine, store, threads).run()
         wall = time.perf_counter() - begun
     return {
         "clips_per_second": round(result.embedded / wall, 1),

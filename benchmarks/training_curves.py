@@ -1,7 +1,7 @@
 # ruff: noqa: T201
 """How near every model comes to the Bayes-optimal mAP on synthetic features, and what it costs.
 
-    python benchmarks/training_curves.py [--scale small|full] [--models A,B] [--json FILE]
+    PYTHONPATH=. python benchmarks/training_curves.py [--scale small|full] [--models A,B] [--json FILE]
 
 `small` runs on two cores, with narrower networks and 100 classes; `full` takes the published widths and 527
 classes, and wants a GPU. Training and evaluation clips come from one distribution with AudioSet's long tail of class
@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-from audioset_batch.learn.features.synthetic import SyntheticFeatures
 from audioset_batch.learn.training.examples import EmbeddingExamples
 from audioset_batch.learn.training.metrics import class_metrics
 from audioset_batch.learn.training.models import build_model
@@ -32,6 +31,7 @@ from audioset_batch.learn.training.options import (
     default_train_options,
 )
 from audioset_batch.learn.training.sampling import BatchSource, make_sampler
+from tests.support.synthetic_features import SyntheticFeatures
 
 EMBEDDING_MODELS = (*VIDEO_LEVEL, *FRAME_LEVEL, *ATTENTION)
 

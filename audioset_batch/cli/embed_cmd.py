@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from audioset_batch.cli.argument_types import positive, subset_list
-from audioset_batch.errors import UsageError
+from audioset_batch.errors import Interrupted, UsageError
 from audioset_batch.paths import expand_home
 
 if TYPE_CHECKING:
+    from audioset_batch.learn.signals import StopSignal
     from audioset_batch.learn.vggish.engine import Engine
-    from audioset_batch.learn.vggish.inputs import Clip, ShardOf
+    from audioset_batch.learn.vggish.inputs import ShardOf, Sound
     from audioset_batch.learn.vggish.job import JobResult
 
 _PROGRESS_SECONDS = 30.0
@@ -44,7 +44,7 @@ def _register_embed(commands: argparse._SubParsersAction[argparse.ArgumentParser
         help="compute VGGish embeddings of clips, in the format of the released features",
         description="Compute VGGish embeddings of the clips of a merged data directory, or of any folder of audio. "
         "Run it again after an interruption: it keeps finished work. Exit status: 1 a clip could not be read; 75 "
-        "after SIGTERM or SIGUSR1.",
+        "after SIGTERM, SIGUSR1 or Ctrl-C.",
     )
     parser.add_argument("folder", nargs="?", type=Path, metavar="DATADIR", help="data directory, or folder of audio")
     parser.add_argument(
@@ -88,12 +88,24 @@ def run(args: argparse.Namespace) -> int:
     """Embed one shard, or run the smoke test."""
     if args.smoke_test:
         return _run_smoke_test(args)
+    from audioset_batch.learn.signals import stop_on_signal
+    from audioset_batch.slurm.job import requeue_or_tell
+
     root = _root(args)
-    stopping = _listen_for_signals()
-    clips, shard = _clips(args, root)
-    if not clips and shard.count == 1:
-        raise UsageError(f"{root}: found no clip to embed (status ok in the manifest, or audio files in a folder)")
-    return _embed(args, root, clips, shard, stopping)
+    progress = _Progress()
+    try:
+        with stop_on_signal() as stop:
+            clips, shard = _clips(args, root)
+            if not clips and shard.count == 1:
+                raise UsageError(
+                    f"{root}: found no clip to embed (status ok in the manifest, or audio files in a folder)"
+                )
+            return _embed(args, root, clips, shard, stop, progress)
+    except Interrupted:
+        # A job that gets nothing done before its time limit would be requeued forever.
+        if progress.any and stop.is_preemption:
+            requeue_or_tell()
+        raise
 
 
 def _root(args: argparse.Namespace) -> Path:
@@ -110,13 +122,17 @@ def _root(args: argparse.Namespace) -> Path:
     return root
 
 
-def _embed(args: argparse.Namespace, root: Path, clips: list[Clip], shard: ShardOf, stopping: list[int]) -> int:
-    from audioset_batch.errors import Interrupted
-    from audioset_batch.learn.vggish.job import run_job
+def _embed(
+    args: argparse.Namespace,
+    root: Path,
+    clips: list[Sound],
+    shard: ShardOf,
+    stop: StopSignal,
+    progress: _Progress,
+) -> int:
+    from audioset_batch.learn.vggish.job import EmbedJob
     from audioset_batch.learn.vggish.store import ShardStore, hold_shard
-    from audioset_batch.slurm.job import requeue_or_tell
 
-    progress = _Progress()
     out = _out(args, root)
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: expected a folder for the embeddings, a file is there")
@@ -124,18 +140,12 @@ def _embed(args: argparse.Namespace, root: Path, clips: list[Clip], shard: Shard
     with hold_shard(out, shard) as lease:
         engine = _engine(args)
         store = ShardStore(out, shard, args.format, engine.provenance(), overwrite=args.overwrite, check=lease.check)
-        try:
-            result = run_job(clips, engine, store, threads=threads, stop=lambda: bool(stopping), progress=progress)
-        except Interrupted:
-            # A job that gets nothing done before its time limit would go round for ever.
-            if progress.any:
-                requeue_or_tell()
-            raise
+        result = EmbedJob(clips, engine, store, threads, lambda: bool(stop), progress).run()
     _print_result(result, store.sidecar)
     return 1 if result.damaged else 0
 
 
-def _clips(args: argparse.Namespace, root: Path) -> tuple[list[Clip], ShardOf]:
+def _clips(args: argparse.Namespace, root: Path) -> tuple[list[Sound], ShardOf]:
     from audioset_batch.learn.vggish.audio import EXTENSIONS
     from audioset_batch.learn.vggish.inputs import ShardOf, clips_of_folder, clips_of_manifest, has_manifest
 
@@ -154,7 +164,7 @@ def _clips(args: argparse.Namespace, root: Path) -> tuple[list[Clip], ShardOf]:
     if others:
         names = ", ".join(str(path.relative_to(root)) for path in others[:5]) + (" ..." if len(others) > 5 else "")
         endings = ", ".join(EXTENSIONS)
-        print(f"passed over {len(others):,} files that do not end in {endings}: {names}", file=sys.stderr)
+        print(f"skipped {len(others):,} files that are not audio ({endings}): {names}", file=sys.stderr)
     return clips, shard
 
 
@@ -205,18 +215,6 @@ def run_fetch(args: argparse.Namespace) -> int:
     for path in fetch_weights(folder, args.base_url or BASE_URL, progress=_FetchProgress()):
         print(f"{path}: there, MD5 is right")
     return 0
-
-
-def _listen_for_signals() -> list[int]:
-    """A list that SIGTERM and SIGUSR1 put themselves into: SLURM sends them before the end."""
-    received: list[int] = []
-
-    def note(number: int, _frame: Any) -> None:
-        received.append(number)
-
-    for number in (signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, note)
-    return received
 
 
 def _cpus() -> int:

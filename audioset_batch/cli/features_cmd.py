@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from audioset_batch.cli.argument_types import count, positive
 from audioset_batch.errors import InputRefused
+from audioset_batch.learn.features.released import CLASSES, SPLITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from audioset_batch.learn.features.info import Comparison, SplitCounts
     from audioset_batch.learn.features.tfrecord import Damage
 
-_SPLITS = ("eval", "bal_train", "unbal_train")
+_SPLITS = tuple(SPLITS)
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -106,7 +107,9 @@ def _run(args: argparse.Namespace) -> int:
 
 def _add_reading_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--skip-bad", action="store_true", help="report damaged records and continue (default: stop)")
-    parser.add_argument("--classes", type=positive, default=527, metavar="K", help="number of labels (default: 527)")
+    parser.add_argument(
+        "--classes", type=positive, default=CLASSES, metavar="K", help="number of labels (default: 527)"
+    )
 
 
 def _split_list(text: str) -> tuple[str, ...]:

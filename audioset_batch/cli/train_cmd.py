@@ -3,77 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audioset_batch.cli.argument_types import positive, subset_list
+from audioset_batch.learn.training.options import (
+    MODELS,
+    VGG16,
+    ModelOptions,
+    TrainOptions,
+    default_model_options,
+    default_train_options,
+)
 
 if TYPE_CHECKING:
-    from audioset_batch.learn.training.options import ModelOptions, TrainOptions
-    from audioset_batch.learn.training.runs import DataOptions
+    from audioset_batch.learn.training.data import DataOptions
 
-_MODEL_NAMES = (
-    "LogisticModel, MoeModel, FrameLevelLogisticModel, DbofModel, LstmModel, DecisionLevelAttentionModel, "
-    "FeatureLevelAttentionModel, vgg16"
-)
-
-_MODEL_FLAGS: tuple[tuple[str, Any, str], ...] = (
-    ("num_classes", int, "number of classes (default: that of the packed features, else 527)"),
-    ("max_frames", int, "rows per clip (10)"),
-    ("feature_names", str, "audio_embedding (the only feature of AudioSet)"),
-    ("feature_sizes", int, "128 (the only size in AudioSet)"),
-    ("label_loss", str, "CrossEntropyLoss, HingeLoss, SoftmaxLoss or BinaryCrossentropy (mean over classes)"),
-    ("dequantization", str, "youtube8m or centered (default: the model's own)"),
-    ("moe_num_mixtures", int, "experts per class (2)"),
-    ("iterations", int, "DbofModel: rows sampled per clip (30)"),
-    ("dbof_cluster_size", int, "(8192)"),
-    ("dbof_hidden_size", int, "(1024)"),
-    ("dbof_pooling_method", str, "max or average (max)"),
-    ("dbof_activation", str, "sigmoid, relu, relu6 or tanh (sigmoid)"),
-    ("dbof_batch_norm_decay", float, "(0.999; lower it for runs of less than a few thousand steps)"),
-    (
-        "video_level_classifier_model",
-        str,
-        "classifier after DbofModel and LstmModel: MoeModel or LogisticModel (MoeModel)",
-    ),
-    ("lstm_cells", int, "(1024)"),
-    ("lstm_layers", int, "(2)"),
-    ("attention_units", int, "width of the attention models (1024)"),
-    ("attention_layers", int, "hidden layers of the attention models (3)"),
-    ("dropout", float, "dropout of the attention models (0.5)"),
-    ("image_size", int, "vgg16: side of the image in pixels (224, at least 32)"),
-    ("clip_seconds", float, "vgg16: seconds of sound per image (10)"),
-    ("log_mel_low", float, "vgg16: log-mel value that is black (-4.605)"),
-    ("log_mel_high", float, "vgg16: log-mel value that is white (5)"),
-)
-_MODEL_BOOLEANS = (
-    ("frame_features", "give the model single rows (default: as the model needs)"),
-    ("l2_normalize", "scale rows or their mean to norm 1 (default: the model's own)"),
-    ("dbof_add_batch_norm", "(true)"),
-    ("sample_random_frames", "DbofModel: sample rows at random instead of consecutive rows (true)"),
-)
-_TRAIN_FLAGS: tuple[tuple[str, Any, str], ...] = (
-    ("batch_size", int, "clips per step (1024; attention 500; vgg16 32)"),
-    ("base_learning_rate", float, "(0.01; attention and vgg16 0.001)"),
-    ("learning_rate_decay", float, "factor per learning_rate_decay_examples (0.95; attention and vgg16 1)"),
-    ("learning_rate_decay_examples", int, "(4000000)"),
-    ("optimizer", str, "AdamOptimizer, AMSGrad, GradientDescentOptimizer, AdagradOptimizer, RMSPropOptimizer"),
-    ("clip_gradient_norm", float, "gradient clipping per variable; 0: none (1; attention and vgg16 0)"),
-    ("regularization_penalty", float, "factor of the model's L2 terms (1)"),
-    ("num_epochs", int, "(5; vgg16 10; attention by max_steps)"),
-    ("max_steps", int, "(attention 50000, else by num_epochs)"),
-    ("export_model_steps", int, "steps between checkpoints (1000; vgg16 200)"),
-    ("log_steps", int, "steps between rows of train_log.csv (10)"),
-    ("eval_steps", int, "steps between validations (1000; vgg16 200)"),
-    ("early_stopping", int, "stop after this many validations without a better mAP; 0: never (0)"),
-    ("balanced_sampling", str, "none, panns (classes in turn) or ast (weighted) (none; attention panns)"),
-    ("mixup", str, "none, panns or ast (none)"),
-    ("seed", int, "(0)"),
-    ("keep_checkpoints", int, "number of checkpoints to keep (2)"),
-    ("finetune_steps", int, "vgg16: further steps that also train block5 (0)"),
-    ("finetune_learning_rate", float, "vgg16: learning rate of these steps (1e-5)"),
-)
+_KINDS = {"int": int, "int | None": int, "float": float, "str": str}
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -92,7 +40,6 @@ def _register_train(commands: argparse._SubParsersAction[argparse.ArgumentParser
         "flags are those of the YouTube-8M starter code; --train-dir works like --train_dir. See "
         "docs/training.md.",
     )
-    _add(parser, "model", str, f"{_MODEL_NAMES} (LogisticModel)", default="LogisticModel")
     _add(parser, "train_dir", Path, "folder for checkpoints, logs and model_flags.json", required=True)
     _add(parser, "train_subdir", str, "folder below train_dir to use instead, e.g. one per task of a job array")
     _add(parser, "train_data_pattern", str, "embeddings: packed files or folders, TFRecord globs; comma-separated")
@@ -108,13 +55,8 @@ def _register_train(commands: argparse._SubParsersAction[argparse.ArgumentParser
     _add(parser, "num_gpu", int, "0: use the CPU; 1: the first GPU if there is one (1)", default=1)
     _add(parser, "num_readers", int, "no effect: data is read once, into memory")
     _add_boolean(parser, "segment_labels", "refused: AudioSet has no labels per second", default=False)
-    model, training = parser.add_argument_group("model"), parser.add_argument_group("training")
-    for name, kind, text in _MODEL_FLAGS:
-        _add(model, name, kind, text)
-    for name, text in _MODEL_BOOLEANS:
-        _add_boolean(model, name, text)
-    for name, kind, text in _TRAIN_FLAGS:
-        _add(training, name, kind, text)
+    _add_fields(parser.add_argument_group("model"), ModelOptions)
+    _add_fields(parser.add_argument_group("training"), TrainOptions)
     parser.set_defaults(run=run_train)
 
 
@@ -175,6 +117,21 @@ def _add(parser: Any, name: str, kind: Any, text: str, default: Any = None, requ
     )
 
 
+def _add_fields(parser: Any, kind: type[ModelOptions] | type[TrainOptions]) -> None:
+    """A flag for each field that has a help text; None where it is not given, as the default depends on the model."""
+    for field in dataclasses.fields(kind):
+        text = field.metadata["text"]
+        if text and field.type == "bool":
+            _add_boolean(parser, field.name, text)
+        elif text:
+            _add(parser, field.name, _KINDS[str(field.type)], text)
+
+
+def _given(args: argparse.Namespace, kind: type[ModelOptions] | type[TrainOptions]) -> dict[str, Any]:
+    values = {field.name: getattr(args, field.name, None) for field in dataclasses.fields(kind)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def _add_boolean(parser: Any, name: str, text: str, default: bool | None = None) -> None:
     parser.add_argument(
         *_spellings(name),
@@ -202,14 +159,15 @@ def _boolean(text: str) -> bool:
 def run_train(args: argparse.Namespace) -> int:
     """Train; requeue the SLURM job if it was interrupted."""
     from audioset_batch.errors import Interrupted, UsageError
-    from audioset_batch.learn.training.runs import TrainRun, train
-    from audioset_batch.learn.training.signals import stop_request
-    from audioset_batch.slurm.job import requeue_or_tell
 
     _choose_device(args.num_gpu)
     if args.segment_labels:
         raise UsageError("--segment_labels: AudioSet labels whole clips; leave the flag out")
     model, options = _options(args)
+    from audioset_batch.learn.signals import stop_on_signal
+    from audioset_batch.learn.training.runs import TrainRun, train
+    from audioset_batch.slurm.job import requeue_or_tell
+
     validation: DataOptions | None = None
     if args.validation_data_pattern:
         validation = _data(args, args.validation_data_pattern)
@@ -226,22 +184,22 @@ def run_train(args: argparse.Namespace) -> int:
         weights=args.weights,
     )
     try:
-        with stop_request() as stop:
-            progress = train(run, model, options, stop, _say)
+        with stop_on_signal() as stop:
+            state = train(run, model, options, stop, _say)
     except Interrupted:
-        if stop.signal_name != "SIGINT":  # Ctrl-C is no preemption
+        if stop.is_preemption:
             requeue_or_tell()
         raise
-    best = "" if progress.best_map is None else f", best mAP {progress.best_map:.4f} after step {progress.best_step}"
-    print(f"done: {progress.step:,} steps in {progress.seconds:,.0f} s{best}; {train_dir}")
+    best = "" if state.best_map is None else f", best mAP {state.best_map:.4f} after step {state.best_step}"
+    print(f"done: {state.step:,} steps in {state.seconds:,.0f} s{best}; {train_dir}")
     return 0
 
 
 def run_evaluate(args: argparse.Namespace) -> int:
     """Evaluate and print the summary."""
+    _choose_device(args.num_gpu)
     from audioset_batch.learn.training.runs import evaluate
 
-    _choose_device(args.num_gpu)
     output = args.output_dir or args.train_dir / "evaluation"
     result = evaluate(
         args.train_dir,
@@ -261,9 +219,9 @@ def run_evaluate(args: argparse.Namespace) -> int:
 
 def run_predict(args: argparse.Namespace) -> int:
     """Write the predictions."""
+    _choose_device(args.num_gpu)
     from audioset_batch.learn.training.runs import predict
 
-    _choose_device(args.num_gpu)
     count = predict(
         args.train_dir,
         _data(args, args.input_data_pattern or ""),
@@ -279,21 +237,15 @@ def run_predict(args: argparse.Namespace) -> int:
 
 def _options(args: argparse.Namespace) -> tuple[ModelOptions, TrainOptions]:
     """The model's defaults with what the flags override."""
-    from dataclasses import replace
-
-    from audioset_batch.learn.training.options import VGG16, default_model_options, default_train_options
     from audioset_batch.learn.training.sources import number_of_classes
 
-    given = {name: getattr(args, name) for name, *_ in (*_MODEL_FLAGS, *_MODEL_BOOLEANS)}
-    model_changes = {name: value for name, value in given.items() if value is not None}
-    if args.model != VGG16 and "num_classes" not in model_changes and args.train_data_pattern:
-        model_changes["num_classes"] = number_of_classes(args.train_data_pattern)
-    train_changes = {name: value for name, *_ in _TRAIN_FLAGS if (value := getattr(args, name)) is not None}
-    # A limit on epochs would otherwise do nothing where the default is a number of steps.
-    options = default_train_options(args.model)
-    if "num_epochs" in train_changes and "max_steps" not in train_changes:
-        options = replace(options, max_steps=None)
-    return replace(default_model_options(args.model), **model_changes), replace(options, **train_changes)
+    changes = _given(args, ModelOptions)
+    name = changes.pop("model", MODELS[0])
+    options = default_train_options(name, **_given(args, TrainOptions))
+    model = default_model_options(name, **changes)
+    if name != VGG16 and "num_classes" not in changes and args.train_data_pattern:
+        model = dataclasses.replace(model, num_classes=number_of_classes(args.train_data_pattern))
+    return model, options
 
 
 def _data(
@@ -303,7 +255,7 @@ def _data(
     split: str = "",
     class_labels_csv: Path | None = None,
 ) -> DataOptions:
-    from audioset_batch.learn.training.runs import DataOptions
+    from audioset_batch.learn.training.data import DataOptions
 
     return DataOptions(
         pattern=pattern,

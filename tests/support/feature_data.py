@@ -10,8 +10,8 @@ from pathlib import Path
 from audioset_batch.learn.features.arrays import FeatureSet
 from audioset_batch.learn.features.batch import batch_of_features
 from audioset_batch.learn.features.sequence import serialize_record
-from audioset_batch.learn.features.synthetic import SyntheticFeatures
 from audioset_batch.learn.features.tfrecord import RecordWriter
+from tests.support.synthetic_features import SyntheticFeatures
 
 
 def clips(n: int = 60, seed: int = 1) -> FeatureSet:

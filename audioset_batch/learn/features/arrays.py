@@ -9,15 +9,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-EMBEDDING_SIZE: Final = 128
-"""Values per row (one row is 0.96 s of sound)."""
-
-MAX_FRAMES: Final = 10
-"""Rows of a full 10 s segment."""
-
-CLASSES: Final = 527
-"""Rows of class_labels_indices.csv."""
-
 UInt8Array = npt.NDArray[np.uint8]
 Float32Array = npt.NDArray[np.float32]
 
@@ -61,11 +52,6 @@ class FeatureSet:
     def select(self, rows: npt.NDArray[Any] | slice | Sequence[int]) -> FeatureSet:
         """The given rows (any NumPy index of the first axis), in that order."""
         return FeatureSet(*(getattr(self, field.name)[rows] for field in fields(self)))
-
-    def frame_mask(self) -> npt.NDArray[np.bool_]:
-        """bool (N, frames): True where a row holds data."""
-        mask: npt.NDArray[np.bool_] = np.arange(self.embeddings.shape[1]) < self.lengths[:, None]
-        return mask
 
 
 def dequantize(embeddings: npt.NDArray[np.uint8]) -> Float32Array:

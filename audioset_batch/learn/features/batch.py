@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from audioset_batch.errors import InputRefused
-from audioset_batch.learn.features.arrays import EMBEDDING_SIZE, FeatureSet, Float32Array, UInt8Array
+from audioset_batch.learn.features.arrays import FeatureSet, Float32Array, UInt8Array
+from audioset_batch.learn.features.released import EMBEDDING_SIZE
 from audioset_batch.learn.features.sequence import Record
 
 

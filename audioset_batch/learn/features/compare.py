@@ -14,9 +14,7 @@ from audioset_batch.errors import InputRefused
 from audioset_batch.learn.features.arrays import FeatureSet, dequantize
 from audioset_batch.learn.features.batch import RecordBatch
 from audioset_batch.learn.features.csvs import LabelTable, SegmentId
-from audioset_batch.learn.features.packed import iter_packed
-from audioset_batch.learn.features.packed_files import packed_at
-from audioset_batch.learn.features.reading import iter_batches, read_split
+from audioset_batch.learn.features.reading import iter_features, read_split
 from audioset_batch.learn.features.tfrecord import OnBad, raise_damage
 
 QUANTILES: Final = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -70,7 +68,7 @@ def compare_features(
     parts: list[tuple[npt.NDArray[Any], ...]] = []
     found: list[SegmentId] = []
     seen = 0
-    for batch in _released_batches(released, split, classes, on_bad):
+    for _, batch in iter_features(released, split, classes=classes, on_bad=on_bad):
         seen += len(batch)
         pairs = [
             (key, rows[key], other) for other, key in enumerate(_keys(batch.video_ids, batch.start)) if key in rows
@@ -94,16 +92,6 @@ def compare_features(
 
 def _keys(video_ids: npt.NDArray[np.str_], start: npt.NDArray[np.float32]) -> Iterator[SegmentId]:
     return map(SegmentId, video_ids.tolist(), np.rint(start * 1000).astype(np.int64).tolist())
-
-
-def _released_batches(source: Path, split: str | None, classes: int, on_bad: OnBad) -> Iterator[RecordBatch]:
-    splits = (split,) if split else None
-    if packed := packed_at(source, split):
-        for path in packed:
-            yield from iter_packed(path)
-        return
-    for _, batch in iter_batches(source, splits, classes=classes, on_bad=on_bad):
-        yield batch
 
 
 def _measure(

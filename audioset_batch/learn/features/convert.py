@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from audioset_batch.errors import UsageError
-from audioset_batch.learn.features.arrays import CLASSES, MAX_FRAMES
-from audioset_batch.learn.features.packed import records_left_out
+from audioset_batch.fetch import Progress
+from audioset_batch.learn.features.packed import packed_info
 from audioset_batch.learn.features.packed_writers import NpyWriter, PackedWriter, ParquetWriter, clear_leftovers, remove
 from audioset_batch.learn.features.reading import iter_batches
-from audioset_batch.learn.features.shards import EXPECTED_SHARDS, SPLITS, Progress
+from audioset_batch.learn.features.released import CLASSES, EXPECTED_SHARDS, MAX_FRAMES, SPLITS
 from audioset_batch.learn.features.tfrecord import Damage, DamagedRecord
 
 FORMATS: Final = ("parquet", "npy")
@@ -159,7 +159,7 @@ def _truncated(damaged: list[Damage], wanted: tuple[str, ...], shards: Counter[s
 
 def _is_whole(target: Path) -> bool:
     """True if `target` is there and nothing was left out when it was made."""
-    return target.exists() and not records_left_out(target)
+    return target.exists() and not packed_info(target).left_out
 
 
 def _writer(target: Path, form: str, compression: str, frames: int, classes: int) -> PackedWriter:

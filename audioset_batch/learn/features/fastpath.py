@@ -15,8 +15,9 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from audioset_batch.learn.features.arrays import EMBEDDING_SIZE, UInt8Array
+from audioset_batch.learn.features.arrays import UInt8Array
 from audioset_batch.learn.features.batch import RecordBatch, batch_of_records
+from audioset_batch.learn.features.released import EMBEDDING_SIZE
 from audioset_batch.learn.features.sequence import Record, parse_record, serialize_embedding
 from audioset_batch.learn.features.tfrecord import Damage, OnBad
 from audioset_batch.learn.features.wire import MalformedMessage

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from audioset_batch.errors import InputRefused, UsageError
-from audioset_batch.learn.features.download import Progress, download
+from audioset_batch.fetch import FetchOptions, Progress, fetched
+from audioset_batch.sharedfs.publish import make_user_folder
 
 REGIONS: Final = ("us", "eu", "asia")
 BASE_URL: Final = "https://storage.googleapis.com/{region}_audioset/youtube_corpus/v1"
@@ -66,23 +67,19 @@ def fetch(
     target = folder / ARCHIVE
     if target.exists():
         return Fetched(target, target.stat().st_size, "", None, 0)
-    done = download(
-        archive_url(region, base_url), target, advice="try another --region", progress=progress, sleep=sleep
-    )
-    digest = _sha256(target)
-    return Fetched(target, done.size, digest, digest == SHA256, done.resumed_at)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    make_user_folder(folder)
+    options = FetchOptions(advice="try another --region", progress=progress, sleep=sleep)
+    with fetched(archive_url(region, base_url), target, options) as arrived, arrived.path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        size = stream.tell()
+    return Fetched(target, size, digest, digest == SHA256, arrived.resumed_at)
 
 
 def rsync(folder: Path, region: str = "us") -> None:
     """Mirror the bucket's feature folder with `gsutil -m rsync`, which resumes by itself.
 
     Raises:
-        UsageError: gsutil is not installed, or an unknown region.
+        UsageError: Gsutil is not installed, or an unknown region.
         InputRefused: It failed.
     """
     if region not in REGIONS:
@@ -90,7 +87,7 @@ def rsync(folder: Path, region: str = "us") -> None:
     program = shutil.which("gsutil")
     if program is None:
         raise UsageError("gsutil is not on PATH: install the Google Cloud CLI, or fetch without --gsutil")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_user_folder(folder)
     source = f"gs://{region}_audioset/youtube_corpus/v1/features"
     status = subprocess.run([program, "-m", "rsync", "-r", source, str(folder.resolve())], check=False).returncode
     if status:

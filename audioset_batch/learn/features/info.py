@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from audioset_batch.errors import InputRefused
-from audioset_batch.learn.features.arrays import CLASSES, MAX_FRAMES
+from audioset_batch.fetch import Progress
 from audioset_batch.learn.features.batch import RecordBatch
-from audioset_batch.learn.features.csvs import LabelTable, SegmentId, SegmentsCsv, read_segments_csv, segments_csv_path
-from audioset_batch.learn.features.packed import is_packed, iter_packed
-from audioset_batch.learn.features.packed_files import packed_at, packed_splits
-from audioset_batch.learn.features.reading import iter_batches
-from audioset_batch.learn.features.shards import Progress
+from audioset_batch.learn.features.csvs import LabelTable, SegmentId, read_labelled_segments
+from audioset_batch.learn.features.reading import iter_features
+from audioset_batch.learn.features.released import CLASSES, MAX_FRAMES
 from audioset_batch.learn.features.tfrecord import OnBad, raise_damage
 
 
@@ -94,26 +91,11 @@ def count_features(
         InputRefused: No features there, or a label beyond `classes`.
     """
     counts: dict[str, SplitCounts] = {}
-    for split, batch in _batches(source, classes, frames, on_bad, progress):
+    for split, batch in iter_features(source, frames=frames, classes=classes, on_bad=on_bad, progress=progress):
         if len(batch) and int(batch.label_values.max(initial=0)) >= classes:
             raise InputRefused(f"{source}: expected labels 0..{classes - 1}, found {batch.label_values.max()}")
         counts.setdefault(split, SplitCounts()).add(batch, classes, keep_segments)
     return counts
-
-
-def _batches(
-    source: Path, classes: int, frames: int, on_bad: OnBad, progress: Progress | None
-) -> Iterator[tuple[str, RecordBatch]]:
-    if source.is_dir() and not is_packed(source):
-        packed = packed_splits(source)
-    else:
-        packed = {source.stem: files} if (files := packed_at(source)) else {}
-    for split, paths in packed.items():
-        for path in paths:
-            for batch in iter_packed(path):
-                yield split, batch
-    if not packed:
-        yield from iter_batches(source, None, frames=frames, classes=classes, on_bad=on_bad, progress=progress)
 
 
 def compare_with_csv(counts: SplitCounts, split: str, data_dir: Path, table: LabelTable) -> Comparison | None:
@@ -122,17 +104,16 @@ def compare_with_csv(counts: SplitCounts, split: str, data_dir: Path, table: Lab
     Raises:
         InputRefused: The CSV cannot be read.
     """
-    path = segments_csv_path(data_dir, split)
-    if not path.exists():
+    planned = read_labelled_segments(data_dir, split, table)
+    if planned is None:
         return None
-    planned: SegmentsCsv = read_segments_csv(path, table)
     common = planned.labels.keys() & counts.segments.keys()
     different = (key for key in common if set(planned.labels[key]) != set(counts.segments[key]))
     per_label = np.zeros(len(table), np.int64)
     for labels in planned.labels.values():
         per_label[list(set(labels))] += 1
     return Comparison(
-        csv=path,
+        csv=planned.path,
         planned=len(planned.labels),
         missing=tuple(sorted(planned.labels.keys() - counts.segments.keys())),
         extra=tuple(sorted(counts.segments.keys() - planned.labels.keys())),

@@ -10,19 +10,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from audioset_batch.errors import InputRefused
-from audioset_batch.learn.features.arrays import CLASSES, EMBEDDING_SIZE, MAX_FRAMES, FeatureSet
+from audioset_batch.learn.features.arrays import FeatureSet
 from audioset_batch.learn.features.batch import RecordBatch, batch_of_features
+from audioset_batch.learn.features.released import EMBEDDING_SIZE
 
 METADATA_KEY: Final = b"audioset_batch.features"
-LEFT_OUT_KEY: Final = "audioset_batch.left_out"
+LEFT_OUT_KEY: Final = b"audioset_batch.left_out"
 """Entry of a Parquet file's metadata: damaged places that were left out, if any; `left_out` in meta.json."""
 FORMAT_VERSION: Final = 1
+_BATCH: Final = 4096
 NPY_META: Final = "meta.json"
 
 
@@ -36,15 +39,65 @@ def is_packed(path: Path) -> bool:
     return path.suffix == ".parquet" or (path / NPY_META).is_file()
 
 
-def is_features_parquet(path: Path) -> bool:
-    """True for a Parquet file of features; others have other columns."""
+@dataclass(frozen=True, slots=True)
+class PackedInfo:
+    """What a packed file or folder says of itself.
+
+    Attributes:
+        rows: Records.
+        frames: Rows per embedding.
+        classes: K.
+        left_out: Damaged places that were left out when it was made.
+    """
+
+    rows: int
+    frames: int
+    classes: int
+    left_out: int
+
+
+def packed_info(path: Path) -> PackedInfo:
+    """What is recorded with a packed file or folder.
+
+    Raises:
+        InputRefused: It cannot be read, or is not in the format that this module describes.
+    """
+    try:
+        if path.suffix == ".parquet":
+            return _open_parquet(path)[1]
+        meta = json.loads((path / NPY_META).read_text())
+        return PackedInfo(meta["rows"], meta["frames"], meta["classes"], meta.get("left_out", 0))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputRefused(f"{path}: cannot be read as packed features: {error}") from error
+
+
+def _open_parquet(path: Path) -> tuple[Any, PackedInfo]:
+    """The open file and what it says of itself."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return METADATA_KEY in (pq.read_schema(path).metadata or {})
-    except (pa.ArrowException, OSError):
+        file = pq.ParquetFile(path)
+        stored = file.metadata.metadata or {}
+        meta = json.loads(stored.get(METADATA_KEY, b"{}"))
+        left_out = int(stored.get(LEFT_OUT_KEY, 0))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InputRefused(f"{path}: cannot be read as packed features: {error}") from error
+    if meta.get("version") != FORMAT_VERSION or meta.get("size") != EMBEDDING_SIZE:
+        raise InputRefused(
+            f"{path}: expected packed features (format {FORMAT_VERSION}), found the columns "
+            f"{', '.join(file.schema_arrow.names)}; `features convert` and `embed` write them"
+        )
+    return file, PackedInfo(file.metadata.num_rows, meta["frames"], meta["classes"], left_out)
+
+
+def is_features_parquet(path: Path) -> bool:
+    """True for a Parquet file of features; others have other columns."""
+    try:
+        _open_parquet(path)
+    except InputRefused:
         return False
+    return True
 
 
 def iter_packed(path: Path) -> Iterator[RecordBatch]:
@@ -57,30 +110,23 @@ def iter_packed(path: Path) -> Iterator[RecordBatch]:
         yield from _iter_parquet(path)
         return
     features = read_npy(path, mmap=True)
-    for first in range(0, len(features), 4096):
-        yield batch_of_features(features.select(slice(first, first + 4096)))
+    for first in range(0, len(features), _BATCH):
+        yield batch_of_features(features.select(slice(first, first + _BATCH)))
 
 
 def _iter_parquet(path: Path) -> Iterator[RecordBatch]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
+    file, info = _open_parquet(path)
+    width = info.frames * EMBEDDING_SIZE
     try:
-        file = pq.ParquetFile(path)
-        meta = json.loads((file.schema_arrow.metadata or {}).get(METADATA_KEY, b"{}"))
-        if meta.get("version") != FORMAT_VERSION:
-            raise InputRefused(
-                f"{path}: expected packed features (format {FORMAT_VERSION}), found the columns "
-                f"{', '.join(file.schema_arrow.names)}; `features convert` and `embed` write them"
-            )
-        for group in file.iter_batches(batch_size=4096):
+        for group in file.iter_batches(batch_size=_BATCH):
             embedding = group.column("embedding")
-            width = meta["frames"] * meta["size"]
             raw = np.frombuffer(embedding.buffers()[1], np.uint8)[embedding.offset * width :]
             labels = group.column("labels")
             offsets = labels.offsets.to_numpy().astype(np.int32)
             yield RecordBatch(
-                embeddings=raw[: len(group) * width].reshape(-1, meta["frames"], meta["size"]),
+                embeddings=raw[: len(group) * width].reshape(-1, info.frames, EMBEDDING_SIZE),
                 lengths=group.column("length").to_numpy(),
                 label_values=labels.values.to_numpy()[offsets[0] : offsets[-1]],
                 label_offsets=offsets - offsets[0],
@@ -90,43 +136,6 @@ def _iter_parquet(path: Path) -> Iterator[RecordBatch]:
             )
     except (pa.ArrowException, OSError) as error:
         raise InputRefused(f"{path}: cannot be read as Parquet: {error}") from error
-
-
-def packed_size(path: Path) -> tuple[int, int, int]:
-    """(rows, frames, classes) of a packed file or folder, from its metadata.
-
-    Raises:
-        InputRefused: It cannot be read.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        if path.suffix == ".parquet":
-            file = pq.ParquetFile(path)
-            meta = json.loads((file.schema_arrow.metadata or {}).get(METADATA_KEY, b"{}"))
-            return file.metadata.num_rows, meta.get("frames", MAX_FRAMES), meta.get("classes", CLASSES)
-        meta = json.loads((path / NPY_META).read_text())
-        return meta["rows"], meta["frames"], meta["classes"]
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        raise InputRefused(f"{path}: cannot be read as packed features: {error}") from error
-
-
-def records_left_out(path: Path) -> int:
-    """How many damaged places were left out when a packed file or folder was made.
-
-    Raises:
-        InputRefused: It cannot be read.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        if path.suffix == ".parquet":
-            return int((pq.ParquetFile(path).metadata.metadata or {}).get(LEFT_OUT_KEY.encode(), 0))
-        return int(json.loads((path / NPY_META).read_text()).get("left_out", 0))
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise InputRefused(f"{path}: cannot be read as packed features: {error}") from error
 
 
 def read_npy(folder: Path, mmap: bool = False) -> FeatureSet:

@@ -20,7 +20,7 @@ def packed_files(folder: Path, split: str) -> list[Path]:
     """The packed form of `split` in `folder`: one file or folder of arrays, all its shards, or nothing.
 
     Raises:
-        InputRefused: some shards are missing, or there are shards of two divisions.
+        InputRefused: Some shards are missing, or there are shards of two divisions.
     """
     for path in (folder / f"{split}.parquet", folder / split):
         if is_packed(path) and path.exists():
@@ -54,7 +54,7 @@ def packed_splits(folder: Path) -> dict[str, list[Path]]:
     """All splits of `folder` that are there in packed form; other Parquet files are passed over.
 
     Raises:
-        InputRefused: as `packed_files` does.
+        InputRefused: As `packed_files` does.
     """
     names = {path.parent.name for path in folder.glob(f"[!.]*/{NPY_META}")}
     for path in folder.glob("[!.]*.parquet"):
@@ -70,12 +70,15 @@ def packed_at(path: Path, split: str | None = None) -> list[Path]:
     `FOLDER/SPLIT` may also be a name that is not there, of a split that is there in FOLDER as Parquet.
 
     Raises:
-        InputRefused: as `packed_files` does.
+        InputRefused: As `packed_files` does.
     """
+    return [file for files in packed_by_split(path, split).values() for file in files]
+
+
+def packed_by_split(path: Path, split: str | None = None) -> dict[str, list[Path]]:
+    """`packed_at`, by the name of the split."""
     if is_packed(path):
-        return [path]
+        return {path.stem: [path]}
     if path.is_dir():
-        return (
-            packed_files(path, split) if split else [file for files in packed_splits(path).values() for file in files]
-        )
-    return [] if path.exists() else packed_files(path.parent, path.name)
+        return packed_splits(path) if split is None else {split: packed_files(path, split)}
+    return {} if path.exists() else {path.name: packed_files(path.parent, path.name)}

@@ -9,36 +9,21 @@ import contextlib
 import json
 import os
 import shutil
+from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Final, Protocol, Self
+from typing import Any, BinaryIO, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from audioset_batch.errors import InputRefused
-from audioset_batch.learn.features.arrays import CLASSES, EMBEDDING_SIZE, MAX_FRAMES
 from audioset_batch.learn.features.batch import RecordBatch
 from audioset_batch.learn.features.packed import LEFT_OUT_KEY, METADATA_KEY, NPY_META, packed_metadata, read_npy
+from audioset_batch.learn.features.released import CLASSES, EMBEDDING_SIZE, MAX_FRAMES
 
 ID_WIDTH: Final = 11
 """Characters of a video id in .npy form."""
-
-
-class PackedWriter(Protocol):
-    """Writes batches; `commit` publishes, leaving the `with` block without it leaves nothing behind.
-
-    `commit` takes another target than the writer was made for, and how many damaged places were left out.
-    """
-
-    rows: int
-
-    def write(self, batch: RecordBatch) -> None: ...
-    def commit(self, target: Path | None = None, left_out: int = 0) -> None: ...
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
 
 
 def temporary_beside(target: Path) -> Path:
@@ -74,7 +59,56 @@ def remove(path: Path) -> None:
             path.unlink()
 
 
-class ParquetWriter:
+class PackedWriter(ABC):
+    """Writes batches beside `target`; a context manager that leaves nothing behind unless `commit` was called.
+
+    Args:
+        target: Final path; replaced by `commit` if it is there.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self.rows = 0
+        self._target = target
+        self._temporary = temporary_beside(target)
+
+    @abstractmethod
+    def write(self, batch: RecordBatch) -> None:
+        """Append rows."""
+
+    def commit(self, target: Path | None = None, left_out: int = 0) -> None:
+        """Finish what was written, look at it once more, and give it its final name.
+
+        Args:
+            target: Instead of the target that the writer was made for; in the same folder.
+            left_out: Damaged places that were left out, recorded with the file.
+
+        Raises:
+            OSError: It cannot be written, or does not hold the rows that were written.
+        """
+        self._finish(left_out)
+        self._publish(target or self._target)
+
+    @abstractmethod
+    def _finish(self, left_out: int) -> None: ...
+
+    def _publish(self, target: Path) -> None:
+        self._temporary.replace(target)
+
+    @abstractmethod
+    def _close(self) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            self._close()
+        remove(self._temporary)
+
+
+class ParquetWriter(PackedWriter):
     """One Parquet file; at most one batch is held in memory.
 
     Args:
@@ -90,10 +124,7 @@ class ParquetWriter:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        self.rows = 0
-        self._target = target
-        self._frames = frames
-        self._temporary = temporary_beside(target)
+        super().__init__(target)
         self._schema = pa.schema(
             [
                 ("video_id", pa.string()),
@@ -137,16 +168,7 @@ class ParquetWriter:
         )
         self.rows += len(batch)
 
-    def commit(self, target: Path | None = None, left_out: int = 0) -> None:
-        """Finish the file, reopen it, and give it its final name.
-
-        Args:
-            target: Instead of the target that the writer was made for; in the same folder.
-            left_out: Damaged places that were left out, recorded with the file.
-
-        Raises:
-            OSError: It cannot be written, or does not hold the rows that were written.
-        """
+    def _finish(self, left_out: int) -> None:
         import pyarrow.parquet as pq
 
         if left_out:
@@ -156,17 +178,9 @@ class ParquetWriter:
         if rows != self.rows:
             raise OSError(f"{self._temporary}: wrote {self.rows} rows, the file holds {rows}")
         _sync(self._temporary)
-        self._temporary.replace(target or self._target)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with contextlib.suppress(OSError):
-            self._writer.close()
-        remove(self._temporary)
+    def _close(self) -> None:
+        self._writer.close()
 
 
 class _NpyColumn:
@@ -202,15 +216,13 @@ class _NpyColumn:
         self._stream.close()
 
 
-class NpyWriter:
+class NpyWriter(PackedWriter):
     """One folder of arrays; arguments as for `ParquetWriter`."""
 
     def __init__(self, target: Path, frames: int = MAX_FRAMES, classes: int = CLASSES) -> None:
-        self.rows = 0
-        self._target = target
+        super().__init__(target)
         self._classes = classes
         self._meta = packed_metadata(frames, classes)
-        self._temporary = temporary_beside(target)
         remove(self._temporary)
         self._temporary.mkdir()
         kinds: dict[str, tuple[npt.DTypeLike, tuple[int, ...]]] = {
@@ -243,31 +255,25 @@ class NpyWriter:
         columns["end"].append(batch.end)
         self.rows += len(batch)
 
-    def commit(self, target: Path | None = None, left_out: int = 0) -> None:
-        """Finish all arrays and give the folder its final name; an older folder of that name is replaced."""
-        target = target or self._target
+    def _finish(self, left_out: int) -> None:
         for column in self._columns.values():
             column.finish(self.rows)
-        (self._temporary / NPY_META).write_text(
-            json.dumps(self._meta | {"rows": self.rows, "left_out": left_out}) + "\n"
-        )
+        meta = self._meta | {"rows": self.rows, "left_out": left_out}
+        (self._temporary / NPY_META).write_text(json.dumps(meta) + "\n")
         _sync(self._temporary / NPY_META)
         read_npy(self._temporary, mmap=True)
-        old = self._target.with_name(self._temporary.name + ".old.tmp")
+
+    def _publish(self, target: Path) -> None:
+        """An older folder of that name is replaced."""
+        old = target.with_name(self._temporary.name + ".old.tmp")
         with contextlib.suppress(FileNotFoundError):
             target.rename(old)
         self._temporary.rename(target)
         remove(old)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def _close(self) -> None:
         for column in self._columns.values():
             column.close()
-        remove(self._temporary)
 
 
 def _sync(path: Path) -> None:

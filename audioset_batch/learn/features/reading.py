@@ -13,14 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from audioset_batch.errors import InputRefused
-from audioset_batch.learn.features.arrays import CLASSES, EMBEDDING_SIZE, MAX_FRAMES, FeatureSet
+from audioset_batch.fetch import Progress
+from audioset_batch.learn.features.arrays import FeatureSet
 from audioset_batch.learn.features.batch import RecordBatch, join_batches
 from audioset_batch.learn.features.compressed import Readable
 from audioset_batch.learn.features.fastpath import BatchParser, Payload
-from audioset_batch.learn.features.packed import iter_packed, packed_size, read_npy
-from audioset_batch.learn.features.packed_files import packed_at
+from audioset_batch.learn.features.packed import iter_packed, packed_info, read_npy
+from audioset_batch.learn.features.packed_files import packed_at, packed_by_split
+from audioset_batch.learn.features.released import CLASSES, EMBEDDING_SIZE, MAX_FRAMES
 from audioset_batch.learn.features.sequence import Record, parse_record
-from audioset_batch.learn.features.shards import Progress, iter_shards
+from audioset_batch.learn.features.shards import iter_shards
 from audioset_batch.learn.features.tfrecord import Damage, OnBad, iter_payloads, raise_damage
 from audioset_batch.learn.features.wire import MalformedMessage
 
@@ -102,6 +104,30 @@ def iter_batches(
         yield split, parser.parse(payloads)
 
 
+def iter_features(
+    source: Path,
+    split: str | None = None,
+    *,
+    frames: int = MAX_FRAMES,
+    classes: int = CLASSES,
+    on_bad: OnBad = raise_damage,
+    progress: Progress | None = None,
+) -> Iterator[tuple[str, RecordBatch]]:
+    """Yield (split, batch) of features in any form: packed, or TFRecords as `iter_batches` reads them.
+
+    Raises:
+        DamagedRecord: From the default `on_bad`.
+        InputRefused: No features there, or some shards are missing.
+    """
+    packed = [(name, path) for name, paths in packed_by_split(source, split).items() for path in paths]
+    for name, path in packed:
+        for batch in iter_packed(path):
+            yield name, batch
+    if not packed:
+        splits = (split,) if split else None
+        yield from iter_batches(source, splits, frames=frames, classes=classes, on_bad=on_bad, progress=progress)
+
+
 def _with_split(on_bad: OnBad, split: str, damage: Damage) -> None:
     on_bad(replace(damage, split=split))
 
@@ -148,10 +174,10 @@ def read_split(
 
 def _read_packed(paths: list[Path], classes: int | None) -> FeatureSet:
     """Embeddings and labels are filled in place: at no time are they in memory twice."""
-    sizes = [packed_size(path) for path in paths]
-    rows = sum(size[0] for size in sizes)
-    frames = max(size[1] for size in sizes)
-    number = max(size[2] for size in sizes) if classes is None else classes
+    found = [packed_info(path) for path in paths]
+    rows = sum(info.rows for info in found)
+    frames = max(info.frames for info in found)
+    number = max(info.classes for info in found) if classes is None else classes
     embeddings = np.zeros((rows, frames, EMBEDDING_SIZE), np.uint8)
     labels = np.zeros((rows, number), np.bool_)
     # Only the last batch tells how wide the ids are, so the narrow columns are joined at the end.

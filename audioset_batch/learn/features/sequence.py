@@ -17,7 +17,8 @@ from typing import Final
 import numpy as np
 
 from audioset_batch.learn.features import wire
-from audioset_batch.learn.features.arrays import EMBEDDING_SIZE, UInt8Array
+from audioset_batch.learn.features.arrays import UInt8Array
+from audioset_batch.learn.features.released import EMBEDDING_SIZE
 from audioset_batch.learn.features.wire import MalformedMessage, bytes_field, iter_fields
 
 VIDEO_ID: Final = "video_id"

@@ -5,25 +5,17 @@ from __future__ import annotations
 import io
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from audioset_batch.errors import InputRefused
+from audioset_batch.fetch import Progress
 from audioset_batch.learn.features.compressed import DecompressingReader, Readable, is_compressed
+from audioset_batch.learn.features.released import SPLITS
 from audioset_batch.learn.features.tfrecord import Damage, OnBad, starts_with_record
-
-SPLITS: Final = {
-    "eval": "eval_segments",
-    "bal_train": "balanced_train_segments",
-    "unbal_train": "unbalanced_train_segments",
-}
-"""Folder of the released archive -> stem of the segments CSV."""
-
-EXPECTED_SHARDS: Final = {"eval": 4062, "bal_train": 4070, "unbal_train": 4096}
-"""Distinct first two characters of the video ids; together the published 12,228 files."""
 
 SUFFIXES: Final = (".tfrecord", ".tfrecord.gz")
 _READ: Final = 1 << 17
@@ -39,10 +31,6 @@ class Shard:
     stream: Readable
 
 
-Progress = Callable[[int, int], None]
-"""Called with (bytes of the input read so far, bytes of the input)."""
-
-
 def iter_shards(
     source: Path, splits: tuple[str, ...] | None, on_bad: OnBad, progress: Progress | None = None
 ) -> Iterator[Shard]:
@@ -53,7 +41,7 @@ def iter_shards(
             depth, or one TFRecord file. The name of a shard's folder is its split. Shards may be compressed.
         splits: Only these; None for all.
         on_bad: Told when the archive itself is damaged; if it returns, the shards end there.
-        progress: Told after each shard.
+        progress: Told (bytes or files read so far, all) after each shard.
 
     Raises:
         InputRefused: `source` is not there or holds no shard of `splits`.

@@ -16,17 +16,17 @@ from audioset_batch.layout import DataDir
 from audioset_batch.learn.vggish.audio import EXTENSIONS
 from audioset_batch.learn.vggish.inputs import (
     FOLDER_SPLIT,
-    Clip,
     ShardOf,
+    Sound,
+    class_indices,
     clips_of_manifest,
     has_manifest,
     path_id,
-    read_class_indices,
 )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LabelledClips:
+class LabelledSounds:
     """Sounds and their classes.
 
     Attributes:
@@ -35,7 +35,7 @@ class LabelledClips:
         num_classes: K.
     """
 
-    clips: Sequence[Clip]
+    clips: Sequence[Sound]
     class_names: tuple[str, ...]
     num_classes: int
 
@@ -47,7 +47,7 @@ class LabelledClips:
         return labels
 
 
-def from_manifest(root: Path, subsets: tuple[str, ...] | None) -> LabelledClips:
+def from_manifest(root: Path, subsets: tuple[str, ...] | None) -> LabelledSounds:
     """The clips of DATADIR's merged manifest with status `ok`.
 
     Raises:
@@ -59,12 +59,12 @@ def from_manifest(root: Path, subsets: tuple[str, ...] | None) -> LabelledClips:
         raise InputRefused(
             f"{DataDir(root).merged_parquet}: no clip with status ok" + (f" in {', '.join(subsets)}" if subsets else "")
         )
-    return LabelledClips(clips, (), len(read_class_indices(DataDir(root).class_labels_csv)))
+    return LabelledSounds(clips, (), len(class_indices(DataDir(root).class_labels_csv)))
 
 
 def from_class_folders(
     root: Path, split: str, class_names: tuple[str, ...] = (), passed_over: list[Path] | None = None
-) -> LabelledClips:
+) -> LabelledSounds:
     """The sounds of `root/<split>/<class>/*`; a clip's id is `<class>/<file name>`.
 
     A clip has the label of each class folder that holds its file, as a link or as a copy of the same name and bytes.
@@ -106,10 +106,10 @@ def from_class_folders(
         labels.setdefault(identity, []).append(index)
         paths.setdefault(identity, path)
     clips = [
-        Clip(FOLDER_SPLIT, path_id(path, folder), 0, None, tuple(labels[identity]), path)
+        Sound(FOLDER_SPLIT, path_id(path, folder), 0, None, tuple(labels[identity]), path)
         for identity, path in paths.items()
     ]
-    return LabelledClips(sorted(clips, key=lambda clip: clip.video_id), names, len(names))
+    return LabelledSounds(sorted(clips, key=lambda clip: clip.video_id), names, len(names))
 
 
 def _size(path: Path) -> int:
@@ -129,13 +129,13 @@ def _digest(path: Path) -> bytes | Path:
         return path
 
 
-def labelled_clips(
+def labelled_sounds(
     root: Path,
     subsets: tuple[str, ...] | None,
     split: str,
     class_names: tuple[str, ...],
     passed_over: list[Path] | None = None,
-) -> LabelledClips:
+) -> LabelledSounds:
     """`from_class_folders` if `root/<split>` is there and no merged manifest, else `from_manifest`.
 
     Raises:

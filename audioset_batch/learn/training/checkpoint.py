@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from audioset_batch.errors import Diverged, InputRefused, UsageError
-from audioset_batch.learn.training.files import published
+from audioset_batch.sharedfs.publish import make_user_folder, replacing
 
 FOLDER: Final = "checkpoints"
 BEST: Final = "best.npz"
@@ -25,7 +25,7 @@ _NAME: Final = re.compile(r"step-(\d{8,})\.npz")
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class RunState:
     """How far a run has come.
 
     Attributes:
@@ -47,51 +47,52 @@ class Progress:
     stopped_early: bool = False
 
 
-def save_checkpoint(path: Path, model: Any, progress: Progress, with_optimizer: bool = True) -> None:
-    """Write the model's variables (and its optimizer's) and `progress`, atomically.
+def save_checkpoint(path: Path, model: Any, state: RunState, with_optimizer: bool = True) -> None:
+    """Write the model's variables (and its optimizer's) and `state`, atomically.
 
     Raises:
         Diverged: A number is not finite; nothing is written.
     """
-    arrays: dict[str, Any] = {f"model/{i:04d}": np.asarray(v) for i, v in enumerate(_model_arrays(model))}
+    arrays = _arrays("model", model.variables)
     if with_optimizer:
-        arrays |= {f"optimizer/{i:04d}": np.asarray(v) for i, v in enumerate(_optimizer_arrays(model))}
+        arrays |= _arrays("optimizer", model.optimizer.variables)
     if not all(np.isfinite(array).all() for array in arrays.values()):
-        raise Diverged(f"the weights are not finite after step {progress.step}")
-    arrays[_META] = np.frombuffer(json.dumps(asdict(progress)).encode(), np.uint8)
-    with published(path) as temporary, temporary.open("wb") as file:
+        raise Diverged(f"the weights are not finite after step {state.step}")
+    arrays[_META] = np.frombuffer(json.dumps(asdict(state)).encode(), np.uint8)
+    make_user_folder(path.parent)
+    with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
 
 
-def read_progress(path: Path) -> Progress:
-    """`progress` as it was saved.
+def read_state(path: Path) -> RunState:
+    """`state` as it was saved.
 
     Raises:
         InputRefused: Not a checkpoint, or damaged.
     """
     try:
         with np.load(path, allow_pickle=False) as stored:
-            return Progress(**json.loads(stored[_META].tobytes()))
+            return RunState(**json.loads(stored[_META].tobytes()))
     except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise InputRefused(f"{path}: not a checkpoint of this program, or damaged: {error}") from error
 
 
-def load_checkpoint(path: Path, model: Any, with_optimizer: bool = False) -> Progress:
+def load_checkpoint(path: Path, model: Any, with_optimizer: bool = False) -> RunState:
     """Put the stored values into `model` (and its optimizer, which must be compiled in).
 
     Raises:
         InputRefused: Damaged, or of another model.
     """
-    progress = read_progress(path)
+    state = read_state(path)
     try:
         with np.load(path, allow_pickle=False) as stored:
-            _assign(stored, "model", _model_variables(model), path)
+            _assign(stored, "model", model.variables, path)
             if with_optimizer:
                 model.optimizer.build(model.trainable_variables)
                 _assign(stored, "optimizer", model.optimizer.variables, path)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise InputRefused(f"{path}: damaged checkpoint: {error}") from error
-    return progress
+    return state
 
 
 def checkpoints(train_dir: Path) -> list[Path]:
@@ -134,22 +135,11 @@ def _step_of(path: Path) -> int:
     return int(match[1]) if match else -1
 
 
-def _model_variables(model: Any) -> list[Any]:
-    """Weights and, unlike `get_weights`, the state of random layers."""
-    variables: list[Any] = model.variables
-    return variables
-
-
-def _model_arrays(model: Any) -> list[Any]:
+def _arrays(kind: str, variables: list[Any]) -> dict[str, Any]:
+    """Name in the file -> array. Unlike `get_weights`, `Model.variables` has the state of random layers too."""
     from audioset_batch.learn.training.keras_api import keras
 
-    return [keras.ops.convert_to_numpy(variable) for variable in _model_variables(model)]
-
-
-def _optimizer_arrays(model: Any) -> list[Any]:
-    from audioset_batch.learn.training.keras_api import keras
-
-    return [keras.ops.convert_to_numpy(variable) for variable in model.optimizer.variables]
+    return {f"{kind}/{i:04d}": np.asarray(keras.ops.convert_to_numpy(each)) for i, each in enumerate(variables)}
 
 
 def _assign(stored: Any, kind: str, variables: list[Any], path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import numpy.typing as npt
 from audioset_batch.errors import InputRefused
 from audioset_batch.learn.features.csvs import read_label_table
 from audioset_batch.learn.training import metrics
-from audioset_batch.learn.training.files import make_folder, published, replace_text
+from audioset_batch.sharedfs.publish import atomic_write_json, make_user_folder, replacing
 
 RESULT_JSON: Final = "evaluation.json"
 RESULT_CSV: Final = "evaluation_classes.csv"
@@ -109,10 +108,10 @@ def write_evaluation(
         names: Of all classes.
         about: Further keys of the JSON: which model, which data.
     """
-    make_folder(folder)
+    make_user_folder(folder)
     paths = [folder / name for name in (RESULT_JSON, RESULT_CSV, *RESULT_FIGURES)]
-    replace_text(paths[0], json.dumps(about | evaluation.summary(), indent=1, allow_nan=False) + "\n")
-    with published(paths[1]) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    atomic_write_json(paths[0], about | evaluation.summary())
+    with replacing(paths[1]) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("index", "mid", "display_name", "positives", "ap", "auc", "d_prime"))
         classes = evaluation.classes
@@ -183,5 +182,5 @@ def _draw(paths: Sequence[Path], classes: metrics.ClassMetrics, names: Sequence[
     if len(order) > len(named):
         bars.set_title(f"the {_NAMED_BARS} best and the {_NAMED_BARS} worst classes")
     for path in paths:
-        with published(path) as temporary:
-            figure.savefig(temporary, dpi=110)
+        with replacing(path) as temporary:
+            figure.savefig(temporary, dpi=110, format=path.suffix[1:])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,6 +13,9 @@ import numpy.typing as npt
 from audioset_batch.errors import InputRefused
 from audioset_batch.learn.features.arrays import DEQUANTIZERS, FeatureSet
 from audioset_batch.learn.training.options import ModelOptions
+
+Notify = Callable[[str], None]
+"""Told one line for the user."""
 
 Rows = npt.NDArray[np.int64]
 Inputs = dict[str, npt.NDArray[np.float32]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,17 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from audioset_batch.errors import InputRefused
-from audioset_batch.learn.training.audio_clips import LabelledClips
-from audioset_batch.learn.training.examples import Inputs, Rows
-from audioset_batch.learn.training.files import published
+from audioset_batch.learn.training.audio_clips import LabelledSounds
+from audioset_batch.learn.training.examples import Inputs, Notify, Rows
 from audioset_batch.learn.training.images import clip_image
 from audioset_batch.learn.training.options import ModelOptions
 from audioset_batch.learn.vggish.audio import clip_threads, decode
-from audioset_batch.learn.vggish.inputs import Clip, audio_source
+from audioset_batch.learn.vggish.inputs import Sound, audio_source
+from audioset_batch.sharedfs.publish import make_user_folder, replacing
 
 _PER_FILE: Final = 1000
-
-Notify = Callable[[str], None]
 
 
 class ImageExamples:
@@ -38,7 +36,7 @@ class ImageExamples:
         InputRefused: No sound can be read.
     """
 
-    def __init__(self, labelled: LabelledClips, options: ModelOptions, cache: Path, notify: Notify) -> None:
+    def __init__(self, labelled: LabelledSounds, options: ModelOptions, cache: Path, notify: Notify) -> None:
         self._size = options.image_size
         folder = cache / _digest(labelled.clips, options)
         files = [
@@ -63,7 +61,7 @@ class ImageExamples:
         return {"image": images}
 
 
-def _digest(clips: Sequence[Clip], options: ModelOptions) -> str:
+def _digest(clips: Sequence[Sound], options: ModelOptions) -> str:
     """Of everything that the images depend on, short enough for a folder's name."""
     settings = (options.image_size, options.clip_seconds, options.log_mel_low, options.log_mel_high)
     states = {path: _state(path) for path in {clip.path for clip in clips}}
@@ -81,11 +79,12 @@ def _state(path: Path) -> tuple[int, int]:
 
 
 def _image_file(
-    folder: Path, number: int, clips: Sequence[Clip], options: ModelOptions, notify: Notify
+    folder: Path, number: int, clips: Sequence[Sound], options: ModelOptions, notify: Notify
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
     """Images (n, size, size) mapped from disk, and which of them are of readable sounds."""
     path, flags = folder / f"{number:05d}.npy", folder / f"{number:05d}.readable.npy"
     if not path.exists():
+        make_user_folder(folder)
         # Decoding, resampling and the FFT release the interpreter's lock.
         with clip_threads(os.process_cpu_count() if hasattr(os, "process_cpu_count") else None) as pool:
             made = list(pool.map(lambda clip: _image(clip, options), clips))
@@ -100,7 +99,7 @@ def _image_file(
     return np.load(path, mmap_mode="r"), np.load(flags)
 
 
-def _image(clip: Clip, options: ModelOptions) -> npt.NDArray[np.uint8] | str:
+def _image(clip: Sound, options: ModelOptions) -> npt.NDArray[np.uint8] | str:
     """The image, or why there is none."""
     try:
         samples, _ = decode(audio_source(clip), clip.name)
@@ -110,5 +109,5 @@ def _image(clip: Clip, options: ModelOptions) -> npt.NDArray[np.uint8] | str:
 
 
 def _save(path: Path, array: npt.NDArray[np.generic]) -> None:
-    with published(path) as temporary:
-        np.save(temporary, array)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array)

@@ -7,19 +7,12 @@ map, auc, d_prime, classes, seconds. A resumed run removes rows of steps that it
 from __future__ import annotations
 
 import csv
-import os
-import socket
-import struct
-import time
 from collections.abc import Mapping
-from io import BufferedWriter
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 from audioset_batch.errors import StorageUnusable, UsageError
-from audioset_batch.learn.features.tfrecord import RecordWriter
-from audioset_batch.learn.features.wire import bytes_field, varint
-from audioset_batch.learn.training.files import published
+from audioset_batch.sharedfs.publish import replacing
 
 TRAIN_LOG: Final = "train_log.csv"
 VALIDATION_LOG: Final = "validation_log.csv"
@@ -40,7 +33,7 @@ class StepLog:
     """
 
     def __init__(self, path: Path, columns: tuple[str, ...], after: int) -> None:
-        self._columns = columns
+        self.columns = columns
         _cut(path, columns, after)
         self._file: TextIO = path.open("a", encoding="utf-8", newline="")
         self._writer = csv.writer(self._file, lineterminator="\n")
@@ -52,7 +45,7 @@ class StepLog:
             StorageUnusable: It cannot be written.
         """
         try:
-            self._writer.writerow(f"{values[name]:.8g}" for name in self._columns)
+            self._writer.writerow(f"{values[name]:.8g}" for name in self.columns)
             self._file.flush()
         except OSError as error:
             raise StorageUnusable(f"{self._file.name}: cannot be written: {error}") from error
@@ -70,38 +63,8 @@ def _cut(path: Path, columns: tuple[str, ...], after: int) -> None:
         if rows and tuple(rows[0]) != columns:
             raise UsageError(f"{path}: expected the columns {', '.join(columns)}; move the file away")
         kept += [row for row in rows[1:] if len(row) == len(columns) and float(row[0]) <= after]
-    with published(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(kept)
-
-
-class EventFile:
-    """Scalars for TensorBoard: TFRecords of `Event` messages (tensorflow/core/util/event.proto).
-
-    Event: wall_time 1 double, step 2 int64, file_version 3 string, summary 5 {value 1 {tag 1, simple_value 2}}.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        stamp = time.time()
-        # The process id keeps two jobs of one second apart.
-        name = f"events.out.tfevents.{int(stamp):010d}.{socket.gethostname()}.{os.getpid()}"
-        self._file: BufferedWriter = (folder / name).open("wb")
-        self._writer = RecordWriter(self._file)
-        self._write(stamp, bytes_field(3, b"brain.Event:2"))
-
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        """One event with a value per tag."""
-        summary = b"".join(
-            bytes_field(1, bytes_field(1, tag.encode()) + b"\x15" + struct.pack("<f", value))
-            for tag, value in values.items()
-        )
-        self._write(time.time(), b"\x10" + varint(step) + bytes_field(5, summary))
-
-    def close(self) -> None:
-        self._file.close()
-
-    def _write(self, stamp: float, rest: bytes) -> None:
-        self._writer.write(b"\x09" + struct.pack("<d", stamp) + rest)
-        self._file.flush()
 
 
 class RunLog:
@@ -110,7 +73,7 @@ class RunLog:
     def __init__(self, train_dir: Path, after: int, tensorboard: bool) -> None:
         self._train = StepLog(train_dir / TRAIN_LOG, TRAIN_COLUMNS, after)
         self._validation = StepLog(train_dir / VALIDATION_LOG, VALIDATION_COLUMNS, after)
-        self._events = EventFile(train_dir) if tensorboard else None
+        self._events = _event_file(train_dir) if tensorboard else None
 
     def train(self, values: Mapping[str, float]) -> None:
         """A row of `TRAIN_COLUMNS`."""
@@ -128,6 +91,18 @@ class RunLog:
 
     def _write(self, log: StepLog, group: str, values: Mapping[str, float]) -> None:
         log.write(values)
-        if self._events is not None:
-            scalars = {f"{group}/{name}": value for name, value in values.items() if name != "step"}
-            self._events.write(int(values["step"]), scalars)
+        if self._events is None:
+            return
+        for name in log.columns[1:]:
+            self._events.add_scalar(f"{group}/{name}", values[name], int(values["step"]))
+        self._events.flush()
+
+
+def _event_file(folder: Path) -> Any:
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError as error:
+        raise UsageError(
+            "--tensorboard needs the package tensorboardX, which is not installed: pip install 'audioset-batch[learn]'"
+        ) from error
+    return SummaryWriter(str(folder))

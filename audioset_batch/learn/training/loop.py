@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,30 +15,27 @@ import numpy as np
 import numpy.typing as npt
 
 from audioset_batch.errors import Diverged, InputRefused, Interrupted
+from audioset_batch.learn.signals import StopSignal
 from audioset_batch.learn.training.checkpoint import (
     BEST,
-    Progress,
+    RunState,
     checkpoint_path,
     checkpoints,
     load_checkpoint,
     prune,
-    read_progress,
+    read_state,
     save_checkpoint,
 )
-from audioset_batch.learn.training.examples import Batch, Examples
+from audioset_batch.learn.training.examples import Batch, Examples, Notify
 from audioset_batch.learn.training.keras_api import keras
 from audioset_batch.learn.training.logs import RunLog
 from audioset_batch.learn.training.losses import BY_NAME
 from audioset_batch.learn.training.metrics import ClassMetrics, class_metrics
 from audioset_batch.learn.training.options import TrainOptions
 from audioset_batch.learn.training.sampling import BatchSource
-from audioset_batch.learn.training.signals import StopRequest
 
 _AHEAD: Final = 4
-_PREDICT_BATCH: Final = 512
-
-Notify = Callable[[str], None]
-"""Told one line for the user."""
+_SCORED_AT_ONCE: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +53,11 @@ class Phase:
     prepare: Callable[[Any], None] = lambda model: None
 
 
+@dataclass(slots=True)
 class Trainer:
     """One run in one folder, resumed if it has begun.
 
-    Args:
+    Attributes:
         model: As `build_model` gives it.
         loss: Name in `losses.BY_NAME`.
         source: The training batches.
@@ -72,34 +70,21 @@ class Trainer:
         notify: Told about progress.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        loss: str,
-        source: BatchSource,
-        options: TrainOptions,
-        phases: Sequence[Phase],
-        train_dir: Path,
-        *,
-        validation: Examples | None = None,
-        tensorboard: bool = False,
-        stop: StopRequest | None = None,
-        notify: Notify = lambda line: None,
-    ) -> None:
-        self._model = model
-        self._loss = loss
-        self._source = source
-        self._options = options
-        self._phases = tuple(phases)
-        self._dir = train_dir
-        self._validation = validation
-        self._tensorboard = tensorboard
-        self._stop = stop if stop is not None else StopRequest()
-        self._notify = notify
-        self._progress = Progress()
-        self._phase_start = 0
+    model: Any
+    loss: str
+    source: BatchSource
+    options: TrainOptions
+    phases: Sequence[Phase]
+    train_dir: Path
+    validation: Examples | None = None
+    tensorboard: bool = False
+    stop: StopSignal = field(default_factory=StopSignal)
+    notify: Notify = lambda line: None
+    _state: RunState = field(init=False, default_factory=RunState)
+    _phase_start: int = field(init=False, default=0)
+    _log: RunLog = field(init=False)
 
-    def run(self) -> Progress:
+    def run(self) -> RunState:
         """Train to the end of the last phase, or until early stopping.
 
         Raises:
@@ -108,49 +93,49 @@ class Trainer:
         """
         resumed = self._newest_checkpoint()
         if resumed is not None:
-            self._progress = read_progress(resumed)
-            self._notify(f"resuming after step {self._progress.step}: {resumed}")
-        self._log = RunLog(self._dir, self._progress.step, self._tensorboard)
+            self._state = read_state(resumed)
+            self.notify(f"resuming after step {self._state.step}: {resumed}")
+        self._log = RunLog(self.train_dir, self._state.step, self.tensorboard)
         try:
-            for number, phase in enumerate(self._phases):
-                if self._progress.step < phase.last_step and not self._progress.stopped_early:
+            for number, phase in enumerate(self.phases):
+                if self._state.step < phase.last_step and not self._state.stopped_early:
                     self._run_phase(number, phase, resumed)
         except Diverged as error:
             raise self._diverged(str(error)) from error
         finally:
             self._log.close()
-        return self._progress
+        return self._state
 
     def _newest_checkpoint(self) -> Path | None:
         """The newest checkpoint that can be read; a damaged one is passed over, and said so."""
-        for path in reversed(checkpoints(self._dir)):
+        for path in reversed(checkpoints(self.train_dir)):
             try:
-                read_progress(path)
+                read_state(path)
                 return path
             except InputRefused as error:
-                self._notify(str(error))
+                self.notify(str(error))
         return None
 
     def _run_phase(self, number: int, phase: Phase, resumed: Path | None) -> None:
-        self._phase_start = self._phases[number - 1].last_step if number else 0
-        phase.prepare(self._model)
-        self._model.compile(optimizer=make_optimizer(self._options, phase.learning_rate), loss=BY_NAME[self._loss])
-        if resumed is not None and self._progress.step == read_progress(resumed).step:
-            load_checkpoint(resumed, self._model, with_optimizer=self._progress.phase == number)
-        self._progress = replace(self._progress, phase=number)
-        while self._progress.step < phase.last_step and not self._progress.stopped_early:
+        self._phase_start = self.phases[number - 1].last_step if number else 0
+        phase.prepare(self.model)
+        self.model.compile(optimizer=make_optimizer(self.options, phase.learning_rate), loss=BY_NAME[self.loss])
+        if resumed is not None and self._state.step == read_state(resumed).step:
+            load_checkpoint(resumed, self.model, with_optimizer=self._state.phase == number)
+        self._state = replace(self._state, phase=number)
+        while self._state.step < phase.last_step and not self._state.stopped_early:
             self._round(min(self._next_boundary(), phase.last_step), phase)
 
     def _next_boundary(self) -> int:
-        step, options = self._progress.step, self._options
-        every = [options.export_model_steps] + ([options.eval_steps] if self._validation is not None else [])
+        step, options = self._state.step, self.options
+        every = [options.export_model_steps] + ([options.eval_steps] if self.validation is not None else [])
         return min((step // n + 1) * n for n in every)
 
     def _round(self, last: int, phase: Phase) -> None:
         """Train up to step `last`; then save, validate, or stop."""
-        first, began = self._progress.step, time.monotonic()
+        first, began = self._state.step, time.monotonic()
         watcher = self._watcher(phase)
-        self._model.fit(
+        self.model.fit(
             self._batches(first, last),
             steps_per_epoch=last - first,
             epochs=1,
@@ -159,30 +144,30 @@ class Trainer:
             callbacks=[watcher],
         )
         watcher.check()
-        seconds = self._progress.seconds + time.monotonic() - began
-        self._progress = replace(self._progress, step=watcher.step, seconds=seconds)
-        step = self._progress.step
-        if self._stop:
+        seconds = self._state.seconds + time.monotonic() - began
+        self._state = replace(self._state, step=watcher.step, seconds=seconds)
+        step = self._state.step
+        if self.stop:
             self._save()
             raise Interrupted(
-                f"{self._stop.signal_name} after step {step}: saved in {self._dir}; the same command continues"
+                f"{self.stop.signal_name} after step {step}: saved in {self.train_dir}; the same command continues"
             )
-        if self._validation is not None and (step % self._options.eval_steps == 0 or step == phase.last_step):
-            self._validate(self._validation)
-        if step % self._options.export_model_steps == 0 or step == phase.last_step or self._progress.stopped_early:
+        if self.validation is not None and (step % self.options.eval_steps == 0 or step == phase.last_step):
+            self._validate(self.validation)
+        if step % self.options.export_model_steps == 0 or step == phase.last_step or self._state.stopped_early:
             self._save()
 
     def _diverged(self, what: str) -> Diverged:
         saved = self._newest_checkpoint()
         kept = f"the last checkpoint, {saved}, is from before" if saved else "no checkpoint was written"
-        rate = self._phases[self._progress.phase].learning_rate
+        rate = self.phases[self._state.phase].learning_rate
         return Diverged(
             f"{what}; {kept}. Lower the learning rate ({rate:g}) or set --clip_gradient_norm 1, with another "
             "--train_dir or --start_new_model"
         )
 
     def _watcher(self, phase: Phase) -> Any:
-        options, base = self._options, self._progress.seconds
+        options, base = self.options, self._state.seconds
 
         def log(step: int, loss: float, rate: float, seconds: float) -> None:
             self._log.train(
@@ -196,7 +181,7 @@ class Trainer:
                 }
             )
 
-        return StepWatcher(self._progress.step, options.log_steps, self._stop, log)
+        return StepWatcher(self._state.step, options.log_steps, self.stop, log)
 
     def _batches(self, first: int, last: int) -> Iterator[tuple[Any, Any]]:
         """The steps' batches, made ahead in a thread while the device computes."""
@@ -204,7 +189,7 @@ class Trainer:
             waiting: deque[Future[Batch]] = deque()
             for step in range(first, last + _AHEAD):
                 if step < last:
-                    waiting.append(pool.submit(self._source.batch, step))
+                    waiting.append(pool.submit(self.source.batch, step))
                 if step >= first + _AHEAD or step >= last:
                     if not waiting:
                         return
@@ -212,24 +197,24 @@ class Trainer:
                     yield batch.inputs, batch.labels
 
     def _save(self) -> None:
-        save_checkpoint(checkpoint_path(self._dir, self._progress.step), self._model, self._progress)
-        prune(self._dir, self._options.keep_checkpoints)
+        save_checkpoint(checkpoint_path(self.train_dir, self._state.step), self.model, self._state)
+        prune(self.train_dir, self.options.keep_checkpoints)
 
     def _validate(self, examples: Examples) -> None:
-        result = validation_metrics(self._model, examples)
-        step, best = self._progress.step, self._progress.best_map
+        result = validation_metrics(self.model, examples)
+        step, best = self._state.step, self._state.best_map
         better = best is None or result.mean_ap > best
-        self._progress = replace(
-            self._progress,
+        self._state = replace(
+            self._state,
             best_map=result.mean_ap if better else best,
-            best_step=step if better else self._progress.best_step,
-            validations_since_best=0 if better else self._progress.validations_since_best + 1,
+            best_step=step if better else self._state.best_step,
+            validations_since_best=0 if better else self._state.validations_since_best + 1,
         )
-        patience = self._options.early_stopping
-        if patience and self._progress.validations_since_best >= patience:
-            self._progress = replace(self._progress, stopped_early=True)
+        patience = self.options.early_stopping
+        if patience and self._state.validations_since_best >= patience:
+            self._state = replace(self._state, stopped_early=True)
         if better:
-            save_checkpoint(self._dir / BEST, self._model, self._progress, with_optimizer=False)
+            save_checkpoint(self.train_dir / BEST, self.model, self._state, with_optimizer=False)
         self._log.validation(
             {
                 "step": step,
@@ -237,13 +222,13 @@ class Trainer:
                 "auc": result.mean_auc,
                 "d_prime": result.mean_d_prime,
                 "classes": result.classes_used,
-                "seconds": self._progress.seconds,
+                "seconds": self._state.seconds,
             }
         )
-        self._notify(
+        self.notify(
             f"step {step}: mAP {result.mean_ap:.4f}, AUC {result.mean_auc:.4f}, d' {result.mean_d_prime:.3f}"
             + (" (best so far)" if better else "")
-            + (f"; no better one in {patience} validations, stopping" if self._progress.stopped_early else "")
+            + (f"; no better one in {patience} validations, stopping" if self._state.stopped_early else "")
         )
 
 
@@ -251,7 +236,7 @@ class StepWatcher(keras.callbacks.Callback):  # type: ignore[misc]
     """Counts steps, logs the mean loss of every `log_steps`, ends the round when asked to stop."""
 
     def __init__(
-        self, first: int, log_steps: int, stop: StopRequest, log: Callable[[int, float, float, float], None]
+        self, first: int, log_steps: int, stop: StopSignal, log: Callable[[int, float, float, float], None]
     ) -> None:
         super().__init__()
         self.step = first
@@ -317,9 +302,10 @@ def learning_rate_at(options: TrainOptions, learning_rate: float, step: int) -> 
     return learning_rate * float(options.learning_rate_decay**stairs)
 
 
-def predict(model: Any, examples: Examples, batch_size: int = _PREDICT_BATCH) -> npt.NDArray[np.float32]:
+def scores_of(model: Any, examples: Examples, batch_size: int = _SCORED_AT_ONCE) -> npt.NDArray[np.float32]:
     """float32 (N, K): the model's probabilities, in the order of the examples."""
     scores = np.empty(examples.labels.shape, np.float32)
+    batch_size = min(batch_size, max(1, len(examples)))
     for first in range(0, len(examples), batch_size):
         rows = np.arange(first, min(first + batch_size, len(examples)))
         # Always whole batches: another size would be compiled again.
@@ -335,6 +321,6 @@ def validation_metrics(model: Any, examples: Examples) -> ClassMetrics:
         Diverged: The model gives NaN.
     """
     try:
-        return class_metrics(examples.labels, predict(model, examples))
+        return class_metrics(examples.labels, scores_of(model, examples))
     except ValueError as error:
         raise Diverged(f"validation: {error}") from error

@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from audioset_batch.errors import InputRefused, UsageError
-from audioset_batch.learn.training.files import replace_text
-from audioset_batch.learn.training.options import ModelOptions, option_names
+from audioset_batch.learn.training.options import ModelOptions
+from audioset_batch.sharedfs.publish import atomic_write_json
 
 FLAGS_NAME: Final = "model_flags.json"
+_NAMES: Final = tuple(each.name for each in dataclasses.fields(ModelOptions))
+_RETIRED: Final = ("mel_bands", "low_frequency_at")
+"""Earlier versions stored these; they had one value only."""
 
 
 def write_flags(train_dir: Path, options: ModelOptions) -> None:
     """Store `options`, replacing what is there."""
-    replace_text(train_dir / FLAGS_NAME, json.dumps(dataclasses.asdict(options), indent=1) + "\n")
+    atomic_write_json(train_dir / FLAGS_NAME, dataclasses.asdict(options))
 
 
 def read_flags(train_dir: Path) -> ModelOptions:
@@ -35,12 +38,12 @@ def read_flags(train_dir: Path) -> ModelOptions:
         raise UsageError(f"{path} does not exist: expected a folder that `audioset-batch train --train_dir` filled")
     try:
         stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        missing = [name for name in option_names(ModelOptions) if name not in stored]
-        unknown = [name for name in stored if name not in option_names(ModelOptions)]
+        missing = [name for name in _NAMES if name not in stored]
+        unknown = [name for name in stored if name not in (*_NAMES, *_RETIRED)]
         if missing or unknown:
             raise ValueError(f"keys missing: {', '.join(missing) or '-'}; unknown: {', '.join(unknown) or '-'}")
         stored["class_names"] = tuple(stored["class_names"])
-        return ModelOptions(**stored)
+        return ModelOptions(**{name: stored[name] for name in _NAMES})
     except (OSError, ValueError, TypeError) as error:
         raise InputRefused(f"{path}: not the flags of a model of this program: {error}") from error
 
@@ -57,7 +60,7 @@ def check_or_write_flags(train_dir: Path, options: ModelOptions) -> None:
     stored = read_flags(train_dir)
     different = [
         f"{name}: stored {getattr(stored, name)!r}, given {getattr(options, name)!r}"
-        for name in option_names(ModelOptions)
+        for name in _NAMES
         if getattr(stored, name) != getattr(options, name)
     ]
     if different:

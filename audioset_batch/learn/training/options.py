@@ -1,15 +1,16 @@
 """What a training run is made of: the model's definition and the training's settings, with each model's defaults.
 
-Names are those of the YouTube-8M starter code's flags where it has one. No Keras is imported here.
+A field carries its help text and the values it takes; `audioset-batch train` makes its flags from them. Names are those
+of the YouTube-8M starter code's flags where it has one. Imports nothing heavy.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from audioset_batch.errors import UsageError
-from audioset_batch.learn.features.arrays import CLASSES, DEQUANTIZERS, EMBEDDING_SIZE, MAX_FRAMES
+from audioset_batch.learn.features.released import CLASSES, EMBEDDING_SIZE, MAX_FRAMES
 
 VIDEO_LEVEL: Final = ("LogisticModel", "MoeModel")
 FRAME_LEVEL: Final = ("FrameLevelLogisticModel", "DbofModel", "LstmModel")
@@ -17,95 +18,96 @@ ATTENTION: Final = ("DecisionLevelAttentionModel", "FeatureLevelAttentionModel")
 VGG16: Final = "vgg16"
 MODELS: Final = (*VIDEO_LEVEL, *FRAME_LEVEL, *ATTENTION, VGG16)
 
-LOSSES: Final = ("CrossEntropyLoss", "HingeLoss", "SoftmaxLoss", "BinaryCrossentropy")
-OPTIMIZERS: Final = ("AdamOptimizer", "AMSGrad", "GradientDescentOptimizer", "AdagradOptimizer", "RMSPropOptimizer")
-BALANCING: Final = ("none", "panns", "ast")
-MIXUP: Final = ("none", "panns", "ast")
+
+def _option(
+    default: Any,
+    text: str = "",
+    *,
+    choices: tuple[str, ...] = (),
+    least: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+) -> Any:
+    """A field with its help text (none: no flag) and what its value must be: a choice, or within limits."""
+    return field(
+        default=default,
+        metadata={"text": text, "choices": choices, "least": least, "above": above, "below": below},
+    )
 
 
-def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise UsageError(f"{name}: expected one of {', '.join(choices)}; got {value!r}")
-
-
-def _at_least(name: str, value: Any, least: float) -> None:
-    if value < least:
-        raise UsageError(f"{name}: expected at least {least}, got {value}")
+def _check(options: ModelOptions | TrainOptions) -> None:
+    for each in fields(options):
+        value, limits = getattr(options, each.name), each.metadata
+        if value is None:
+            continue
+        if limits["choices"] and value not in limits["choices"]:
+            raise UsageError(f"{each.name}: expected one of {', '.join(limits['choices'])}; got {value!r}")
+        least, above, below = limits["least"], limits["above"], limits["below"]
+        # Written so that NaN is refused too.
+        if least is not None and not value >= least:
+            raise UsageError(f"{each.name}: expected at least {least:g}, got {value}")
+        if above is not None and not value > above:
+            raise UsageError(f"{each.name}: expected more than {above:g}, got {value}")
+        if below is not None and not value < below:
+            raise UsageError(f"{each.name}: expected less than {below:g}, got {value}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelOptions:
     """Everything that defines the network and its input; stored as `model_flags.json`.
 
-    Attributes:
-        model: One of `MODELS`.
-        num_classes: K.
-        feature_names: Always `audio_embedding` (or `log_mel` for vgg16).
-        feature_sizes: Width of a row, 128.
-        frame_features: True if the model sees rows, False if their mean.
-        max_frames: Rows per clip, zero-padded.
-        label_loss: One of `LOSSES`.
-        dequantization: Key of `DEQUANTIZERS`: how 8 bits became numbers.
-        l2_normalize: Rows (or their mean) have norm 1.
-        dbof_batch_norm_decay: Of the moving averages; the default needs thousands of steps to settle.
-        attention_units: Width of the hidden layers of the attention models.
-        attention_layers: How many there are.
-        image_size: Side of vgg16's square image, in pixels.
-        clip_seconds: Sound that makes one image; shorter clips are padded with silence, longer ones cut.
-        log_mel_low: Log-mel value that becomes pixel 0.
-        log_mel_high: Log-mel value that becomes pixel 255.
-        mel_bands: Bands of the spectrogram.
-        low_frequency_at: Edge of the image where the lowest band lies.
-        class_names: Folder names by index, where the classes came from folders.
+    Raises:
+        UsageError: A value is not among the choices or outside the limits, or two do not fit together.
     """
 
-    model: str = "LogisticModel"
-    num_classes: int = CLASSES
-    feature_names: str = "audio_embedding"
-    feature_sizes: int = EMBEDDING_SIZE
-    frame_features: bool = False
-    max_frames: int = MAX_FRAMES
-    label_loss: str = "CrossEntropyLoss"
-    dequantization: str = "youtube8m"
-    l2_normalize: bool = True
-    moe_num_mixtures: int = 2
-    iterations: int = 30
-    dbof_add_batch_norm: bool = True
-    sample_random_frames: bool = True
-    dbof_cluster_size: int = 8192
-    dbof_hidden_size: int = 1024
-    dbof_pooling_method: str = "max"
-    dbof_activation: str = "sigmoid"
-    dbof_batch_norm_decay: float = 0.999
-    video_level_classifier_model: str = "MoeModel"
-    lstm_cells: int = 1024
-    lstm_layers: int = 2
-    attention_units: int = 1024
-    attention_layers: int = 3
-    dropout: float = 0.5
-    image_size: int = 224
-    clip_seconds: float = 10.0
-    log_mel_low: float = -4.605
-    log_mel_high: float = 5.0
-    mel_bands: int = 64
-    low_frequency_at: str = "bottom"
-    class_names: tuple[str, ...] = ()
+    model: str = _option("LogisticModel", f"{', '.join(MODELS)} (LogisticModel)", choices=MODELS)
+    num_classes: int = _option(CLASSES, "number of classes (default: that of the packed features, else 527)", least=1)
+    feature_names: str = _option("audio_embedding", "audio_embedding (the only feature of AudioSet)")
+    feature_sizes: int = _option(EMBEDDING_SIZE, "128 (the only size in AudioSet)")
+    frame_features: bool = _option(False, "give the model single rows (default: as the model needs)")
+    max_frames: int = _option(MAX_FRAMES, "rows per clip (10)", least=1)
+    label_loss: str = _option(
+        "CrossEntropyLoss",
+        "CrossEntropyLoss, HingeLoss, SoftmaxLoss or BinaryCrossentropy (mean over classes)",
+        choices=("CrossEntropyLoss", "HingeLoss", "SoftmaxLoss", "BinaryCrossentropy"),
+    )
+    dequantization: str = _option(
+        "youtube8m", "youtube8m or centered (default: the model's own)", choices=("youtube8m", "centered")
+    )
+    l2_normalize: bool = _option(True, "scale rows or their mean to norm 1 (default: the model's own)")
+    moe_num_mixtures: int = _option(2, "experts per class (2)", least=1)
+    iterations: int = _option(30, "DbofModel: rows sampled per clip (30)", least=1)
+    dbof_add_batch_norm: bool = _option(True, "(true)")
+    sample_random_frames: bool = _option(True, "DbofModel: sample rows at random instead of consecutive rows (true)")
+    dbof_cluster_size: int = _option(8192, "(8192)", least=1)
+    dbof_hidden_size: int = _option(1024, "(1024)", least=1)
+    dbof_pooling_method: str = _option("max", "max or average (max)", choices=("max", "average"))
+    dbof_activation: str = _option(
+        "sigmoid", "sigmoid, relu, relu6 or tanh (sigmoid)", choices=("sigmoid", "relu", "relu6", "tanh")
+    )
+    dbof_batch_norm_decay: float = _option(
+        0.999, "(0.999; lower it for runs of less than a few thousand steps)", least=0, below=1
+    )
+    video_level_classifier_model: str = _option(
+        "MoeModel",
+        "classifier after DbofModel and LstmModel: MoeModel or LogisticModel (MoeModel)",
+        choices=VIDEO_LEVEL,
+    )
+    lstm_cells: int = _option(1024, "(1024)", least=1)
+    lstm_layers: int = _option(2, "(2)", least=1)
+    attention_units: int = _option(1024, "width of the attention models (1024)", least=1)
+    attention_layers: int = _option(3, "hidden layers of the attention models (3)", least=1)
+    dropout: float = _option(0.5, "dropout of the attention models (0.5)", least=0, below=1)
+    image_size: int = _option(224, "vgg16: side of the image in pixels (224, at least 32)", least=32)
+    clip_seconds: float = _option(10.0, "vgg16: seconds of sound per image (10)", above=0)
+    log_mel_low: float = _option(-4.605, "vgg16: log-mel value that is black (-4.605)")
+    log_mel_high: float = _option(5.0, "vgg16: log-mel value that is white (5)")
+    class_names: tuple[str, ...] = _option(())
 
     def __post_init__(self) -> None:
-        _one_of("model", self.model, MODELS)
-        _one_of("label_loss", self.label_loss, LOSSES)
-        _one_of("dequantization", self.dequantization, tuple(DEQUANTIZERS))
-        _one_of("dbof_pooling_method", self.dbof_pooling_method, ("max", "average"))
-        _one_of("dbof_activation", self.dbof_activation, ("sigmoid", "relu", "relu6", "tanh"))
-        _one_of("video_level_classifier_model", self.video_level_classifier_model, VIDEO_LEVEL)
-        _one_of("low_frequency_at", self.low_frequency_at, ("bottom",))
-        for name in ("num_classes", "max_frames", "moe_num_mixtures", "iterations", "dbof_cluster_size"):
-            _at_least(name, getattr(self, name), 1)
-        for name in ("dbof_hidden_size", "lstm_cells", "lstm_layers", "attention_units", "attention_layers"):
-            _at_least(name, getattr(self, name), 1)
-        _at_least("image_size", self.image_size, 32)
-        if not 0.0 <= self.dbof_batch_norm_decay < 1.0 or not 0.0 <= self.dropout < 1.0:
-            raise UsageError("dbof_batch_norm_decay and dropout must be at least 0 and below 1")
+        _check(self)
+        if not self.log_mel_high > self.log_mel_low:
+            raise UsageError(f"log_mel_high: expected more than log_mel_low {self.log_mel_low}")
         if self.model != VGG16 and (self.feature_names, self.feature_sizes) != ("audio_embedding", EMBEDDING_SIZE):
             raise UsageError(
                 "expected feature_names audio_embedding and feature_sizes 128, as AudioSet's features have, "
@@ -122,58 +124,44 @@ class ModelOptions:
 class TrainOptions:
     """How the model is trained.
 
-    Attributes:
-        batch_size: Clips per step.
-        base_learning_rate: Of the first step.
-        learning_rate_decay: Factor applied every `learning_rate_decay_examples` clips, in stairs.
-        clip_gradient_norm: Largest norm of each variable's gradient; 0 for none.
-        regularization_penalty: Factor of the model's own L2 terms.
-        num_epochs: Passes over the data, unless `max_steps` ends it before.
-        max_steps: Steps, or None.
-        export_model_steps: Steps between checkpoints.
-        log_steps: Steps between rows of the log.
-        eval_steps: Steps between validations, if there is validation data.
-        early_stopping: End after that many validations without a better mAP; 0 for never.
-        balanced_sampling: One of `BALANCING`.
-        mixup: One of `MIXUP`.
-        seed: Of everything random.
-        keep_checkpoints: Newest checkpoints that stay.
-        finetune_steps: vgg16: last steps, in which block5 is trained too.
-        finetune_learning_rate: Their learning rate.
+    Raises:
+        UsageError: A value is not among the choices or outside the limits.
     """
 
-    batch_size: int = 1024
-    base_learning_rate: float = 0.01
-    learning_rate_decay: float = 0.95
-    learning_rate_decay_examples: int = 4_000_000
-    optimizer: str = "AdamOptimizer"
-    clip_gradient_norm: float = 1.0
-    regularization_penalty: float = 1.0
-    num_epochs: int = 5
-    max_steps: int | None = None
-    export_model_steps: int = 1000
-    log_steps: int = 10
-    eval_steps: int = 1000
-    early_stopping: int = 0
-    balanced_sampling: str = "none"
-    mixup: str = "none"
-    seed: int = 0
-    keep_checkpoints: int = 2
-    finetune_steps: int = 0
-    finetune_learning_rate: float = 1e-5
+    batch_size: int = _option(1024, "clips per step (1024; attention 500; vgg16 32)", least=1)
+    base_learning_rate: float = _option(0.01, "of the first step (0.01; attention and vgg16 0.001)", above=0)
+    learning_rate_decay: float = _option(
+        0.95, "factor per learning_rate_decay_examples (0.95; attention and vgg16 1)", above=0
+    )
+    learning_rate_decay_examples: int = _option(4_000_000, "(4000000)", least=1)
+    optimizer: str = _option(
+        "AdamOptimizer",
+        "AdamOptimizer, AMSGrad, GradientDescentOptimizer, AdagradOptimizer, RMSPropOptimizer",
+        choices=("AdamOptimizer", "AMSGrad", "GradientDescentOptimizer", "AdagradOptimizer", "RMSPropOptimizer"),
+    )
+    clip_gradient_norm: float = _option(
+        1.0, "gradient clipping per variable; 0: none (1; attention and vgg16 0)", least=0
+    )
+    regularization_penalty: float = _option(1.0, "factor of the model's L2 terms (1)", least=0)
+    num_epochs: int = _option(5, "passes over the data (5; vgg16 10; attention by max_steps)", least=1)
+    max_steps: int | None = _option(None, "(attention 50000, else by num_epochs)", least=1)
+    export_model_steps: int = _option(1000, "steps between checkpoints (1000; vgg16 200)", least=1)
+    log_steps: int = _option(10, "steps between rows of train_log.csv (10)", least=1)
+    eval_steps: int = _option(1000, "steps between validations (1000; vgg16 200)", least=1)
+    early_stopping: int = _option(0, "stop after this many validations without a better mAP; 0: never (0)", least=0)
+    balanced_sampling: str = _option(
+        "none",
+        "none, panns (classes in turn) or ast (weighted) (none; attention panns)",
+        choices=("none", "panns", "ast"),
+    )
+    mixup: str = _option("none", "none, panns or ast (none)", choices=("none", "panns", "ast"))
+    seed: int = _option(0, "of everything random (0)", least=0)
+    keep_checkpoints: int = _option(2, "number of checkpoints to keep (2)", least=1)
+    finetune_steps: int = _option(0, "vgg16: further steps that also train block5 (0)", least=0)
+    finetune_learning_rate: float = _option(1e-5, "vgg16: learning rate of these steps (1e-5)", above=0)
 
     def __post_init__(self) -> None:
-        _one_of("optimizer", self.optimizer, OPTIMIZERS)
-        _one_of("balanced_sampling", self.balanced_sampling, BALANCING)
-        _one_of("mixup", self.mixup, MIXUP)
-        for name in ("batch_size", "num_epochs", "export_model_steps", "log_steps", "eval_steps", "keep_checkpoints"):
-            _at_least(name, getattr(self, name), 1)
-        for name in ("early_stopping", "finetune_steps", "seed", "clip_gradient_norm", "regularization_penalty"):
-            _at_least(name, getattr(self, name), 0)
-        if self.max_steps is not None:
-            _at_least("max_steps", self.max_steps, 1)
-        if self.base_learning_rate <= 0 or self.learning_rate_decay <= 0 or self.learning_rate_decay_examples < 1:
-            raise UsageError("learning rate, its decay and learning_rate_decay_examples must be above 0")
+        _check(self)
 
 
 _ATTENTION_TRAINING: Final = TrainOptions(
@@ -198,28 +186,28 @@ _VGG16_TRAINING: Final = TrainOptions(
 )
 
 
-def default_model_options(model: str) -> ModelOptions:
-    """The published definition of a model.
+def default_model_options(model: str, **changes: Any) -> ModelOptions:
+    """The published definition of a model, but for `changes`.
 
     Raises:
-        UsageError: No such model.
+        UsageError: No such model, or a value that it does not take.
     """
-    _one_of("model", model, MODELS)
-    options = ModelOptions(model=model, frame_features=model not in VIDEO_LEVEL)
+    values: dict[str, Any] = {"model": model, "frame_features": model not in VIDEO_LEVEL}
     if model in ATTENTION:
-        return replace(options, label_loss="BinaryCrossentropy", dequantization="centered", l2_normalize=False)
+        values |= {"label_loss": "BinaryCrossentropy", "dequantization": "centered", "l2_normalize": False}
     if model == VGG16:
-        return replace(options, label_loss="BinaryCrossentropy", feature_names="log_mel")
-    return options
+        values |= {"label_loss": "BinaryCrossentropy", "feature_names": "log_mel"}
+    return ModelOptions(**values | changes)
 
 
-def default_train_options(model: str) -> TrainOptions:
-    """The published training of a model."""
-    if model in ATTENTION:
-        return _ATTENTION_TRAINING
-    return _VGG16_TRAINING if model == VGG16 else TrainOptions()
+def default_train_options(model: str, **changes: Any) -> TrainOptions:
+    """The published training of a model, but for `changes`.
 
-
-def option_names(kind: type[ModelOptions] | type[TrainOptions]) -> tuple[str, ...]:
-    """Names of the fields, in order."""
-    return tuple(field.name for field in fields(kind))
+    Raises:
+        UsageError: A value that it does not take.
+    """
+    options = _ATTENTION_TRAINING if model in ATTENTION else _VGG16_TRAINING if model == VGG16 else TrainOptions()
+    # A limit on epochs would otherwise do nothing where the default is a number of steps.
+    if "num_epochs" in changes:
+        changes = {"max_steps": None} | changes
+    return replace(options, **changes)

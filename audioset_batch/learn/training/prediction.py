@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from audioset_batch.learn.training.files import published
 from audioset_batch.learn.training.metrics import top_classes
+from audioset_batch.sharedfs.publish import make_user_folder, replacing
 
 HEADER: Final = ("VideoId", "LabelConfidencePairs")
 
@@ -24,7 +24,8 @@ def write_predictions(path: Path, video_ids: npt.NDArray[np.str_], scores: npt.N
         scores: float (N, K).
         top_k: Classes per clip.
     """
-    with published(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    make_user_folder(path.parent)
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         # An id that is a path may hold commas and quotes.
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(HEADER)

@@ -13,8 +13,8 @@ import numpy as np
 from audioset_batch.errors import InputRefused, UsageError
 from audioset_batch.learn.training.checkpoint import checkpoints
 from audioset_batch.learn.training.examples import Examples
-from audioset_batch.learn.training.files import replace_text
 from audioset_batch.learn.training.options import TrainOptions
+from audioset_batch.sharedfs.publish import atomic_write_json
 
 RECORD_NAME: Final = "run.json"
 
@@ -75,10 +75,10 @@ def check_or_write_record(train_dir: Path, options: TrainOptions, facts: dict[st
         ]
         if different:
             raise UsageError(
-                f"{train_dir} holds a run that was trained otherwise ({'; '.join(different)}): give the same data and "
+                f"{train_dir} holds a run with other data or settings ({'; '.join(different)}): give the same data and "
                 "flags to continue it, another --train_dir, or --start_new_model to discard it"
             )
-    replace_text(path, json.dumps(now, indent=1) + "\n")
+    atomic_write_json(path, now)
 
 
 def read_record(train_dir: Path) -> dict[str, Any]:

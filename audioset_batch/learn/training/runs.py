@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -11,21 +10,16 @@ from typing import Any, Final
 import numpy as np
 
 from audioset_batch.errors import Interrupted, UsageError
-from audioset_batch.learn.features.tfrecord import Damage, raise_damage
-from audioset_batch.learn.training.checkpoint import BEST, FOLDER, Progress, chosen_checkpoint, load_checkpoint
-from audioset_batch.learn.training.evaluation import (
-    ClassName,
-    Evaluation,
-    judge,
-    numbered_names,
-    read_class_names,
-    write_evaluation,
-)
-from audioset_batch.learn.training.examples import EmbeddingExamples, Examples, Subset, held_out
-from audioset_batch.learn.training.files import make_folder
+from audioset_batch.learn.signals import StopSignal
+from audioset_batch.learn.training.checkpoint import BEST, FOLDER, RunState, chosen_checkpoint, load_checkpoint
+from audioset_batch.learn.training.data import DataOptions, class_names_of, find_sounds, load_examples
+from audioset_batch.learn.training.evaluation import Evaluation, judge, write_evaluation
+from audioset_batch.learn.training.examples import Examples, Notify, Subset, held_out
 from audioset_batch.learn.training.logs import TRAIN_LOG, VALIDATION_LOG
+from audioset_batch.learn.training.loop import Phase, Trainer, scores_of
 from audioset_batch.learn.training.model_flags import FLAGS_NAME, check_or_write_flags, read_flags
 from audioset_batch.learn.training.models import build_model
+from audioset_batch.learn.training.models.vgg16 import load_base_weights, require_weights, set_finetuning
 from audioset_batch.learn.training.options import VGG16, ModelOptions, TrainOptions
 from audioset_batch.learn.training.prediction import write_predictions
 from audioset_batch.learn.training.run_record import (
@@ -36,37 +30,11 @@ from audioset_batch.learn.training.run_record import (
     read_record,
 )
 from audioset_batch.learn.training.sampling import BatchSource, make_sampler
-from audioset_batch.learn.training.signals import StopRequest
 from audioset_batch.learn.vggish.store import hold_output
+from audioset_batch.sharedfs.publish import make_user_folder
 
 _NAMED_CLASSES: Final = 10
-_NAMED_FILES: Final = 5
 _FEW_STEPS: Final = 500
-
-Notify = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class DataOptions:
-    """Which clips.
-
-    Attributes:
-        pattern: Embeddings, as `sources.expand_pattern` takes it; empty for vgg16.
-        data_dir: DATADIR of vgg16's sounds.
-        subsets: Of the merged manifest; None for all.
-        split: Folder of the classes' folders, where there is no manifest.
-        mmap: Leave packed embeddings on disk.
-        class_labels_csv: Names of the classes, if wanted.
-        skip_bad: Leave damaged TFRecords out, and say so, instead of stopping.
-    """
-
-    pattern: str = ""
-    data_dir: Path | None = None
-    subsets: tuple[str, ...] | None = None
-    split: str = "train"
-    mmap: bool = False
-    class_labels_csv: Path | None = None
-    skip_bad: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +61,8 @@ class TrainRun:
 
 
 def train(
-    run: TrainRun, model_options: ModelOptions, options: TrainOptions, stop: StopRequest, notify: Notify
-) -> Progress:
+    run: TrainRun, model_options: ModelOptions, options: TrainOptions, stop: StopSignal, notify: Notify
+) -> RunState:
     """Train, or go on with, the model in `run.train_dir`.
 
     Raises:
@@ -104,18 +72,21 @@ def train(
         Interrupted: `stop` was set; everything is saved.
         ShardHeld: Another process is training in that folder.
     """
-    from audioset_batch.learn.training.loop import Trainer
-
     _check_share(run.holdout)
+    if run.weights is not None and model_options.model != VGG16:
+        raise UsageError(f"--weights is for {VGG16}; {model_options.model} starts from random weights")
     if run.weights is not None:
-        _check_weights(model_options, run.weights)
-    make_folder(run.train_dir)
+        require_weights(run.weights)  # before thousands of images are made
+    make_user_folder(run.train_dir)
     with hold_output(run.train_dir, "training"):
         if run.start_new_model:
             _discard(run.train_dir)
-        model_options = _with_classes(run.data, model_options)
+        sounds = None
+        if model_options.model == VGG16:
+            sounds = find_sounds(run.data, (), notify)
+            model_options = replace(model_options, num_classes=sounds.num_classes, class_names=sounds.class_names)
         check_or_write_flags(run.train_dir, model_options)
-        examples = load_examples(run.data, model_options, run.train_dir, notify)
+        examples = load_examples(run.data, model_options, run.train_dir, notify, sounds)
         facts = {
             "data": fingerprint(examples),
             "validation": None,
@@ -142,7 +113,7 @@ def train(
         check_or_write_record(run.train_dir, options, facts)
         model = build_model(model_options, options.regularization_penalty, options.seed)
         if run.weights is not None:
-            _load_base(model, run.weights)
+            load_base_weights(model, run.weights)
         sampler = make_sampler(options.balanced_sampling, examples.labels, options.seed)
         source = BatchSource(examples, sampler, options.batch_size, options.mixup, options.seed)
         phases = _phases(model_options, options, len(examples))
@@ -211,22 +182,22 @@ def evaluate(
         InputRefused: Data cannot be used.
     """
     _check_share(holdout)
-    options, model, path, progress = load_model(train_dir, checkpoint)
+    options, model, path, state = load_model(train_dir, checkpoint)
     examples = load_examples(data, options, train_dir, notify)
     _check_holdout(train_dir, examples, holdout, notify)
     if holdout:
         examples = Subset(examples, np.flatnonzero(held_out(examples, holdout)))
         if not len(examples):
             raise UsageError(f"--holdout {holdout}: none of these clips is in that share")
-    result = judge(examples.labels, _predict(model, examples, batch_size), top_k)
+    result = judge(examples.labels, scores_of(model, examples, batch_size), top_k)
     about = {
         "model": options.model,
         "checkpoint": path.name,
-        "step": progress.step,
+        "step": state.step,
         "train_dir": str(train_dir),
         "data": data.pattern or str(data.data_dir),
     }
-    write_evaluation(output, result, _names(data, options), about)
+    write_evaluation(output, result, class_names_of(data, options), about)
     return result
 
 
@@ -241,13 +212,15 @@ def predict(
     notify: Notify = lambda line: None,
 ) -> int:
     """Write the predictions of a model as CSV; returns the number of clips. Arguments as of `evaluate`."""
+    if output.is_dir():
+        raise UsageError(f"{output}: expected a file or a name for a new one, a folder is there")
     options, model, _, _ = load_model(train_dir, checkpoint)
     examples = load_examples(data, options, train_dir, notify)
-    write_predictions(output, examples.video_ids, _predict(model, examples, batch_size), top_k)
+    write_predictions(output, examples.video_ids, scores_of(model, examples, batch_size), top_k)
     return len(examples)
 
 
-def load_model(train_dir: Path, checkpoint: str = "best") -> tuple[ModelOptions, Any, Path, Progress]:
+def load_model(train_dir: Path, checkpoint: str = "best") -> tuple[ModelOptions, Any, Path, RunState]:
     """Options, network with trained weights, the checkpoint's file, and how far it had been trained.
 
     Raises:
@@ -260,88 +233,14 @@ def load_model(train_dir: Path, checkpoint: str = "best") -> tuple[ModelOptions,
     return options, model, path, load_checkpoint(path, model)
 
 
-def load_examples(data: DataOptions, options: ModelOptions, train_dir: Path, notify: Notify) -> Examples:
-    """The clips that `data` means, as the model of `options` takes them.
-
-    Raises:
-        UsageError: Options of the other kind of model.
-        InputRefused: Data cannot be used.
-    """
-    if options.model == VGG16:
-        from audioset_batch.learn.training.audio_clips import labelled_clips
-        from audioset_batch.learn.training.image_cache import ImageExamples
-
-        passed_over: list[Path] = []
-        clips = labelled_clips(_data_dir(data), data.subsets, data.split, options.class_names, passed_over)
-        if passed_over:
-            named = ", ".join(map(str, passed_over[:_NAMED_FILES])) + (" ..." if passed_over[_NAMED_FILES:] else "")
-            notify(f"passed over {len(passed_over):,} files whose names are not those of sounds: {named}")
-        if clips.num_classes != options.num_classes:
-            raise UsageError(f"the model has {options.num_classes} classes, {data.data_dir} has {clips.num_classes}")
-        return ImageExamples(clips, options, train_dir / "images", notify)
-    from audioset_batch.learn.training.sources import read_features
-
-    if not data.pattern:
-        raise UsageError(f"{options.model} needs embeddings: give a data pattern (TFRecords or packed features)")
-
-    def skip(damage: Damage) -> None:
-        notify(f"skipped: {damage}")
-
-    features = read_features(
-        data.pattern,
-        options.num_classes,
-        options.max_frames,
-        mmap=data.mmap,
-        on_bad=skip if data.skip_bad else raise_damage,
-    )
-    return EmbeddingExamples(features, options)
-
-
-def _with_classes(data: DataOptions, options: ModelOptions) -> ModelOptions:
-    """vgg16's classes are those of its sounds."""
-    if options.model != VGG16:
-        return options
-    from audioset_batch.learn.training.audio_clips import labelled_clips
-
-    clips = labelled_clips(_data_dir(data), data.subsets, data.split, ())
-    return replace(options, num_classes=clips.num_classes, class_names=clips.class_names)
-
-
-def _data_dir(data: DataOptions) -> Path:
-    if data.data_dir is None:
-        raise UsageError(f"{VGG16} needs sounds: give --data_dir")
-    return data.data_dir
-
-
-def _names(data: DataOptions, options: ModelOptions) -> list[ClassName]:
-    if options.class_names:
-        return [ClassName("", name) for name in options.class_names]
-    path = data.class_labels_csv
-    if path is None and options.model == VGG16:
-        from audioset_batch.layout import DataDir
-
-        path = DataDir(_data_dir(data)).class_labels_csv
-    return numbered_names(options.num_classes) if path is None else read_class_names(path, options.num_classes)
-
-
-def _phases(model_options: ModelOptions, options: TrainOptions, clips: int) -> list[Any]:
-    from audioset_batch.learn.training.loop import Phase
-
+def _phases(model_options: ModelOptions, options: TrainOptions, clips: int) -> list[Phase]:
     steps = -(-options.num_epochs * clips // options.batch_size)
     steps = steps if options.max_steps is None else min(steps, options.max_steps)
     first = Phase(steps, options.base_learning_rate)
     if model_options.model != VGG16 or not options.finetune_steps:
         return [first]
-    from audioset_batch.learn.training.models.vgg16 import set_finetuning
-
-    return [
-        first,
-        Phase(
-            steps + options.finetune_steps,
-            options.finetune_learning_rate,
-            lambda model: set_finetuning(model, True),
-        ),
-    ]
+    last_step = steps + options.finetune_steps
+    return [first, Phase(last_step, options.finetune_learning_rate, lambda model: set_finetuning(model, True))]
 
 
 def _check_share(holdout: float) -> None:
@@ -361,27 +260,6 @@ def _check_holdout(train_dir: Path, examples: Examples, holdout: float, notify: 
             "some of that share: give the same value, or other clips"
         )
     notify(f"warning: these are the training clips; --holdout {trained_with} leaves only those that it has not seen")
-
-
-def _check_weights(options: ModelOptions, weights: Path) -> None:
-    """Before thousands of images are made."""
-    if options.model != VGG16:
-        raise UsageError(f"--weights is for {VGG16}; {options.model} starts from random weights")
-    from audioset_batch.learn.training.models.vgg16 import require_weights
-
-    require_weights(weights)
-
-
-def _load_base(model: Any, weights: Path) -> None:
-    from audioset_batch.learn.training.models.vgg16 import load_base_weights
-
-    load_base_weights(model, weights)
-
-
-def _predict(model: Any, examples: Examples, batch_size: int) -> Any:
-    from audioset_batch.learn.training.loop import predict as scores_of
-
-    return scores_of(model, examples, min(batch_size, max(1, len(examples))))
 
 
 def _discard(train_dir: Path) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from audioset_batch.errors import InputRefused, UsageError
-from audioset_batch.learn.features.arrays import CLASSES, MAX_FRAMES, FeatureSet
+from audioset_batch.learn.features.arrays import FeatureSet
 from audioset_batch.learn.features.batch import RecordBatch, join_batches
-from audioset_batch.learn.features.packed import is_packed, packed_size
+from audioset_batch.learn.features.packed import is_packed, packed_info
 from audioset_batch.learn.features.packed_files import packed_at
 from audioset_batch.learn.features.reading import iter_batches, read_split
+from audioset_batch.learn.features.released import CLASSES, MAX_FRAMES
 from audioset_batch.learn.features.tfrecord import OnBad, raise_damage
 from audioset_batch.paths import expand_home
 
@@ -49,7 +50,7 @@ def expand_pattern(pattern: str) -> list[Path]:
 def number_of_classes(pattern: str) -> int:
     """What the first packed file of `pattern` says, else 527."""
     packed = next((path for path in expand_pattern(pattern) if is_packed(path)), None)
-    return packed_size(packed)[2] if packed is not None else CLASSES
+    return packed_info(packed).classes if packed is not None else CLASSES
 
 
 def read_features(

@@ -64,7 +64,7 @@ def decode(source: Path | bytes, name: str) -> tuple[FloatArray, float]:
         name: What an error calls it.
 
     Raises:
-        InputRefused: the file is missing, damaged or of a format that cannot be read.
+        InputRefused: The file is missing, damaged or of a format that cannot be read.
     """
     demuxer = _DEMUXERS.get(source.suffix.lower()) if isinstance(source, Path) else None
     if isinstance(source, Path) and demuxer:

@@ -64,8 +64,8 @@ def read_v1_checkpoint(path: Path, names: Iterable[str] | None = None) -> dict[s
         names: Variables to read; names that the file lacks are left out. None: all that are float32.
 
     Raises:
-        InputRefused: not such a file, or truncated, damaged (a checksum differs) or compressed.
-        OSError: it cannot be read.
+        InputRefused: Not such a file, or truncated, damaged (a checksum differs) or compressed.
+        OSError: It cannot be read.
     """
     wanted = None if names is None else frozenset(names)
     if not is_v1_checkpoint(path):

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Final
 
 from audioset_batch.errors import InputRefused
-from audioset_batch.learn.features.download import download
+from audioset_batch.fetch import FetchOptions, fetched
 from audioset_batch.learn.vggish.pca import PCA_NAME
 from audioset_batch.learn.vggish.weights import CHECKPOINT_NAME
+from audioset_batch.sharedfs.publish import make_user_folder
 
 BASE_URL: Final = "https://storage.googleapis.com/audioset"
 
-Progress = Callable[[str, int, int], None]
+NamedProgress = Callable[[str, int, int], None]
 """Called with (file name, bytes there, bytes in all)."""
 
 
@@ -39,7 +40,7 @@ def fetch_weights(
     folder: Path,
     base_url: str = BASE_URL,
     files: tuple[ReleasedFile, ...] = FILES,
-    progress: Progress | None = None,
+    progress: NamedProgress | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[Path]:
     """Bring both files to `folder`; one that is there and right is left alone.
@@ -47,36 +48,33 @@ def fetch_weights(
     A download goes on where an earlier one ended. A file gets its name only after its MD5 was right.
 
     Raises:
-        InputRefused: the server refuses, or sends other bytes than Google released.
-        StopEarly: the server cannot be reached, or another process is fetching; run it again later.
+        InputRefused: The server refuses, or sends other bytes than Google released.
+        StopEarly: The server cannot be reached, or another process is fetching; run it again later.
         StorageUnusable: `folder` cannot be written.
     """
     return [_fetch(file, folder, f"{base_url.rstrip('/')}/{file.name}", progress, sleep) for file in files]
 
 
 def _fetch(
-    file: ReleasedFile, folder: Path, url: str, progress: Progress | None, sleep: Callable[[float], None]
+    file: ReleasedFile, folder: Path, url: str, progress: NamedProgress | None, sleep: Callable[[float], None]
 ) -> Path:
     target = folder / file.name
     if target.is_file() and md5_of(target) == file.md5:
         return target
 
-    def accept(part: Path) -> None:
-        found = md5_of(part)
-        if found != file.md5:
-            raise InputRefused(
-                f"{url}: expected the released file with MD5 {file.md5}, got {part.stat().st_size} bytes with MD5 "
-                f"{found}; a proxy or login page may have answered in its place. Nothing was kept"
-            )
-
-    download(
-        url,
-        target,
-        accept=accept,
+    make_user_folder(folder)
+    options = FetchOptions(
         advice=f"copy {file.name} to {folder} from a machine with internet access",
         progress=partial(progress, file.name) if progress else None,
         sleep=sleep,
     )
+    with fetched(url, target, options) as arrived:
+        found = md5_of(arrived.path)
+        if found != file.md5:
+            raise InputRefused(
+                f"{url}: expected the released file with MD5 {file.md5}, got {arrived.path.stat().st_size} bytes with "
+                f"MD5 {found}; a proxy or login page may have answered in its place. Nothing was kept"
+            )
     return target
 
 

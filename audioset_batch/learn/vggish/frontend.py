@@ -26,7 +26,6 @@ LOW_HZ: Final = 125.0
 HIGH_HZ: Final = 7500.0
 LOG_OFFSET: Final = 0.01
 EXAMPLE_FRAMES: Final = 96
-EXAMPLE_SECONDS: Final = EXAMPLE_FRAMES * HOP / SAMPLE_RATE
 MIN_SAMPLES: Final = WINDOW + (EXAMPLE_FRAMES - 1) * HOP
 """Samples that one example needs (15,600, 0.975 s); fewer make none."""
 

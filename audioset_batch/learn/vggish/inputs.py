@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 import zlib
 from collections import Counter
@@ -13,7 +12,8 @@ from typing import Any, Final
 
 from audioset_batch.errors import InputRefused, UsageError
 from audioset_batch.layout import DataDir
-from audioset_batch.learn.features.shards import SPLITS
+from audioset_batch.learn.features.csvs import read_label_table
+from audioset_batch.learn.features.released import SPLITS
 from audioset_batch.learn.vggish.audio import EXTENSIONS
 from audioset_batch.reasons import Status
 from audioset_batch.record.clipbytes import read_clip
@@ -37,7 +37,7 @@ _COLUMNS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
+class Sound:
     """One sound to embed.
 
     Attributes:
@@ -82,7 +82,7 @@ def has_manifest(root: Path) -> bool:
     """True if `root` is a data directory that has been merged.
 
     Raises:
-        UsageError: it is a data directory that has not.
+        UsageError: It is a data directory that has not.
     """
     data = DataDir(root)
     if data.merged_parquet.is_file():
@@ -92,7 +92,7 @@ def has_manifest(root: Path) -> bool:
     return False
 
 
-def clips_of_manifest(root: Path, shard: ShardOf, subsets: tuple[str, ...] | None = None) -> list[Clip]:
+def clips_of_manifest(root: Path, shard: ShardOf, subsets: tuple[str, ...] | None = None) -> list[Sound]:
     """The clips of the merged table with status `ok`, in its order.
 
     Args:
@@ -101,8 +101,8 @@ def clips_of_manifest(root: Path, shard: ShardOf, subsets: tuple[str, ...] | Non
         subsets: Only these, e.g. `eval_segments`; None for all.
 
     Raises:
-        InputRefused: the table cannot be read or lacks columns.
-        UsageError: class_labels_indices.csv is needed for the labels and missing.
+        InputRefused: The table cannot be read or lacks columns.
+        UsageError: Class_labels_indices.csv is needed for the labels and missing.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -124,11 +124,11 @@ def clips_of_manifest(root: Path, shard: ShardOf, subsets: tuple[str, ...] | Non
         ]
     except (OSError, pa.ArrowInvalid) as error:
         raise InputRefused(f"{path}: cannot be read as Parquet: {error}") from error
-    indices = read_class_indices(data.class_labels_csv) if any(row["labels"] for row in rows) else {}
+    indices = class_indices(data.class_labels_csv) if any(row["labels"] for row in rows) else {}
     return [_clip_of_row(row, data, indices) for row in rows]
 
 
-def _clip_of_row(row: dict[str, Any], data: DataDir, indices: dict[str, int]) -> Clip:
+def _clip_of_row(row: dict[str, Any], data: DataDir, indices: dict[str, int]) -> Sound:
     mids = [mid for mid in (row["labels"] or "").split(",") if mid]
     unknown = [mid for mid in mids if mid not in indices]
     if unknown:
@@ -138,7 +138,7 @@ def _clip_of_row(row: dict[str, Any], data: DataDir, indices: dict[str, int]) ->
         raise InputRefused(f"{data.merged_parquet}: {row['ytid']} is in {row['tar']} but has no offset")
     if not in_tar and not row["audio_path"]:
         raise InputRefused(f"{data.merged_parquet}: {row['ytid']} is ok but has neither audio_path nor tar")
-    return Clip(
+    return Sound(
         split=_SPLIT_OF.get(row["subset"], row["subset"]),
         video_id=row["ytid"],
         start_ms=round(row["start_seconds"] * 1000),
@@ -149,25 +149,21 @@ def _clip_of_row(row: dict[str, Any], data: DataDir, indices: dict[str, int]) ->
     )
 
 
-def read_class_indices(path: Path) -> dict[str, int]:
-    """MID -> index of class_labels_indices.csv.
+def class_indices(path: Path) -> dict[str, int]:
+    """MID -> label of class_labels_indices.csv.
 
     Raises:
-        UsageError: there is no such file.
-        InputRefused: it has other columns.
+        UsageError: There is no such file.
+        InputRefused: It cannot be read.
     """
     if not path.is_file():
         raise UsageError(
             f"{path} is missing; records hold label indices, not MIDs: ./download_subset_files.sh fetches it"
         )
-    with path.open(encoding="utf-8", newline="") as file:
-        try:
-            return {row["mid"]: int(row["index"]) for row in csv.DictReader(file)}
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputRefused(f"{path}: expected the columns index,mid,display_name: {error}") from error
+    return read_label_table(path).index_of()
 
 
-def clips_of_folder(root: Path, shard: ShardOf, passed_over: list[Path] | None = None) -> list[Clip]:
+def clips_of_folder(root: Path, shard: ShardOf, passed_over: list[Path] | None = None) -> list[Sound]:
     """Every audio file below `root`, by name; hidden files and folders are left out.
 
     `<ytid>_<start ms>_<end ms>` in a file's name is taken apart; any other file is called by its path below `root`
@@ -207,19 +203,19 @@ def _walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
         yield Path(folder), folders, names
 
 
-def _clip_of_file(path: Path, root: Path) -> Clip:
+def _clip_of_file(path: Path, root: Path) -> Sound:
     match = _STEM.fullmatch(path.stem)
     if match:
         start, end = int(match["start"]), int(match["end"])
-        return Clip(FOLDER_SPLIT, match["ytid"], start, end, (), path)
-    return Clip(FOLDER_SPLIT, path_id(path.with_suffix(""), root), 0, None, (), path)
+        return Sound(FOLDER_SPLIT, match["ytid"], start, end, (), path)
+    return Sound(FOLDER_SPLIT, path_id(path.with_suffix(""), root), 0, None, (), path)
 
 
-def audio_source(clip: Clip) -> Path | bytes:
+def audio_source(clip: Sound) -> Path | bytes:
     """The clip's file, or its bytes out of the tar.
 
     Raises:
-        InputRefused: the tar is damaged, or another sample stands at the offset.
+        InputRefused: The tar is damaged, or another sample stands at the offset.
     """
     if clip.offset is None or clip.end_ms is None:
         return clip.path

@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from audioset_batch.errors import Interrupted
+from audioset_batch.fetch import Progress
 from audioset_batch.learn.features.sequence import Record
 from audioset_batch.learn.vggish.engine import Engine
-from audioset_batch.learn.vggish.inputs import Clip
+from audioset_batch.learn.vggish.inputs import Sound
 from audioset_batch.learn.vggish.pipeline import Embedded, Timing, embed_all, prepare_all
 from audioset_batch.learn.vggish.store import ShardStore, clip_key
 
 PART_CLIPS: Final = 500
-"""Clips per part: what a kill may cost, about four minutes of one core."""
-
-Progress = Callable[[int, int], None]
-"""Called with (clips done in this run, clips to do)."""
+PART_SECONDS: Final = 10.0
+"""A part is written after so many clips, or so many seconds if that is earlier: what a kill may cost."""
 
 
 @dataclass(slots=True)
@@ -63,78 +62,76 @@ class JobResult:
         }
 
 
-def run_job(
-    clips: Sequence[Clip],
-    engine: Engine,
-    store: ShardStore,
-    *,
-    threads: int,
-    stop: Callable[[], bool] = lambda: False,
-    progress: Progress | None = None,
-    part_clips: int = PART_CLIPS,
-) -> JobResult:
-    """Embed those of `clips` that `store` does not have, then publish.
+@dataclass(slots=True)
+class EmbedJob:
+    """Embeds those clips of a shard that its store does not have, then publishes.
 
-    Args:
+    Attributes:
         clips: The shard's clips, any splits.
         engine: Network and PCA.
         store: Where they go.
         threads: For decoding and the front end.
         stop: Asked before each further clip is read.
-        progress: Told after each batch.
+        progress: Told (clips done in this run, clips to do) after each batch.
         part_clips: Clips per part.
-
-    Raises:
-        Interrupted: `stop()` became true; what was under way is finished and kept.
-        StorageUnusable: the disk is full.
+        result: What it has done so far.
     """
-    begun = time.monotonic()
-    result = JobResult(planned=len(clips))
-    splits = sorted({clip.split for clip in clips})
-    for split in splits:
-        own = [clip for clip in clips if clip.split == split]
-        done = store.done(split)
-        missing = [clip for clip in own if clip_key(clip) not in done]
-        result.resumed += len(own) - len(missing)
-        _run_split(split, missing, engine, store, threads, stop, progress, part_clips, result)
-    result.elapsed = time.monotonic() - begun
-    if stop():
-        raise Interrupted(
-            f"stopped as asked after {result.embedded} clips; {result.resumed + result.embedded} of "
-            f"{result.planned} are kept, run the same command again for the rest"
-        )
-    result.files = store.finish(splits, result.summary())
-    return result
 
+    clips: Sequence[Sound]
+    engine: Engine
+    store: ShardStore
+    threads: int
+    stop: Callable[[], bool] = lambda: False
+    progress: Progress | None = None
+    part_clips: int = PART_CLIPS
+    result: JobResult = field(default_factory=JobResult)
 
-def _run_split(
-    split: str,
-    clips: Sequence[Clip],
-    engine: Engine,
-    store: ShardStore,
-    threads: int,
-    stop: Callable[[], bool],
-    progress: Progress | None,
-    part_clips: int,
-    result: JobResult,
-) -> None:
-    prepared = prepare_all(clips, threads, stop, result.timing)
-    waiting: list[Record] = []
-    seen = 0
-    try:
-        for group in embed_all(prepared, engine.network.embed, engine.network.batch_size, result.timing):
-            seen += len(group)
-            waiting += [_record(item, engine) for item in group if _accepted(item, result)]
-            if len(waiting) >= part_clips:
-                result.embedded += len(waiting)
-                full, waiting = waiting, []
-                store.write_part(split, full)
-            if progress:
-                progress(seen, len(clips))
-    finally:
-        # Also when the user presses Ctrl-C: what is embedded is kept.
-        result.embedded += len(waiting)
-        store.write_part(split, waiting)
+    def run(self) -> JobResult:
+        """Do it.
+
+        Raises:
+            Interrupted: `stop()` became true; what was under way is finished and kept.
+            StorageUnusable: The disk is full.
+        """
+        begun = time.monotonic()
+        result = self.result
+        result.planned = len(self.clips)
+        splits = sorted({clip.split for clip in self.clips})
+        for split in splits:
+            own = [clip for clip in self.clips if clip.split == split]
+            done = self.store.done(split)
+            missing = [clip for clip in own if clip_key(clip) not in done]
+            result.resumed += len(own) - len(missing)
+            self._run_split(split, missing)
+        result.elapsed = time.monotonic() - begun
+        if self.stop():
+            raise Interrupted(
+                f"stopped as asked after {result.embedded} clips; {result.resumed + result.embedded} of "
+                f"{result.planned} are kept, run the same command again for the rest"
+            )
+        result.files = self.store.finish(splits, result.summary())
+        return result
+
+    def _run_split(self, split: str, clips: Sequence[Sound]) -> None:
+        network, timing = self.engine.network, self.result.timing
+        prepared = prepare_all(clips, self.threads, self.stop, timing)
+        waiting: list[Record] = []
+        seen, written_at = 0, time.monotonic()
+        try:
+            for group in embed_all(prepared, network.embed, network.batch_size, timing):
+                seen += len(group)
+                waiting += [_record(item, self.engine) for item in group if _accepted(item, self.result)]
+                if len(waiting) >= self.part_clips or time.monotonic() - written_at >= PART_SECONDS:
+                    self.result.embedded += len(waiting)
+                    full, waiting = waiting, []
+                    self.store.write_part(split, full)
+                    written_at = time.monotonic()
+                if self.progress:
+                    self.progress(seen, len(clips))
+        finally:
+            # Also when the user presses Ctrl-C: what is embedded is kept.
+            self.result.embedded += len(waiting)
+            self.store.write_part(split, waiting)
 
 
 def _accepted(item: Embedded, result: JobResult) -> bool:

@@ -56,8 +56,8 @@ def load_pca(path: Path) -> Pca:
     """PCA parameters of Google's `.npz` or torchvggish's `.pth`.
 
     Raises:
-        UsageError: there is no such file.
-        InputRefused: it is damaged or holds something else.
+        UsageError: There is no such file.
+        InputRefused: It is damaged or holds something else.
     """
     if not path.is_file():
         raise UsageError(

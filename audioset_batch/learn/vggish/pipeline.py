@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from audioset_batch.errors import InputRefused
 from audioset_batch.learn.vggish.audio import clip_threads, decode
 from audioset_batch.learn.vggish.frontend import BANDS, EXAMPLE_FRAMES, MIN_SAMPLES, examples
-from audioset_batch.learn.vggish.inputs import Clip, audio_source
+from audioset_batch.learn.vggish.inputs import Sound, audio_source
 from audioset_batch.learn.vggish.variables import EMBEDDING
 
 Embed = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -29,7 +29,7 @@ Embed = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 class Prepared:
     """A clip after the front end; `problem` says why it has no examples."""
 
-    clip: Clip
+    clip: Sound
     examples: NDArray[np.float32]
     duration: float
     problem: str = ""
@@ -61,7 +61,7 @@ class Timing:
     audio: float = 0.0
 
 
-def prepare(clip: Clip) -> Prepared:
+def prepare(clip: Sound) -> Prepared:
     """Read, decode, resample, log-mel. A file that cannot be read is a result, not an error."""
     nothing = np.empty((0, EXAMPLE_FRAMES, BANDS), np.float32)
     try:
@@ -75,10 +75,10 @@ def prepare(clip: Clip) -> Prepared:
     return Prepared(clip, batch, duration)
 
 
-def prepare_all(clips: Iterable[Clip], threads: int, stop: Callable[[], bool], timing: Timing) -> Iterator[Prepared]:
+def prepare_all(clips: Iterable[Sound], threads: int, stop: Callable[[], bool], timing: Timing) -> Iterator[Prepared]:
     """Prepared clips in order, a few per thread ahead of the consumer; after `stop()` no further clip is begun."""
 
-    def timed(clip: Clip) -> tuple[Prepared, float]:
+    def timed(clip: Sound) -> tuple[Prepared, float]:
         begun = time.perf_counter()
         return prepare(clip), time.perf_counter() - begun
 

@@ -7,45 +7,44 @@
     OUT/.parts/<KKKK>-of-<NNNN>/                 finished parts; gone when the shard is
     OUT/.leases/embed.<KKKK>-of-<NNNN>.lease     who is at it
 
-A file under its final name is whole. Parts are TFRecords, so a torn one would be noticed by its checksums.
+A file under its final name is whole. Parts are Parquet with checksums, so a torn one would be noticed.
 """
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from audioset_batch.errors import InputRefused, StorageUnusable, UsageError
-from audioset_batch.learn.features.arrays import CLASSES, MAX_FRAMES
+import numpy as np
+
+from audioset_batch.errors import InputRefused, UsageError
 from audioset_batch.learn.features.batch import batch_of_records
 from audioset_batch.learn.features.reading import iter_records
+from audioset_batch.learn.features.released import CLASSES, EMBEDDING_SIZE, MAX_FRAMES
 from audioset_batch.learn.features.sequence import Record, serialize_record
 from audioset_batch.learn.features.tfrecord import RecordWriter
-from audioset_batch.learn.vggish.inputs import Clip, ShardOf
+from audioset_batch.learn.vggish.inputs import ShardOf, Sound
 from audioset_batch.sharedfs.lease import Holder, Lease
-from audioset_batch.sharedfs.publish import storage
+from audioset_batch.sharedfs.publish import replacing, storage
 from audioset_batch.slurm.job import JobIdentity
 
 Format = Literal["tfrecord", "parquet"]
-Key = tuple[str, int, int | None]
+Key = tuple[str, float, float | None]
 
 _PART_SUFFIX: Final = ".part"
 _PARQUET_ROWS: Final = 4096
 _PARQUET_FRAMES: Final = 255
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE})
 
 
 def hold_shard(out: Path, shard: ShardOf) -> Lease:
     """The lease without which nobody may write the files of `shard` in `out`; a context manager.
 
     Raises:
-        ShardHeld: another process, of any host, is embedding this shard.
+        ShardHeld: Another process, of any host, is embedding this shard.
         StorageUnusable: `out` cannot be written.
     """
     return hold_output(out, f"embed.{shard}")
@@ -55,8 +54,8 @@ def hold_output(folder: Path, name: str) -> Lease:
     """The lease called `name` in an output folder, which is made if need be; a context manager.
 
     Raises:
-        ShardHeld: another process, of any host, holds it.
-        StorageUnusable: the folder cannot be written.
+        ShardHeld: Another process, of any host, holds it.
+        StorageUnusable: The folder cannot be written.
     """
     job = JobIdentity.from_environment()
     holder = Holder.current(job.job_id, job.restart_count)
@@ -77,9 +76,9 @@ class ShardStore:
         check: Called before anything is published or removed: `hold_shard(...).check`.
 
     Raises:
-        ShardHeld: from `check`; by `write_part` and `finish` too.
-        UsageError: the folder holds embeddings made otherwise, or cut into another number of shards.
-        StorageUnusable: the disk is full or cannot be written.
+        ShardHeld: From `check`; by `write_part` and `finish` too.
+        UsageError: The folder holds embeddings made otherwise, or cut into another number of shards.
+        StorageUnusable: The folder cannot be written.
     """
 
     def __init__(
@@ -99,12 +98,12 @@ class ShardStore:
         self._check = check
         self._parts = out / ".parts" / str(shard)
         self.sidecar = out / f"embed.{shard}.json"
-        with _storage(out):
+        with storage(out):
             if overwrite:
                 self._forget()
             self._refuse_mixture()
             self._parts.mkdir(parents=True, exist_ok=True)
-            for leftover in self._parts.rglob("*.tmp"):
+            for leftover in (*self._parts.rglob("*.tmp"), *out.glob(f"*/.{shard}.tfrecord.*.tmp")):
                 leftover.unlink(missing_ok=True)
             self._write_json(self._parts / "provenance.json", {**provenance, "format": kind})
 
@@ -119,7 +118,7 @@ class ShardStore:
         """Keys of the clips of `split` that need not be embedded again."""
         keys: set[Key] = set()
         for record in self._stored(split):
-            start, end = round(record.start * 1000), round(record.end * 1000)
+            start, end = _as_stored(record.start), _as_stored(record.end)
             keys |= {(record.video_id, start, end), (record.video_id, start, None)}
         return keys
 
@@ -127,16 +126,23 @@ class ShardStore:
         """Keep finished records; atomic."""
         if not records:
             return
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        rows = [asdict(record) | {"embedding": record.embedding.tobytes()} for record in records]
+        table = pa.Table.from_pylist(rows, _part_schema())
         folder = self._parts / split
-        with _storage(folder):
+        with storage(self._out):
             folder.mkdir(parents=True, exist_ok=True)
-            number = 1 + max((int(path.stem) for path in folder.glob(f"*{_PART_SUFFIX}")), default=0)
-            self._write_records(folder / f"{number:06d}{_PART_SUFFIX}", records)
+        number = 1 + max((int(path.stem) for path in folder.glob(f"*{_PART_SUFFIX}")), default=0)
+        with replacing(folder / f"{number:06d}{_PART_SUFFIX}") as temporary:
+            pq.write_table(table, temporary, compression="none", write_page_checksum=True)
+            self._check()
 
     def finish(self, splits: Iterable[str], summary: dict[str, Any]) -> list[Path]:
         """Join the parts and what an earlier run published into the final files; returns those."""
         written = []
-        with _storage(self._out):
+        with storage(self._out):
             for split in splits:
                 target = self.final(split)
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -179,8 +185,7 @@ class ShardStore:
         if (final := self.final(split)).exists():
             yield from iter_records(final)
         for part in sorted((self._parts / split).glob(f"*{_PART_SUFFIX}")):
-            with part.open("rb") as stream:
-                yield from iter_records(stream)
+            yield from _read_part(part)
 
     def _unique(self, split: str) -> Iterator[Record]:
         """`_stored` without doubles, which a run killed between publishing and clearing leaves."""
@@ -192,24 +197,17 @@ class ShardStore:
                 yield record
 
     def _write_records(self, target: Path, records: Iterable[Record]) -> None:
-        temporary = target.with_name(f".{target.name}.{os.uname().nodename}.{os.getpid()}.tmp")
-        try:
+        with replacing(target) as temporary:
             with temporary.open("wb") as stream:
                 writer = RecordWriter(stream)
                 for record in records:
                     writer.write(serialize_record(record))
-                stream.flush()
-                os.fsync(stream.fileno())
             self._check()
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def _write_json(self, target: Path, content: dict[str, Any]) -> None:
-        temporary = target.with_name(f".{target.name}.{os.uname().nodename}.{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        self._check()
-        temporary.replace(target)
+        with replacing(target) as temporary:
+            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            self._check()
 
     def _forget(self) -> None:
         self._check()
@@ -247,17 +245,40 @@ _IDENTITY: Final = ("weights_sha256", "pca_sha256", "random_weights_seed", "fina
 """Entries of the provenance that must agree within a shard."""
 
 
-def clip_key(clip: Clip) -> Key:
+def clip_key(clip: Sound) -> Key:
     """What identifies a clip within its split; see `ShardStore.done`."""
-    return clip.video_id, clip.start_ms, clip.end_ms
+    end = None if clip.end_ms is None else _as_stored(clip.end_ms / 1000)
+    return clip.video_id, _as_stored(clip.start_ms / 1000), end
 
 
-@contextmanager
-def _storage(path: Path) -> Iterator[None]:
-    """Turns a full or vanished disk into the error that says so."""
+def _as_stored(seconds: float) -> float:
+    """Rounded as the released format stores it: float32."""
+    return float(np.float32(seconds))
+
+
+def _part_schema() -> Any:
+    """Of a part: the fields of `Record`, the embedding as bytes."""
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("video_id", pa.string()),
+            ("start", pa.float64()),
+            ("end", pa.float64()),
+            ("labels", pa.list_(pa.int16())),
+            ("embedding", pa.binary()),
+        ]
+    )
+
+
+def _read_part(path: Path) -> Iterator[Record]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise StorageUnusable(f"{error.filename or path}: {error.strerror}; run again when it is fixed") from error
-        raise UsageError(f"{error.filename or path}: cannot be written: {error}") from error
+        rows = pq.ParquetFile(path, page_checksum_verification=True).read().to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise InputRefused(f"{path}: damaged: {error}; remove it, and its clips are embedded again") from error
+    for row in rows:
+        embedding = np.frombuffer(row["embedding"], np.uint8).reshape(-1, EMBEDDING_SIZE)
+        yield Record(row["video_id"], row["start"], row["end"], tuple(row["labels"]), embedding)

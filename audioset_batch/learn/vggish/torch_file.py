@@ -86,8 +86,8 @@ def read_torch_file(path: Path) -> dict[str, NDArray[Any]]:
     """Name -> array of the dictionary in a `.pth` file; entries that are no tensor or array are left out.
 
     Raises:
-        InputRefused: not such a file, damaged, or it holds something else than a dictionary of tensors.
-        OSError: it cannot be read.
+        InputRefused: Not such a file, damaged, or it holds something else than a dictionary of tensors.
+        OSError: It cannot be read.
     """
     try:
         loaded = _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)

@@ -51,7 +51,7 @@ def checked(arrays: Mapping[str, NDArray[Any]], source: str) -> Arrays:
     """The 18 arrays as float32, in the order of `SHAPES`; further names are ignored.
 
     Raises:
-        InputRefused: a variable is missing, or has another shape, or holds NaN or infinity.
+        InputRefused: A variable is missing, or has another shape, or holds NaN or infinity.
     """
     missing = [name for name in SHAPES if name not in arrays]
     if missing:

@@ -67,8 +67,8 @@ def load_weights(path: Path) -> Weights:
     V1 checkpoint, torchvggish's `.pth` (zip or legacy), `.keras`, or `.npz` with the names of `SHAPES`.
 
     Raises:
-        UsageError: there is no such file.
-        InputRefused: of no known kind, damaged, or not this network.
+        UsageError: There is no such file.
+        InputRefused: Of no known kind, damaged, or not this network.
     """
     if not path.is_file():
         raise UsageError(
@@ -108,7 +108,7 @@ def from_torch(tensors: Mapping[str, NDArray[Any]], source: str) -> dict[str, ND
     It flattens channels last like TensorFlow, so the rows of the first dense layer stay as they are.
 
     Raises:
-        InputRefused: a layer is missing.
+        InputRefused: A layer is missing.
     """
     missing = [name for name, _ in _TORCH_LAYERS if not {f"{name}.weight", f"{name}.bias"} <= set(tensors)]
     if missing:

@@ -19,7 +19,7 @@ from audioset_batch.errors import InputRefused
 from audioset_batch.learn.features.arrays import FeatureSet, dequantize
 from audioset_batch.learn.features.batch import batch_of_features, batch_of_records
 from audioset_batch.learn.features.compare import compare_features
-from audioset_batch.learn.features.csvs import SegmentId, read_label_table, read_segments_csv
+from audioset_batch.learn.features.csvs import SegmentId, read_label_table, read_labelled_segments
 from audioset_batch.learn.features.packed_writers import ParquetWriter
 from audioset_batch.learn.features.reading import read_split
 from audioset_batch.learn.features.sequence import Record, serialize_record
@@ -145,17 +145,22 @@ def test_csvs_of_mirrors_are_read(tmp_path: Path, features: FeatureSet) -> None:
     data_dir = write_csvs(tmp_path, features)
     table = read_label_table(data_dir / "class_labels_indices.csv")
     path = tmp_path / "eval_segments.csv"
-    straight = read_segments_csv(path, table).labels
+    straight = read_labelled_segments(data_dir, "eval", table)
     text = path.read_text()
     path.write_bytes(("\ufeff" + text.split("\n", 2)[2].replace(", ", ",").replace("\n", ",,\r\n")).encode())
-    assert read_segments_csv(path, table).labels == straight
+    assert read_labelled_segments(data_dir, "eval", table) == straight
     path.write_text('# YTID, start\n#NAME?, 1.0, 2.0, "/m/00001"\n-----------, 1.5, 2.0, /m/00001, /m/nope\n')
-    read = read_segments_csv(path, table)
-    assert read.labels == {SegmentId("-----------", 1500): (1,)}
-    assert (read.unreadable, read.unknown_mids) == (1, {"/m/nope"})
-    (tmp_path / "class_labels_indices.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(InputRefused, match="index, mid, display_name"):
-        read_label_table(tmp_path / "class_labels_indices.csv")
+    read = read_labelled_segments(data_dir, "eval", table)
+    assert read is not None and read.labels == {SegmentId("-----------", 1500): (1,)} and read.unreadable == 1
+    assert read_labelled_segments(data_dir, "bal_train", table) is None
+    labels = tmp_path / "class_labels_indices.csv"
+    for content, text in (
+        ("a,b\n1,2\n", "index,mid,display_name"),
+        (labels.read_text().replace("\n0,", "\n7,"), "0, 1, 2"),
+    ):
+        labels.write_text(content)
+        with pytest.raises(InputRefused, match=text):
+            read_label_table(labels)
 
 
 def write_own(path: Path, features: FeatureSet) -> Path:

@@ -16,8 +16,8 @@ from audioset_batch.learn.features.batch import batch_of_features
 from audioset_batch.learn.features.convert import convert
 from audioset_batch.learn.features.reading import iter_records, read_split
 from audioset_batch.learn.features.sequence import Record, serialize_record
-from audioset_batch.learn.features.synthetic import SyntheticFeatures
 from audioset_batch.learn.features.tfrecord import RecordWriter
+from tests.support.synthetic_features import SyntheticFeatures
 
 tf = pytest.importorskip("tensorflow", reason="DEVELOPMENT CHECK NOT RUN: tensorflow is not installed")
 

@@ -7,10 +7,10 @@ import pytest
 
 from audioset_batch.errors import InputRefused, UsageError
 from audioset_batch.learn.features.arrays import dequantize, dequantize_centered
-from audioset_batch.learn.features.synthetic import SyntheticFeatures
 from audioset_batch.learn.training.examples import EmbeddingExamples, Subset, held_out, mixed
 from audioset_batch.learn.training.options import ModelOptions, default_model_options
 from audioset_batch.learn.training.sampling import BatchSource, ClassQueue, Sampler, Shuffled, Weighted, make_sampler
+from tests.support.synthetic_features import SyntheticFeatures
 
 
 @pytest.fixture(scope="module")

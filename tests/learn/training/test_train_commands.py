@@ -21,10 +21,10 @@ from audioset_batch.learn.features.arrays import FeatureSet
 from audioset_batch.learn.features.batch import batch_of_features
 from audioset_batch.learn.features.packed_writers import NpyWriter, ParquetWriter
 from audioset_batch.learn.features.sequence import serialize_record
-from audioset_batch.learn.features.synthetic import SyntheticFeatures
 from audioset_batch.learn.features.tfrecord import RecordWriter, iter_payloads
 from audioset_batch.learn.training.metrics import class_metrics
 from audioset_batch.learn.vggish.store import hold_output
+from tests.support.synthetic_features import SyntheticFeatures
 
 CLASSES = 8
 WORLD = SyntheticFeatures(classes=CLASSES, seed=0, tail=0.5, separation=10.0)
@@ -483,7 +483,7 @@ def test_wrong_words_to_evaluate_and_predict_are_explained(
         ([*evaluate, "--holdout=0.00001"], 2, "none of these clips"),
         ([*evaluate, "--checkpoint=first"], 2, "best, latest or an existing file"),
         ([*evaluate, "--class_labels_csv", tmp_path / "labels.csv"], 1, "expected 8 classes"),
-        ([*evaluate, "--class_labels_csv", tmp_path / "other.csv"], 1, "expected the indices 0, 1, 2"),
+        ([*evaluate, "--class_labels_csv", tmp_path / "other.csv"], 1, "expected the header index,mid,display_name"),
         ([*evaluate, "--output_dir", tmp_path / "labels.csv"], 2, "a file is there"),
         ([*predict, "--output_file", tmp_path], 2, "a folder is there"),
     ):

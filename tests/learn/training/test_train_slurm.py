@@ -12,8 +12,8 @@ import pytest
 
 from audioset_batch.learn.features.batch import batch_of_features
 from audioset_batch.learn.features.packed_writers import ParquetWriter
-from audioset_batch.learn.features.synthetic import SyntheticFeatures
 from tests.support.slurm_cluster import PrivateSlurm
+from tests.support.synthetic_features import SyntheticFeatures
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 

@@ -14,7 +14,7 @@ import soundfile
 
 from audioset_batch import cli
 from audioset_batch.errors import InputRefused, UsageError
-from audioset_batch.learn.training.audio_clips import from_class_folders, labelled_clips
+from audioset_batch.learn.training.audio_clips import from_class_folders, labelled_sounds
 from audioset_batch.learn.training.image_cache import ImageExamples
 from audioset_batch.learn.training.images import clip_image, grey_levels, resize
 from audioset_batch.learn.training.options import ModelOptions, default_model_options
@@ -191,10 +191,10 @@ def test_clips_come_from_the_merged_manifest(tmp_path: Path) -> None:
     (tmp_path / "class_labels_indices.csv").write_text(
         'index,mid,display_name\n0,/m/a,"A"\n1,/m/b,"B"\n2,/m/c,"C"\n3,/m/d,"D"\n'
     )
-    labelled = labelled_clips(tmp_path, ("eval_segments",), "train", ())
+    labelled = labelled_sounds(tmp_path, ("eval_segments",), "train", ())
     assert labelled.labels().tolist() == [[True, False, False, False], [False, True, True, False]]
     with pytest.raises(InputRefused, match="no clip with status ok"):
-        labelled_clips(tmp_path, ("balanced_train_segments",), "train", ())
+        labelled_sounds(tmp_path, ("balanced_train_segments",), "train", ())
 
 
 def test_equal_names_in_class_folders_are_different_clips(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_a_file_in_two_folders_has_two_labels_and_foreign_classes_are_refused(tm
     with pytest.raises(InputRefused, match="no such class"):
         from_class_folders(tmp_path, "train", ("high", "siren"))
     with pytest.raises(UsageError, match="expected a merged manifest"):
-        labelled_clips(tmp_path, None, "eval", ())
+        labelled_sounds(tmp_path, None, "eval", ())
 
 
 def test_images_are_made_anew_of_other_sounds_under_the_same_names(tmp_path: Path) -> None:

@@ -65,7 +65,6 @@ def restore_signals() -> object:
         (["{tmp}/absent"], "no such folder"),
         (["{tmp}"], "found no clip"),
         (["{tmp}", "--subsets", "eval"], "needs a merged data directory"),
-        (["{tmp}", "--batch-size", "0"], "at least 1"),
         (["--smoke-test"], "fetch-weights"),
         (["--smoke-test", "--random-weights", "1"], "released network"),
     ],
@@ -73,6 +72,13 @@ def restore_signals() -> object:
 def test_wrong_use(tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], text: str):
     assert call("embed", *(argument.format(tmp=tmp_path) for argument in arguments)) == 2
     assert text in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--batch-size", "--threads"])
+def test_sizes_start_at_one(tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str):
+    with pytest.raises(SystemExit, match="2"):
+        call("embed", str(tmp_path), option, "0")
+    assert "expected a whole number, 1 or more" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("options", [["--weights", "x"], ["--pca", "x"]])
@@ -115,7 +121,7 @@ def test_files_of_one_stem_are_different_clips(
     assert call("embed", str(tmp_path)) == 1
     captured = capsys.readouterr()
     assert "planned 8: embedded 7" in captured.out and "torn.m4a: expected an audio file" in captured.err
-    assert "passed over 1 files" in captured.err and "notes.txt" in captured.err
+    assert "skipped 1 files" in captured.err and "notes.txt" in captured.err
     records = list(iter_records(tmp_path / "embeddings/audio/0001-of-0001.tfrecord"))
     paths = ["a.flac", "a.wav", "b", "c", "x/abcdefghijk_0_2000.wav", "y/a", "y/abcdefghijk_0_2000.wav"]
     assert sorted(one.video_id for one in records) == paths

@@ -19,7 +19,7 @@ from audioset_batch.learn.vggish.audio import decode
 from audioset_batch.learn.vggish.engine import Engine
 from audioset_batch.learn.vggish.frontend import examples
 from audioset_batch.learn.vggish.inputs import ShardOf, audio_source, clips_of_folder, clips_of_manifest, has_manifest
-from audioset_batch.learn.vggish.job import JobResult, run_job
+from audioset_batch.learn.vggish.job import EmbedJob, JobResult
 from audioset_batch.learn.vggish.store import ShardStore
 from audioset_batch.model import COLUMNS
 
@@ -35,7 +35,8 @@ def sound(seed: int, seconds: float = 2.0) -> np.ndarray:
 def manifest_tree(root: Path, count: int, *, tar: bool = False) -> Path:
     """A merged data directory; every third row of eval is not ok."""
     root.mkdir(exist_ok=True)
-    lines = [f'{index},{mid},"name"' for mid, index in MIDS.items()]
+    by_index = {index: mid for mid, index in MIDS.items()}
+    lines = [f'{index},{by_index.get(index, f"/m/{index}")},"name"' for index in range(75)]
     (root / "class_labels_indices.csv").write_text("index,mid,display_name\n" + "\n".join(lines) + "\n")
     rows = []
     tar_path = "data/eval_segments/tar/eval_segments.01.000000.tar"
@@ -79,7 +80,7 @@ def embed(engine: Engine, root: Path, out: Path, shard: ShardOf | None = None, *
     kind = options.pop("kind", "tfrecord")
     clips = clips_of_manifest(root, shard) if has_manifest(root) else clips_of_folder(root, shard)
     store = ShardStore(out, shard, kind, engine.provenance())  # type: ignore[arg-type]
-    return run_job(clips, engine, store, threads=2, **options)  # type: ignore[arg-type]
+    return EmbedJob(clips, engine, store, threads=2, **options).run()  # type: ignore[arg-type]
 
 
 def by_id(folder: Path) -> dict[str, Record]:
@@ -225,7 +226,7 @@ def test_manifest_refusals(tmp_path: Path):
     (root / "class_labels_indices.csv").unlink()
     with pytest.raises(UsageError, match="class_labels_indices"):
         clips_of_manifest(root, ShardOf())
-    (root / "class_labels_indices.csv").write_text("index,mid,display_name\n0,/m/1,x\n")
+    (root / "class_labels_indices.csv").write_text("index,mid,display_name\n0,/m/no,x\n")
     with pytest.raises(InputRefused, match="lacks /m/"):
         clips_of_manifest(root, ShardOf())
     pd.DataFrame({"ytid": ["a"]}).to_parquet(root / "manifest.parquet")

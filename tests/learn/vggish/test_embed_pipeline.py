@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audioset_batch.learn.vggish.audio import to_mono_16k
-from audioset_batch.learn.vggish.inputs import Clip
+from audioset_batch.learn.vggish.inputs import Sound
 from audioset_batch.learn.vggish.pipeline import Prepared, Timing, embed_all, prepare, prepare_all
 
 
-def clip(path: Path) -> Clip:
-    return Clip("audio", path.stem, 0, None, (), path)
+def clip(path: Path) -> Sound:
+    return Sound("audio", path.stem, 0, None, (), path)
 
 
 @settings(deadline=None)

@@ -27,7 +27,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from audioset_batch.learn.features.arrays import CLASSES, EMBEDDING_SIZE, MAX_FRAMES, FeatureSet
+from audioset_batch.learn.features.arrays import FeatureSet
+from audioset_batch.learn.features.released import CLASSES, EMBEDDING_SIZE, MAX_FRAMES
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -116,7 +117,7 @@ class SyntheticFeatures:
         log_z = peak + np.log(np.exp(exponent - peak[:, None]).sum(axis=1))
         scene_log_z = log_z[self.means].sum(axis=1)
         posterior = np.empty((len(features), self.classes))
-        mask = features.frame_mask()
+        mask = np.arange(features.embeddings.shape[1]) < features.lengths[:, None]
         for first in range(0, len(features), _CHUNK):
             rows = slice(first, first + _CHUNK)
             frames = features.embeddings[rows].astype(np.float64)

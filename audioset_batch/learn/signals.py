@@ -1,4 +1,4 @@
-"""Notes that the job is about to end, so that the loop can save and leave between two steps."""
+"""Notes that the job is about to end, so that the work can be saved between two steps."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ from typing import Final
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
-class StopRequest:
-    """Set by a signal, read by the loop."""
+class StopSignal:
+    """Set by a signal, read by whoever can save and stop."""
 
     def __init__(self) -> None:
         self.signal_name = ""
 
     def __bool__(self) -> bool:
         return bool(self.signal_name)
+
+    @property
+    def is_preemption(self) -> bool:
+        """True for the signals by which SLURM announces the end of a job; Ctrl-C is none."""
+        return self.signal_name in (signal.SIGTERM.name, signal.SIGUSR1.name)
 
     def note(self, number: int, frame: FrameType | None) -> None:
         """A signal handler; the second Ctrl-C does not wait for the end of the step."""
@@ -28,9 +33,9 @@ class StopRequest:
 
 
 @contextmanager
-def stop_request() -> Iterator[StopRequest]:
+def stop_on_signal() -> Iterator[StopSignal]:
     """TERM, USR1 and Ctrl-C set the request while the block runs; in another thread than the main one nothing does."""
-    request = StopRequest()
+    request = StopSignal()
     try:
         previous = {number: signal.signal(number, request.note) for number in _SIGNALS}
     except ValueError:
