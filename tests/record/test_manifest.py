@@ -160,7 +160,7 @@ def test_replay_equals_the_definition(
     tmp_path_factory: pytest.TempPathFactory, history: list[tuple[int, tuple[str, str]]]
 ) -> None:
     path = tmp_path_factory.mktemp("replay") / "a.jsonl"
-    write(path, *(row(n, Status(s), r, attempts=i) for i, (n, (s, r)) in enumerate(history)))
+    write(path, *(row(n, Status(s), r, offset=i) for i, (n, (s, r)) in enumerate(history)))
     expected = {}
     for number in {n for n, _ in history}:
         rows = [(i, s, r) for i, (n, (s, r)) in enumerate(history) if n == number]
@@ -168,7 +168,7 @@ def test_replay_equals_the_definition(
         since = [each for each in rows if not resets or each[0] >= resets[-1]]
         oks = [each for each in since if each[1] == "ok"]
         expected[key(number)] = (oks or since)[-1]
-    assert {k: (o.attempts, o.status, o.reason) for k, o in replay(path).items()} == expected
+    assert {k: (o.offset, o.status, o.reason) for k, o in replay(path).items()} == expected
 
 
 def test_threads_do_not_mix_their_lines(tmp_path: Path) -> None:
