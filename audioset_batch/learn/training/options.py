@@ -129,7 +129,7 @@ class TrainOptions:
     """
 
     batch_size: int = _option(1024, "clips per step (1024; attention 500; vgg16 32)", least=1)
-    base_learning_rate: float = _option(0.01, "of the first step (0.01; attention and vgg16 0.001)", above=0)
+    base_learning_rate: float = _option(0.01, "initial learning rate (0.01; attention and vgg16 0.001)", above=0)
     learning_rate_decay: float = _option(
         0.95, "factor per learning_rate_decay_examples (0.95; attention and vgg16 1)", above=0
     )
@@ -155,7 +155,7 @@ class TrainOptions:
         choices=("none", "panns", "ast"),
     )
     mixup: str = _option("none", "none, panns or ast (none)", choices=("none", "panns", "ast"))
-    seed: int = _option(0, "of everything random (0)", least=0)
+    seed: int = _option(0, "random seed (0)", least=0)
     keep_checkpoints: int = _option(2, "number of checkpoints to keep (2)", least=1)
     finetune_steps: int = _option(0, "vgg16: further steps that also train block5 (0)", least=0)
     finetune_learning_rate: float = _option(1e-5, "vgg16: learning rate of these steps (1e-5)", above=0)
