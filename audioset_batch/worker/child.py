@@ -1,6 +1,6 @@
-"""A worker process: a few threads, each with one long-lived yt-dlp per egress, making clips into temporary files.
+"""A worker process: a few threads that make clips in temporary files, each with a long-lived yt-dlp per egress.
 
-It decides nothing: it neither publishes nor records, and it may be killed at any instant.
+It neither publishes nor records anything, and may be killed at any time.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _NOT_FOR_HELPERS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal
 
 
 def serve(connection: Connection, config: Config, threads: int) -> None:
-    """Run jobs from `connection` until it closes. The entry point of a worker process."""
-    die_before_us("self", 500)  # us: what the fork server has, from which this process inherits
+    """Run jobs from `connection` until it is closed. The entry point of a worker process."""
+    die_before_us("self", 500)  # instead of the fork server's score, which is inherited
     for number in _NOT_FOR_HELPERS:
-        # The coordinator alone decides when to stop; ignored signals stay ignored in helpers.
+        # Only the coordinator decides when to stop. Child processes inherit that these signals are ignored.
         signal.signal(number, signal.SIG_IGN)
-    # Blocked as well, which they inherit too: sox installs handlers of its own, and ends in the middle of a clip.
+    # They also inherit the mask: sox installs handlers of its own, and would end in the middle of a clip.
     signal.pthread_sigmask(signal.SIG_SETMASK, _NOT_FOR_HELPERS)
     jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
     sending = threading.Lock()
@@ -56,7 +56,7 @@ def serve(connection: Connection, config: Config, threads: int) -> None:
         while True:
             jobs.put(connection.recv())
     except (EOFError, OSError):
-        os._exit(0)  # the coordinator is gone; threads in the middle of a clip have nothing left to do
+        os._exit(0)  # the coordinator is gone: nobody will publish the clips that are being made
 
 
 def _thread(jobs: queue.SimpleQueue[Job], connection: Connection, sending: threading.Lock, config: Config) -> None:
@@ -108,7 +108,7 @@ def _run(
         kind, detail = Kind.STORAGE, str(error)
     except StopRun as error:
         kind, detail = Kind.REFUSED, str(error)
-    except Exception as error:  # noqa: BLE001 - one segment's surprise must not end the shard; it is recorded
+    except Exception as error:  # noqa: BLE001 - an unexpected error is recorded for its segment and must not end the shard
         kind, reason, detail = Kind.TRANSIENT, Reason.INTERNAL, f"{type(error).__name__}: {error}"[:300]
         clients.pop(job.egress, None)
     if clip is None and job.segment is not None:
@@ -119,7 +119,7 @@ def _run(
         kind=kind,
         reason=str(reason),
         proven=proven,
-        detail=visible(redact(detail)),  # messages of HTTP libraries may hold the proxy's URL
+        detail=visible(redact(detail)),  # messages of HTTP libraries may contain the proxy's URL
         clip=clip,
         elapsed=time.monotonic() - started,
         requests=0 if traffic is None else traffic.requests,
@@ -128,17 +128,17 @@ def _run(
 
 
 def _remove_leftovers(job: Job, config: Config) -> None:
-    """What a failed try has written: a run of weeks would fill the disk with it."""
+    """Remove the files of a failed attempt, which would fill the disk during a run of weeks."""
     for ending in (config.audio.format, config.video.format):
         with contextlib.suppress(OSError):
             (job.tmp_dir / f"{job.number}.{ending}").unlink(missing_ok=True)
 
 
 def client_for(config: Config, index: int) -> YtDlpClient:
-    """A client that goes out through egress number `index` of the config.
+    """Create a client for egress number `index` of the config.
 
     Raises:
-        UsageError: yt-dlp does not take `youtube.args`, or the cookie file cannot be read.
+        UsageError: yt-dlp does not accept `youtube.args`, or the cookie file cannot be read.
     """
     egress = config.egress[index]
     return YtDlpClient(

@@ -1,4 +1,4 @@
-"""What a shard has from a run under another config: told at the start, replaced where `retry` asked for it."""
+"""Clips of earlier runs with another config: reported at the start, and replaced if `retry` has reset them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _VIDEO: Final[tuple[str, ...]] = get_args(Video.model_fields["format"].annotatio
 
 
 def differing(recorded: Iterable[Outcome], config: Config) -> str:
-    """Which recorded clips are not what the config asks for, in words; "" if all are."""
+    """Describe the recorded clips that differ from what the config asks for; "" if there are none."""
     found: Counter[str] = Counter()
     clips = 0
     for clip in recorded:
@@ -48,14 +48,14 @@ def _differences(clip: Outcome, config: Config) -> list[str]:
 
 
 class FormerFiles:
-    """Files of clips that were reset, which have other names if the format has changed since."""
+    """Files of clips that were reset. Their names differ from the new ones if the format has changed."""
 
     def __init__(self, data: DataDir, known: Mapping[SegmentKey, Outcome]) -> None:
         self._data = data
         self._reset = frozenset(key for key, outcome in known.items() if outcome.reset)
 
     def remove(self, segment: Segment, columns: Mapping[str, Any]) -> None:
-        """Remove what the row of these `columns` leaves without a row; its own files are published already."""
+        """Remove the old files of a segment, once the clip with the row of these `columns` is published."""
         if segment.key not in self._reset:
             return
         files = [self._data.audio(segment, one) for one in _AUDIO] + [self._data.video(segment, one) for one in _VIDEO]

@@ -1,4 +1,4 @@
-"""Clips that were published but have no row: their manifest was removed, or a kill came in between."""
+"""Find clips that were published but not recorded: after a kill, or if the manifest was removed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _log = logging.getLogger(__name__)
 
 
 class PublishedFiles:
-    """Looks for the files of segments that no row is about; a look at a name each, before a resolve is spent on it.
+    """Looks for files of segments without a row, before they are resolved. Costs one `lstat` for each segment.
 
     Args:
         data: The data directory.
-        config: Only files that are what it asks for are found.
-        known: What the shard's manifest says.
+        config: Only files that match it are used.
+        known: Outcomes in the shard's manifest.
     """
 
     def __init__(self, data: DataDir, config: Config, known: Mapping[SegmentKey, Outcome]) -> None:
@@ -33,7 +33,7 @@ class PublishedFiles:
         self._looked: set[SegmentKey] = set()
 
     def columns(self, segment: Segment) -> dict[str, Any] | None:
-        """The columns of a clip that is there, whole and as the config asks; None if it has to be made."""
+        """The manifest columns of a clip that exists, is valid and matches the config; None if it has to be made."""
         config = self._config
         if segment.key in self._known or segment.key in self._looked or config.output.layout != "files":
             return None

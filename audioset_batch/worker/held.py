@@ -1,4 +1,4 @@
-"""Answers that are recorded only when their egress has shown that they are the videos' own."""
+"""Answers that are recorded only when it is certain that they are about the video, not about the egress."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from audioset_batch.worker.todo import Entry
 
 @dataclass(slots=True)
 class Held:
-    """`nonexistent`, until it is no soft ban, or the last failure of a segment, until it is no outage and no drift."""
+    """A `nonexistent` that may be a soft ban, or the last failure of a segment, which may be an outage or a drift."""
 
     entry: Entry
     grant: Grant
@@ -24,26 +24,26 @@ class Held:
         return self.entry.losses if self.transient else [self.grant]
 
     def verdict(self) -> Verdict:
-        """RECORD it; HOLD it; or DISCARD it: the segment is pending again."""
+        """Whether to record the answer, to hold it further, or to discard it, so that the segment is pending again."""
         return strictest(grant.verdict() for grant in self._awaited)
 
     def questions(self) -> set[tuple[int, str]]:
-        """Which egresses have to be looked at, and for what kind of answer."""
+        """The egresses that have to decide, as (index, reason of the answer)."""
         held = [grant for grant in self._awaited if grant.verdict() is Verdict.HOLD]
         return {(grant.index, grant.reason) for grant in held}
 
 
 def count_tries(entry: Entry) -> int:
-    """How many tries of a segment have failed, without those that an outage, a drift or a ban has taken."""
+    """Number of failed attempts, without those that failed because of an outage, a drift or a ban."""
     entry.losses = [grant for grant in entry.losses if grant.verdict() is not Verdict.DISCARD]
     return len(entry.losses)
 
 
 def settle(egress: EgressPool, held: Iterable[Held]) -> None:
-    """Nothing is left to resolve: have it decided what these answers are.
+    """Ask the egresses to decide about these answers, because nothing else is left to resolve.
 
     Raises:
-        EgressExhausted: it cannot be told now; the segments stay pending.
+        EgressExhausted: it cannot be decided now; the segments stay pending.
         StorageUnusable: the shared folder cannot be read.
     """
     for index, reason in {question for one in held for question in one.questions()}:

@@ -1,4 +1,4 @@
-"""Whether the memory that this task was given will do."""
+"""Check whether this task has enough memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from audioset_batch.worker.oom import memory_limit_mb
 
 
 def memory_shortage(needed_mb: int) -> str:
-    """What to do where less than `needed_mb` MiB were given, by SLURM or by a control group; "" where they were."""
+    """A warning if SLURM or a control group allows less than `needed_mb` MiB; "" if it is enough."""
     _, by_slurm = given()
     limits = [limit for limit in (by_slurm or None, memory_limit_mb()) if limit is not None]
     if not limits or min(limits) >= needed_mb:

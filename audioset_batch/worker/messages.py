@@ -1,4 +1,4 @@
-"""What the coordinator and its worker processes send each other. Plain values: they are pickled."""
+"""Messages between the coordinator and its worker processes: plain values, because they are pickled."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Final
 from audioset_batch.model import Clip, Segment
 
 READY: Final = "ready"
-"""The first thing that a worker process says: it has started and will take jobs."""
+"""The first message of a worker process: it has started and accepts jobs."""
 
 
 class Kind(StrEnum):
-    """How one try at a segment, or at a probe, ended."""
+    """How an attempt at a segment or a probe ended."""
 
     OK = "ok"
     UNAVAILABLE = "unavailable"
@@ -24,20 +24,20 @@ class Kind(StrEnum):
     STORAGE = "storage"
     REFUSED = "refused"
     LATE = "late"
-    """It came too late to begin: the slot of the egress is over."""
+    """It was not begun: the slot of the egress had expired."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One try at one segment, or a probe of an egress.
+    """One attempt at a segment, or a probe of an egress.
 
     Attributes:
-        number: Unique within the worker; names the temporary files.
+        number: Unique within the worker; also the name of the temporary files.
         segment: What to make; None for a probe.
-        probe: Id of a video known to be good, for a probe.
+        probe: For a probe, the id of a video known to be good; else "".
         egress: Index into `Config.egress`.
         tmp_dir: Folder for the temporary files.
-        timeout: Seconds for this try.
+        timeout: Seconds for this attempt.
         start_by: A time of `boot_time` after which it must not begin.
     """
 
@@ -55,8 +55,11 @@ class Attempt:
     """The answer to a `Job`.
 
     Attributes:
-        reason: A `Reason`, or "" where the kind says all.
-        proven: Whether the answer itself says so, and not the user's `youtube.wordings`.
+        number: The number of the job.
+        kind: How it ended.
+        reason: A `Reason`; "" if the kind says everything.
+        proven: False if only the user's `youtube.wordings` say so.
+        detail: Text for the `detail` column.
         clip: Present when `kind` is OK and the job was a segment.
         elapsed: Seconds.
         requests: HTTP requests of every sort.
@@ -76,7 +79,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A try waits until an ad is over, `seconds` from now; its time is longer by that."""
+    """An attempt waits `seconds` for an ad to end; its timeout is extended by as much."""
 
     number: int
     seconds: float

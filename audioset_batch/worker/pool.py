@@ -1,7 +1,7 @@
-"""Worker processes: start them, hand them jobs, notice when one dies or hangs.
+"""Worker processes: start them, send them jobs, notice when one exits or hangs.
 
-A dead process takes its other segments with it. Nobody can tell whose fault it was, so each of them is a
-suspect and runs again alone in a process; the one that was alone when it died is the cause.
+A process that crashes takes all of its jobs with it, and it is unknown which of them caused the crash. Each therefore
+becomes a suspect and runs again alone in a process; a job that was alone when its process crashed is the cause.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from audioset_batch.worker.oom import die_before_us, memory_limit_mb, oom_kills
 from audioset_batch.youtube import versions as ytdlp_versions
 
 _HANG_SLACK: Final = 10.0
-"""A try that overruns its timeout by this many seconds hangs in native code: only a kill ends it."""
+"""An attempt that exceeds its timeout by this many seconds hangs in native code: its process is killed."""
 
 
 _START_PAUSES: Final = (0.1, 1.0, 3.0)
 _MOST_AT_START: Final = 3
-"""So many processes in a row that die as they start are no accident: the node lacks something."""
+"""After so many processes in a row that exit as they start, the run ends: something is wrong with the node."""
 
 _PRELOAD: Final = ("audioset_batch.worker.child", "soundfile", "yt_dlp.extractor.youtube")
 """Imported once, by the fork server; this process needs neither yt-dlp nor FFmpeg."""
@@ -52,14 +52,14 @@ class _Process:
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """A process that ended with jobs in hand.
+    """A process that exited with unfinished jobs.
 
     Attributes:
-        jobs: What it was working on.
-        alone: True if there was just one, so that it is the cause.
-        at_start: True if the process never got as far as its jobs; none of them is the cause.
-        hung: The job that overran its time, if that is why the process was killed.
-        why: For people.
+        jobs: Its unfinished jobs.
+        alone: True if there was only one, which therefore caused the exit.
+        at_start: True if the process did not get as far as its jobs, so that none of them is the cause.
+        hung: The job that exceeded its timeout, if the process was killed for that.
+        why: The cause, as text.
     """
 
     jobs: tuple[Job, ...]
@@ -70,7 +70,7 @@ class Death:
 
 
 def start_fork_server() -> None:
-    """Begin to start the fork server, which imports as much as the caller still has to: both at once are sooner done.
+    """Start the fork server in the background, so that its imports overlap with the caller's.
 
     Returns at once; a second call does nothing.
     """
@@ -87,13 +87,13 @@ def _fork_server_pid() -> int | None:
 
 
 def _expose_fork_server() -> None:
-    """Where memory runs out: first the worker processes, then the fork server; this process tells why, and goes on."""
+    """If memory runs out, the kernel is to kill worker processes first, then the fork server, and this process last."""
     if (pid := _fork_server_pid()) is not None:
         die_before_us(pid, 250)
 
 
 class Pool:
-    """`processes` processes with `threads` jobs in flight altogether."""
+    """`processes` worker processes that run at most `threads` jobs at a time together."""
 
     def __init__(self, config: Config, processes: int, threads: int) -> None:
         self._config = config
@@ -106,13 +106,13 @@ class Pool:
         self._oom_kills = oom_kills()
 
     def __enter__(self) -> Pool:
-        return self  # processes start with their first job: a shard with nothing to do costs none
+        return self  # processes are started for their first job: a shard with nothing to do needs none
 
     def __exit__(self, *_: object) -> None:
         self.kill()
 
     def kill(self) -> None:
-        """End all processes and what they are working on; new jobs start new ones."""
+        """End all processes and their jobs; new jobs start new ones."""
         for worker in self._processes:
             if worker is not None:
                 worker.pipe.close()
@@ -127,10 +127,10 @@ class Pool:
                 target=_serve, args=(theirs, self._config, self._threads[index]), daemon=True
             )
             try:
-                with _signals_blocked(), ytdlp_versions.handed_on():  # starts the fork server again if it has died
+                with _signals_blocked(), ytdlp_versions.handed_on():  # restarts the fork server if it has exited
                     process.start()
                 _expose_fork_server()
-            except (EOFError, OSError) as error:  # somebody killed the fork server, or there is no memory
+            except (EOFError, OSError) as error:  # the fork server was killed, or there is no memory
                 why = error
                 ours.close()
                 time.sleep(pause)
@@ -145,29 +145,29 @@ class Pool:
         )
 
     def pids(self) -> list[int]:
-        """The processes that are alive, the fork server's among them."""
+        """The ids of the running processes, including the fork server."""
         workers = [worker.process.pid for worker in list(self._processes) if worker is not None]
         return [pid for pid in (_fork_server_pid(), *workers) if pid is not None]
 
     @property
     def in_flight(self) -> list[Job]:
-        """Jobs that have not been answered."""
+        """Jobs without an answer."""
         return [item.job for worker in self._alive() for item in worker.running.values()]
 
     @property
     def free(self) -> int:
-        """How many more jobs could start now."""
+        """Number of further jobs that could start now."""
         return sum(
             max(0, threads - len(worker.running)) if worker is not None else threads
             for worker, threads in zip(self._processes, self._threads, strict=True)
         )
 
     def can_take(self, *, alone: bool = False) -> bool:
-        """True if a job (one that must run alone) could start now."""
+        """True if a job could start now; with `alone`, one that needs a process for itself."""
         return self._free(alone) is not None
 
     def submit(self, job: Job, *, alone: bool = False) -> None:
-        """Start a job; only after `can_take`.
+        """Start a job. Only call it after `can_take`.
 
         Raises:
             StopEarly: no process can be started for it.
@@ -178,14 +178,14 @@ class Pool:
         worker = self._processes[index] or self._start(index)
         running = _Running(job, alone, time.monotonic() + job.timeout + _HANG_SLACK)
         worker.running[job.number] = running
-        with contextlib.suppress(OSError):  # it has just died: `wait` tells
+        with contextlib.suppress(OSError):  # it has just exited: `wait` reports it
             worker.pipe.send(job)
 
     def wait(self, timeout: float) -> Iterator[Attempt | Death]:
-        """What has happened, waiting up to `timeout` seconds for the first of it.
+        """Yield what has happened, after waiting up to `timeout` seconds for the first event.
 
         Raises:
-            StopEarly: processes die as soon as they start.
+            StopEarly: processes exit as soon as they start.
         """
         pipes = {worker.pipe: worker for worker in self._alive()}
         if not pipes:
@@ -227,7 +227,7 @@ class Pool:
             for_memory = self._killed_for_memory()
             shrunk = bool(for_memory) and self._shrink(index)
             why += _memory_words(for_memory) + (f"; going on with {self._size}" if shrunk else "")
-        # Who died for the memory that others took was not alone.
+        # A process that was killed because others used the memory does not count as alone.
         alone = len(jobs) == 1 and not shrunk
         self._died_at_start += not worker.ready and not shrunk
         if jobs:
@@ -236,7 +236,7 @@ class Pool:
             raise StopEarly(f"{self._died_at_start} worker processes died one after the other as they started: {why}")
 
     def _killed_for_memory(self) -> bool | None:
-        """Whether the kernel has killed for memory once more than is accounted for; None where it does not tell."""
+        """True if the kernel has killed another process for memory; None if it does not report that."""
         kills = oom_kills()
         if kills is None or self._oom_kills is None:
             return None
@@ -246,7 +246,7 @@ class Pool:
         return True
 
     def _shrink(self, index: int) -> bool:
-        """One process less, or the only one with half the jobs; False if it can be no less."""
+        """Use one process less, or half the threads of the only one; False if that is impossible."""
         if len(self._processes) > 1:
             del self._processes[index], self._threads[index]
             return True
@@ -256,14 +256,14 @@ class Pool:
 
     @property
     def _size(self) -> str:
-        """In words."""
+        """The size of the pool, as text."""
         return f"worker.processes={len(self._processes)}, worker.threads={sum(self._threads)}"
 
     def _alive(self) -> list[_Process]:
         return [worker for worker in self._processes if worker is not None]
 
     def _free(self, alone: bool) -> int | None:
-        """The least busy process with room, or one with nothing to do for a job that must be alone."""
+        """Index of the least busy process with room; with `alone`, of an idle one. None if there is none."""
         best: int | None = None
         best_load = 1.0
         for index, worker in enumerate(self._processes):
@@ -287,7 +287,7 @@ def _cause(process: ForkServerProcess, hung: Job | None) -> str:
 
 
 def _memory_words(for_memory: bool | None) -> str:
-    """Of a process that died of KILL; None: nobody knows why."""
+    """Text for a process that SIGKILL ended; `for_memory` is None if the cause is unknown."""
     if for_memory is None:
         return " (out of memory?)"
     if not for_memory:
@@ -299,8 +299,8 @@ def _memory_words(for_memory: bool | None) -> str:
 
 @contextlib.contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """The fork server inherits the mask: the TERM that SLURM sends to every process must not end it."""
-    resource_tracker.ensure_running()  # the fork server's start does so too, and it unblocks TERM and INT
+    """Block signals for the fork server, which inherits the mask: the TERM that SLURM sends to all must not end it."""
+    resource_tracker.ensure_running()  # otherwise the fork server's start does it, and unblocks TERM and INT
     ours = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ours)
     try:
@@ -310,7 +310,7 @@ def _signals_blocked() -> Iterator[None]:
 
 
 def default_processes(threads: int) -> int:
-    """CPUs that SLURM gave this task, else those this process may use; never more than `threads`."""
+    """Number of CPUs that SLURM allocated to this task, or that this process may use; at most `threads`."""
     given = os.environ.get("SLURM_CPUS_PER_TASK", "")
     cpus = int(given) if given.isdigit() and int(given) > 0 else len(os.sched_getaffinity(0))
     return max(1, min(cpus, threads))

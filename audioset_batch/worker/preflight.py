@@ -1,4 +1,4 @@
-"""Before the first resolve: does yt-dlp take what the config gives it, for each egress."""
+"""Check before the first resolve that yt-dlp accepts the settings of each egress."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from audioset_batch.errors import StopRun, UsageError
 
 
 def check_clients(config: Config) -> None:
-    """Build a client for each egress and throw it away.
+    """Create a client for each egress, and discard it.
 
     Raises:
-        UsageError: `youtube.args`, a cookie file or a proxy of the environment is not what it should be.
+        UsageError: `youtube.args`, a cookie file or a proxy of the environment is invalid.
     """
     _check_environment()
     if not _anything_given(config):
@@ -28,10 +28,10 @@ def check_clients(config: Config) -> None:
 
 
 def check_clients_apart(config: Config) -> None:
-    """The same in a process of the fork server, which has imported yt-dlp already; this one does not need it.
+    """As `check_clients`, in a process of the fork server, so that this process need not import yt-dlp.
 
     Raises:
-        UsageError: as above.
+        UsageError: as `check_clients`.
     """
     _check_environment()
     if not _anything_given(config):
@@ -41,7 +41,7 @@ def check_clients_apart(config: Config) -> None:
     process = context.Process(target=_check, args=(theirs, config), daemon=True)
     process.start()
     theirs.close()
-    with contextlib.suppress(EOFError):  # it died; so will a worker process, whose death is told better
+    with contextlib.suppress(EOFError):  # it crashed; so will a worker process, whose exit is reported in full
         problem: str = ours.recv()
         if problem:
             raise UsageError(problem)
@@ -49,7 +49,7 @@ def check_clients_apart(config: Config) -> None:
 
 
 def _anything_given(config: Config) -> bool:
-    """Whether there is anything that yt-dlp might not take."""
+    """True if there are settings that yt-dlp might reject."""
     return bool(config.youtube.args) or any(egress.cookies for egress in config.egress)
 
 
@@ -59,7 +59,7 @@ def _check(pipe: Connection, config: Config) -> None:
         check_clients(config)
     except StopRun as error:
         problem = str(error)
-    with contextlib.suppress(BrokenPipeError):  # who asked was stopped meanwhile
+    with contextlib.suppress(BrokenPipeError):  # the parent was stopped meanwhile
         pipe.send(problem)
 
 

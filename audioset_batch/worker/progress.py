@@ -1,4 +1,4 @@
-"""What a person sees of a run: a live bar for each open shard on a terminal, one line a minute in a batch log."""
+"""Show the progress of a run: a live bar for each open shard on a terminal, or one line a minute in a batch log."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def live_bars() -> Iterator[Progress | None]:
-    """The display that all open shards share; None where stderr is no terminal."""
+    """The display that all open shards share; None if stderr is no terminal."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -45,9 +45,9 @@ class ShardProgress:
     """Shows the counts of one shard: a bar on a terminal, else a line a minute in the log.
 
     Args:
-        title: Names the shard.
-        counts: Of the shard; read for each display.
-        bars: Of `live_bars`.
+        title: Name of the shard.
+        counts: Counts of the shard, read at each update.
+        bars: The display, from `live_bars`.
     """
 
     def __init__(self, title: str, counts: ShardCounts, bars: Progress | None = None) -> None:
@@ -71,7 +71,7 @@ class ShardProgress:
         _log.info("%s: %s", self._title, self.line())
 
     def tick(self) -> None:
-        """Call often; moves the bar, or writes a line to the log when a minute has passed."""
+        """Update the bar, or log a line if a minute has passed. Call it often."""
         now = time.monotonic()
         if self._bars is not None:
             self._bars.update(self._bar, completed=self._done(self._counts.of_this_run()))
@@ -80,7 +80,7 @@ class ShardProgress:
             _log.info("%s: %s", self._title, self.line())
 
     def line(self) -> str:
-        """E.g. `120 of 400 (100 ok, 15 unavailable, 5 failed), 290 an hour, 58 min left`."""
+        """The progress in one line: `120 of 400 (100 ok, 15 unavailable, 5 failed), 290 an hour, 58 min left`."""
         counts, planned = self._counts.of_this_run(), self._counts.planned
         done = self._done(counts)
         outcomes = ", ".join(f"{counts[s]} {s}" for s in Status if counts[s] and s is not Status.PENDING)

@@ -1,4 +1,4 @@
-"""From an attempt to a row of the manifest."""
+"""Build the manifest rows of a worker."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from audioset_batch.slurm.job import JobIdentity
 
 @dataclass(frozen=True, slots=True)
 class Recorder:
-    """What is the same in all rows that one worker writes for one shard."""
+    """The values that are the same in all rows that a worker writes for a shard."""
 
     shard: int
     job: JobIdentity
@@ -22,7 +22,7 @@ class Recorder:
     host: str = field(default_factory=socket.gethostname)
 
     def holder(self) -> Holder:
-        """This worker as the holder of a lease."""
+        """This worker, as the holder of a lease."""
         return Holder.current(self.job.job_id, self.job.restart_count)
 
     def row(
@@ -39,7 +39,7 @@ class Recorder:
         fetched_bytes: int = 0,
         columns: dict[str, Any] | None = None,
     ) -> ManifestRow:
-        """One row; `columns` are those of the published clip."""
+        """Build a row; `columns` are those of the published clip."""
         return ManifestRow.of(
             segment,
             self.shard,

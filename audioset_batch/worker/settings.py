@@ -1,4 +1,4 @@
-"""Notes what a worker runs with, for the report: its config without secrets, and versions."""
+"""Write the settings that a worker runs with, for the report: its config without secrets, and versions."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _log = logging.getLogger(__name__)
 
 
 def note_settings(config: Config, data: DataDir) -> None:
-    """Write `state/settings/<hash>.json` unless it is there; its modification time says when it was used last.
+    """Write `state/settings/<hash>.json` unless it exists; its modification time says when it was last used.
 
-    The name comes from the content, so tasks that run with the same settings write the same file and others are
-    kept. A filesystem that refuses it is left for the worker itself to run into: nothing depends on this file.
+    The name is a hash of the content, so tasks with the same settings share a file. Nothing depends on this file: if it
+    cannot be written, that is only logged.
     """
     values = {
         "versions": {
@@ -43,7 +43,7 @@ def note_settings(config: Config, data: DataDir) -> None:
         with storage(data.root):
             make_folders(path.parent, data.root)
             for stale in path.parent.glob(".*.tmp"):
-                if time.time() - stale.stat().st_mtime > _STALE_SECONDS:  # of a worker that was killed here
+                if time.time() - stale.stat().st_mtime > _STALE_SECONDS:  # left by a worker that was killed
                     remove_quietly(stale)
             if path.exists():
                 os.utime(path)

@@ -1,4 +1,4 @@
-"""Where finished clips go: one file each under its final name, or samples of tars (`tar_sink`)."""
+"""Publish finished clips: as files under their final names, or as samples of tars (`tar_sink`)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from audioset_batch.worker.tar_sink import TarSink
 
 
 class Sink(Protocol):
-    """Takes verified temporary files and makes them part of the data set."""
+    """Publishes verified temporary files in the data directory."""
 
     @property
     def lost(self) -> frozenset[SegmentKey]:
-        """Recorded segments that were found damaged, to be made again."""
+        """Recorded segments whose clips are damaged, to be made again."""
         ...
 
     def put(self, segment: Segment, clip: Clip) -> dict[str, Any]:
@@ -33,30 +33,30 @@ class Sink(Protocol):
         ...
 
     def finish(self) -> None:
-        """The shard is done: publish what is still in the making.
+        """Publish what is still open; called when the shard is done.
 
         Raises:
-            StorageUnusable: it cannot be; the next run continues.
+            StorageUnusable: it could not be published; the next run continues.
         """
         ...
 
     def close(self) -> None:
-        """This run is over; what is in the making is left to the next one."""
+        """Close open files, at the end of a run; the next run continues with them."""
         ...
 
 
 def open_sink(
     config: Config, data: DataDir, shard: ShardId, known: Mapping[SegmentKey, Outcome], staging: Path, *, fence: bool
 ) -> Sink:
-    """The sink of the configured layout, ready for this shard.
+    """Open the sink of the configured layout for a shard.
 
     Args:
         config: As loaded.
         data: The data directory.
-        shard: Whose lease the caller holds.
-        known: What the shard's manifest says.
+        shard: The shard, whose lease the caller holds.
+        known: Outcomes in the shard's manifest.
         staging: Folder for temporary files on the data directory's filesystem.
-        fence: True if the holder of the lease before may still be alive.
+        fence: True if the previous holder of the lease may still be alive.
 
     Raises:
         StorageUnusable: a tar that an earlier run left open cannot be resumed.
@@ -64,12 +64,12 @@ def open_sink(
     if config.output.layout == "webdataset":
         names = load_class_names(data.class_labels_csv)
         return TarSink(data, shard, known, staging, tar_bytes=config.output.tar_bytes, names=names, fence=fence)
-    lost = settle(data, shard, known, staging, fence=fence)  # of a time when the layout was another
+    lost = settle(data, shard, known, staging, fence=fence)  # tars of an earlier run with the other layout
     return FilesSink(data, staging, frozenset(lost))
 
 
 class FilesSink:
-    """`data/<subset>/audio/<ytid>_<start ms>_<end ms>.flac` and the same under `video/`."""
+    """Publishes `data/<subset>/audio/<ytid>_<start ms>_<end ms>.flac`, and the same under `video/`."""
 
     def __init__(self, data: DataDir, staging: Path, lost: frozenset[SegmentKey] = frozenset()) -> None:
         self._data = data
@@ -77,7 +77,7 @@ class FilesSink:
         self.lost = lost
 
     def put(self, segment: Segment, clip: Clip) -> dict[str, Any]:
-        """Video first: what is recorded last is what resume looks at."""
+        """Publish the files of a clip; the audio comes last, because its existence is what resuming checks."""
         columns: dict[str, Any] = {}
         if clip.video is not None:
             final = self._data.video(segment, clip.video.suffix.lstrip("."))
@@ -89,7 +89,7 @@ class FilesSink:
         return columns
 
     def finish(self) -> None:
-        """Files are complete as they are put."""
+        """Do nothing: each file is complete when `put` returns."""
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file is kept open."""

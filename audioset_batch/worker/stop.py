@@ -1,4 +1,4 @@
-"""Requests to stop: signals become a flag that the coordinator looks at."""
+"""Turn signals into a flag that asks the worker to stop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
 
 class StopRequest:
-    """Set once, by a signal or by hand; `why` is for people, `at` the moment of `time.monotonic`."""
+    """A flag that is set once.
+
+    Attributes:
+        why: What asked to stop, as text.
+        at: When, as a time of `time.monotonic`.
+    """
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -23,28 +28,28 @@ class StopRequest:
         self.at = 0.0
 
     def set(self, why: str) -> None:
-        """Ask to stop. The first reason stays."""
+        """Ask to stop. A later call changes nothing."""
         if not self._event.is_set():
             self.why, self.at = why, time.monotonic()
             self._event.set()
 
     def is_set(self) -> bool:
-        """True once somebody asked to stop."""
+        """True once `set` was called."""
         return self._event.is_set()
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """TERM, INT, USR1 (SLURM's warning before the time limit) and HUP set the flag; a second INT ends at once.
+    """Set the flag on TERM, INT, USR1 (SLURM's warning before the time limit) and HUP; a second INT exits at once.
 
-    Behind it TERM, USR1 and HUP are ignored, unless they were handled before: what is left is to tell the status, which
-    a late signal would replace by its own.
+    On leaving, TERM, USR1 and HUP are ignored unless they had handlers before: a late signal would otherwise replace
+    the exit status.
     """
     request = StopRequest()
 
     def handle(number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGINT and request.is_set():
-            os._exit(130)  # nothing half-done can be lost: unrecorded work is repeated by the next run
+            os._exit(130)  # safe: the next run repeats work that is not recorded
         request.set(f"signal {signal.Signals(number).name}")
 
     before = {number: signal.signal(number, handle) for number in _SIGNALS}
@@ -52,6 +57,6 @@ def stop_on_signals() -> Iterator[StopRequest]:
         yield request
     finally:
         for number, handler in before.items():
-            if signal.getsignal(number) is handle:  # else `ignore_term` holds on, up to the very end
+            if signal.getsignal(number) is handle:  # else `ignore_term` was called, and stays in effect
                 late = handler is signal.SIG_DFL and number != signal.SIGINT
                 signal.signal(number, signal.SIG_IGN if late else handler)

@@ -1,7 +1,7 @@
-"""Clips as samples of tar shards, after the conventions of the `webdataset` package.
+"""Publish clips as samples of tars, in the layout of the `webdataset` package.
 
-Every sample is on the disk when `put` returns; the manifest row written next is what makes it part of the data set.
-`record.tars` says how an open tar survives kills.
+A sample is on disk when `put` returns; the manifest row that is written next makes it part of the data set.
+`record.tars` describes how open tars survive kills.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _FACTS: Final = (
 
 
 class TarSink:
-    """`data/<subset>/tar/<NN>-<n>.tar`, each of about `tar_bytes`; continues what an earlier run left open.
+    """Writes `data/<subset>/tar/<NN>-<n>.tar`, each of about `tar_bytes`; continues what an earlier run left open.
 
     Args:
         data: The data directory.
-        shard: Whose lease the caller holds.
-        known: What the shard's manifest says.
+        shard: The shard, whose lease the caller holds.
+        known: Outcomes in the shard's manifest.
         staging: Folder for temporary files on the data directory's filesystem.
-        tar_bytes: Size that no tar exceeds unless a single sample does.
-        names: MID -> name of a class, for the samples' JSON; a class without a name is called by its MID.
-        fence: True if the holder before may still be alive.
+        tar_bytes: Largest size of a tar with more than one sample.
+        names: MID -> name of a class, for the samples' JSON; a class without a name is named by its MID.
+        fence: True if the previous holder may still be alive.
 
     Attributes:
         lost: Recorded segments whose samples are damaged, to be made again.
@@ -81,7 +81,7 @@ class TarSink:
         """Append a sample of `members` and its JSON; returns `tar` and `offset`.
 
         Raises:
-            StorageUnusable: nothing was added.
+            StorageUnusable: it failed; nothing was appended.
         """
         sample = encode_sample([*members, (f"{stem}.json", facts)])
         if self._tar is not None and self._tar.size and self._tar.size + len(sample) > self._tar_bytes:
@@ -99,21 +99,21 @@ class TarSink:
         return tar
 
     def finish(self) -> None:
-        """Publish the tar in the making."""
+        """Publish the open tar."""
         if self._tar is not None:
             self._tar.publish()
             self._tar = None
 
     def close(self) -> None:
-        """Leave the tar in the making to the next run."""
+        """Close the open tar; the next run continues it."""
         if self._tar is not None:
             self._tar.close()
 
 
 def sample_json(segment: Segment, columns: Mapping[str, Any], names: Mapping[str, str]) -> bytes:
-    """What a sample says of itself, for those who read tars without the manifest.
+    """The JSON of a sample, for users who read tars without the manifest.
 
-    Without nulls, and with the same keys in every sample of a run: `datasets` infers the types from the first few.
+    It has no nulls, and the same keys in every sample of a run: `datasets` infers the types from the first few.
     """
     facts = {
         "subset": segment.subset,

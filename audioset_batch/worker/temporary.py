@@ -1,4 +1,4 @@
-"""The folders in which one run of one shard makes its files before they are published."""
+"""Temporary folders of one run of one shard, in which files are made before they are published."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from audioset_batch.sharedfs.publish import make_folders, storage
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """Folders of this run alone.
+    """Folders that only this run uses.
 
     Attributes:
-        work: Where clips are made: many small writes.
-        staging: On the data directory's filesystem, from where a file can be renamed to its final name.
+        work: Folder to make clips in, with many small writes.
+        staging: Folder on the data directory's filesystem, from which files are renamed to their final names.
     """
 
     work: Path
@@ -33,13 +33,13 @@ class Folders:
 
 @contextlib.contextmanager
 def temporary_folders(data: DataDir, shard: ShardId, temp_dir: str) -> Iterator[Folders]:
-    """Make the folders of one run, and clear what killed ones left; all is cleared again at the end.
+    """Create the folders of one run, and remove those of killed runs; everything is removed at the end.
 
-    A copy of this worker on a node that was cut off may still write: it must meet no name that we use.
+    The names are unique, because an earlier worker on a node that was cut off may still be writing.
 
     Args:
         data: The data directory.
-        shard: Whose lease the caller holds.
+        shard: The shard, whose lease the caller holds.
         temp_dir: `shared`, `node`, or a path with environment variables.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The queue of one shard: what is left, in which order, and which tries must wait."""
+"""The queue of one shard: its remaining segments, their order, and retries that have to wait."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from audioset_batch.model import Segment, SegmentKey
 
 @dataclass(slots=True)
 class Entry:
-    """One segment on its way through this run, with what its tries have cost so far.
+    """A segment in the queue, with the cost of its attempts so far.
 
     Attributes:
-        losses: Its tries that ended with a transient reason, less those that were the egress's own.
-        blocks: How often an answer to it was about the egress.
-        suspect: True after it was in a process that died: it runs alone from then on.
+        losses: Grants of its attempts that failed with a transient reason, without those that the egress caused.
+        blocks: Number of answers to it that were about the egress.
+        suspect: True after its process has crashed: it runs alone from then on.
     """
 
     segment: Segment
@@ -34,7 +34,7 @@ class Entry:
 
 
 class Todo:
-    """A queue with a waiting room for retries. Times are those of `time.monotonic`."""
+    """A queue that also holds retries until they are due. Times are those of `time.monotonic`."""
 
     def __init__(self, segments: Iterable[Segment]) -> None:
         self._ready = deque(Entry(segment) for segment in segments)
@@ -45,13 +45,13 @@ class Todo:
         return len(self._ready) + len(self._later)
 
     def peek(self, now: float) -> Entry | None:
-        """The next entry that may run now, left in place."""
+        """The next entry that may run now, without removing it; None if there is none."""
         while self._later and self._later[0][0] <= now:
             self._ready.appendleft(heapq.heappop(self._later)[2])
         return self._ready[0] if self._ready else None
 
     def ready(self, now: float) -> int:
-        """How many entries may run now."""
+        """Number of entries that may run now."""
         self.peek(now)
         return len(self._ready)
 
@@ -60,32 +60,32 @@ class Todo:
         return [*(entry for _, _, entry in self._later), *itertools.islice(self._ready, 1)]
 
     def pop(self) -> Entry:
-        """Take what `peek` showed."""
+        """Remove and return the entry that `peek` returns."""
         return self._ready.popleft()
 
     def put_back(self, entry: Entry) -> None:
-        """To the front: its try did not count."""
+        """Put an entry at the front, because its attempt does not count."""
         self._ready.appendleft(entry)
 
     def put_last(self, entry: Entry) -> None:
-        """Behind all others: its try did not count, but may not be what keeps them waiting."""
+        """Put an entry at the end: its attempt does not count, but it must not block the others."""
         self._ready.append(entry)
 
     def put_later(self, entry: Entry, due: float) -> None:
-        """Not before `due`."""
+        """Put an entry back that must not run before `due`."""
         heapq.heappush(self._later, (due, next(self._tie), entry))
 
 
 @dataclass(frozen=True, slots=True)
 class Ordering:
-    """What decides the order of a shard's queue.
+    """The order of a shard's queue.
 
     Attributes:
-        order: `csv`: as given; `rare-first`: by the rarest label of each segment; `random`: the same in every run.
-        seed: Of `random`, e.g. the name of the shard.
+        order: `csv`: as in the CSV; `rare-first`: by the rarest label of each segment; `random`: the same in every run.
+        seed: Seed of `random`, for example the name of the shard.
         counts: Label -> segments in the whole plan, for `rare-first`.
-        failed: Segments that failed in an earlier run: they come after those never tried.
-        hints: Video -> False if it is probably gone: behind everything else.
+        failed: Segments that failed in earlier runs; they come after those that were never tried.
+        hints: Video -> False if it is probably gone; these come last.
     """
 
     order: str
@@ -95,7 +95,7 @@ class Ordering:
     hints: Mapping[str, bool] = field(default_factory=dict)
 
     def apply(self, segments: Sequence[Segment]) -> list[Segment]:
-        """`segments` in this order."""
+        """Sort `segments` in this order."""
         ordered = list(segments)
         if self.order == "random":
             random.Random(self.seed).shuffle(ordered)
@@ -106,5 +106,5 @@ class Ordering:
 
 
 def backoff(attempt: int, first: float, longest: float) -> float:
-    """Seconds to wait after the failed try number `attempt` (from 1): doubling, with jitter of half to all of it."""
+    """Seconds to wait after failed attempt number `attempt` (from 1): doubling, times a random factor from 0.5 to 1."""
     return min(longest, first * 2.0 ** min(attempt - 1, 60)) * random.uniform(0.5, 1.0)
