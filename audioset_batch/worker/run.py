@@ -1,16 +1,13 @@
-"""One worker: its shards, what they share, and what to do when it has to stop early."""
+"""Run one worker over its shards, and requeue its task if it has to stop early."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
-
-from rich.progress import Progress
 
 from audioset_batch.config import Config
 from audioset_batch.config.reservation import estimated_cpu_seconds, needed, needed_mb
@@ -30,17 +27,21 @@ from audioset_batch.worker.progress import live_bars
 from audioset_batch.worker.rows import Recorder
 from audioset_batch.worker.settings import note_settings
 from audioset_batch.worker.shard import OpenShard
-from audioset_batch.worker.stop import stop_on_signals
+from audioset_batch.worker.stop import StopRequest, stop_on_signals
 from audioset_batch.youtube.versions import age_note, version_in_use
 
 _USAGE_STATES: Final = 4
-"""What a task uses is written as often as every fourth state file."""
+"""A task's usage is written once for so many writes of a state file."""
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """Planned segments of all shards of a run, by status."""
+    """The outcome of a run.
+
+    Attributes:
+        counts: Planned segments of all its shards, by status.
+    """
 
     counts: Counter[Status]
 
@@ -51,7 +52,7 @@ class RunResult:
 
 
 def shards_of_tasks(data: DataDir, config: Config, tasks: Sequence[int] | None) -> list[ShardId]:
-    """Shards of these numbers (None: of all) of every subset that the config names.
+    """The shards with these numbers (None: all) of every subset that the config names.
 
     Raises:
         UsageError: there are no such shards.
@@ -79,102 +80,128 @@ def shards_of_tasks(data: DataDir, config: Config, tasks: Sequence[int] | None) 
 def run_shards(config: Config, data: DataDir, shards: Sequence[ShardId], arguments: Sequence[str] = ()) -> RunResult:
     """Work through `shards` with one set of worker processes.
 
-    A task of SLURM that has to stop early asks to be requeued before it raises.
+    A SLURM task that has to stop early asks to be requeued before this raises.
 
     Args:
         config: As loaded.
         data: The data directory.
-        shards: To work through.
-        arguments: Of the job script, for a task that a user submits to continue this one.
+        shards: The shards to work through.
+        arguments: Arguments of the job script, for a task that a user submits to continue this one.
 
     Raises:
-        UsageError: yt-dlp does not take `youtube.args`.
+        UsageError: yt-dlp does not accept `youtube.args`.
         ShardHeld: another worker has one of the shards; the others were worked through.
         StopEarly: a signal, a blocked egress or an unusable filesystem ended the run.
     """
-    job = JobIdentity.from_environment()
-    batch = BatchJob(job)
+    batch = BatchJob(JobIdentity.from_environment())
     batch.look_in_background()
+    _warn_of_cookies(config)
+    if old := age_note(version_in_use()):
+        _log.warning("%s", old)
+    forget_resubmissions(data, shards)
+    # A job that is requeued often gets to what is left before it reads what is done.
+    shards = sorted(shards, key=lambda shard: not unfinished(data, shard))
+    with stop_on_signals() as stop:
+        note_settings(config, data)
+        run = ShardRun(config, data, shards, batch, stop)
+        try:
+            return RunResult(run.run())
+        except StopEarly as error:
+            # A worker that finds a shard held leaves it to the holder and is not requeued; unless prep is splitting.
+            if isinstance(error, PlanChanging) or not isinstance(error, ShardHeld):
+                come_back(config, data, shards, batch, error, stop, idle=run.idle, arguments=arguments)
+            raise
+
+
+def _warn_of_cookies(config: Config) -> None:
     with_cookies = [egress.name for egress in config.egress if egress.cookies is not None]
     if with_cookies:
         _log.warning(
             "egress %s uses cookies: YouTube may close an account that downloads much. Use one that nobody will miss",
             ", ".join(with_cookies),
         )
-    if old := age_note(version_in_use()):
-        _log.warning("%s", old)
-    forget_resubmissions(data, shards)
-    # A job that comes back again and again gets to what is left before it looks at what is done.
-    shards = sorted(shards, key=lambda shard: not unfinished(data, shard))
-    with stop_on_signals() as stop:
-        note_settings(config, data)
-        coordinator: Coordinator | None = None
-
-        def hold_seconds() -> float:
-            # With a budget of a few videos an hour a run that left at every wait would never settle anything that takes
-            # two resolves.
-            stays = not batch.may_come_back or (coordinator is not None and coordinator.unsettled)
-            return math.inf if stays else config.worker.hold_seconds
-
-        try:
-            with (
-                _resources(config, data, job, hold_seconds) as (pool, egress, bars),
-                note_usage(config, data, shards[0], job, pool) as rows,
-            ):
-
-                def open_shard(shard: ShardId) -> OpenShard:
-                    recorder = Recorder(shard.number, job, version_in_use())
-                    return OpenShard(config, data, shard, recorder, rows, bars)
-
-                coordinator = Coordinator(config, shards, open_shard, pool, egress, stop, rows)
-                return RunResult(coordinator.run())
-        except StopEarly as error:
-            # The worker that holds a shard does its work: a duplicate never requeues itself. Prep does not.
-            if isinstance(error, PlanChanging) or not isinstance(error, ShardHeld):
-                idle = coordinator is None or coordinator.idle
-                come_back(config, data, shards, batch, error, stop, idle=idle, arguments=arguments)
-            raise
 
 
-@contextlib.contextmanager
-def note_usage(
-    config: Config, data: DataDir, shard: ShardId, job: JobIdentity, pool: Pool
-) -> Iterator[Counter[Status]]:
-    """Note what this task holds and uses; yields where to count its rows."""
-    with UsageNote(
-        data,
-        shard,
-        job.job_id,
-        estimated_cpu_seconds=estimated_cpu_seconds(config),
-        every=_USAGE_STATES * config.worker.state_seconds,
-        pids=pool.pids,
-    ) as note:
-        yield note.rows
+class ShardRun:
+    """One run over shards, with the processes, egresses and displays that they share.
 
+    Args:
+        config: As loaded.
+        data: The data directory.
+        shards: The shards to work through, in this order.
+        batch: The SLURM job, if any.
+        stop: Set when a signal asks to stop.
+    """
 
-@contextlib.contextmanager
-def _resources(
-    config: Config, data: DataDir, job: JobIdentity, hold_seconds: Callable[[], float]
-) -> Iterator[tuple[Pool, EgressPool, Progress | None]]:
-    processes = config.worker.processes
-    if processes == "auto":
-        # No more than the budgets keep busy: each process takes memory and a second to start.
-        needs = needed(config)
-        most = config.worker.threads if needs.videos_per_hour is None else needs.tasks * needs.cpus
-        processes = default_processes(min(config.worker.threads, most))
-    threads = max(config.worker.threads, processes)
-    if short := memory_shortage(needed_mb(config, processes)):
-        _log.warning("%s", short)
-    with (
-        EgressPool(
+    def __init__(
+        self, config: Config, data: DataDir, shards: Sequence[ShardId], batch: BatchJob, stop: StopRequest
+    ) -> None:
+        self._config = config
+        self._data = data
+        self._shards = shards
+        self._batch = batch
+        self._job = batch.identity
+        self._stop = stop
+        self._coordinator: Coordinator | None = None
+
+    @property
+    def idle(self) -> bool:
+        """True if nothing was finished although an egress was open."""
+        return self._coordinator is None or self._coordinator.idle
+
+    def run(self) -> Counter[Status]:
+        """Work through the shards; returns planned segments by status. Raises what `Coordinator.run` raises."""
+        with (
+            self._egress_pool() as egress,
+            self._process_pool() as pool,
+            live_bars() as bars,
+            self._usage(pool) as usage,
+        ):
+
+            def open_shard(shard: ShardId) -> OpenShard:
+                recorder = Recorder(shard.number, self._job, version_in_use())
+                return OpenShard(self._config, self._data, shard, recorder, usage.rows, bars)
+
+            self._coordinator = Coordinator(
+                self._config, self._shards, open_shard, pool, egress, self._stop, usage.rows
+            )
+            return self._coordinator.run()
+
+    def _egress_pool(self) -> EgressPool:
+        config = self._config
+        return EgressPool(
             config.egress,
             config.probe,
-            config.egress_dir or data.egress,
-            Holder.current(job.job_id, job.restart_count),
-            hold_seconds,
+            config.egress_dir or self._data.egress,
+            Holder.current(self._job.job_id, self._job.restart_count),
+            self._hold_seconds,
             config.worker.burst,
-        ) as egress,
-        Pool(config, processes, threads) as pool,
-        live_bars() as bars,
-    ):
-        yield pool, egress, bars
+        )
+
+    def _hold_seconds(self) -> float:
+        # With a budget of a few videos an hour, a run that ended at each wait would never decide an outcome that takes
+        # two resolves.
+        stays = not self._batch.may_come_back or (self._coordinator is not None and self._coordinator.unsettled)
+        return math.inf if stays else self._config.worker.hold_seconds
+
+    def _process_pool(self) -> Pool:
+        worker = self._config.worker
+        processes = worker.processes
+        if processes == "auto":
+            # No more than the budgets keep busy: each process takes memory and a second to start.
+            needs = needed(self._config)
+            most = worker.threads if needs.videos_per_hour is None else needs.tasks * needs.cpus
+            processes = default_processes(min(worker.threads, most))
+        if short := memory_shortage(needed_mb(self._config, processes)):
+            _log.warning("%s", short)
+        return Pool(self._config, processes, max(worker.threads, processes))
+
+    def _usage(self, pool: Pool) -> UsageNote:
+        return UsageNote(
+            self._data,
+            self._shards[0],
+            self._job.job_id,
+            estimated_cpu_seconds=estimated_cpu_seconds(self._config),
+            every=_USAGE_STATES * self._config.worker.state_seconds,
+            pids=pool.pids,
+        )
