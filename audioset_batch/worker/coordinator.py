@@ -1,7 +1,7 @@
-"""The loop over all open shards of a worker, which share its processes and its egresses.
+"""The main loop of a worker over its open shards, which share processes and egresses.
 
-A shard that is nearly done leaves room: a few retries that wait, answers that are held back, a last slow clip. So
-the next one is opened whenever a job more could be begun and no entry is there for it.
+A shard that is nearly done cannot keep the worker busy: it waits for retries, held answers or a last slow clip. The
+next shard is therefore opened whenever another job could start and no entry is ready.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from audioset_batch.worker.stop import StopRequest
 from audioset_batch.worker.todo import Entry
 
 MOST_OPEN: Final = 16
-"""Each open shard costs some file descriptors, a thread for its lease and a sign of life now and then, and is one that
-no other worker can have. With so many, a worker of 8 threads is busy on shards of a single row."""
+"""Each open shard costs some file descriptors, a thread and heartbeats for its lease, and is unavailable to others.
+This many keep a worker with 8 threads busy on shards with a single row."""
 _MOST_UNUSABLE: Final = 2
-"""Shards whose files cannot be used, a colleague's without permission, say; with more of them it is the filesystem."""
+"""Shards whose files cannot be used, for lack of permission, say. If there are more, the filesystem is at fault."""
 _LONGEST_PATIENCE: Final = 600.0
 _TICK: Final = 0.5
 _SHORTEST_NAP: Final = 0.01
@@ -51,7 +51,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Flying:
-    """A job without an answer yet; a probe belongs to no shard."""
+    """A job without an answer. A probe has no shard and no entry."""
 
     shard: OpenShard | None
     entry: Entry | None
@@ -60,7 +60,7 @@ class _Flying:
 
 @dataclass(slots=True)
 class _Elsewhere:
-    """A shard that another worker has, and when to look again: its lease has run out then, if that worker is dead."""
+    """A shard that another worker holds, to be tried again at `due`, when the lease of a dead worker has expired."""
 
     shard: ShardId
     error: ShardHeld
@@ -69,16 +69,16 @@ class _Elsewhere:
 
 
 class Coordinator:
-    """Works through shards; it alone publishes and records.
+    """Works through shards. Only this class publishes clips and records rows.
 
     Args:
         config: As loaded.
-        shards: In this order.
-        open_shard: Makes an `OpenShard`.
-        pool: Worker processes.
+        shards: The shards to work through, in this order.
+        open_shard: Opens a shard.
+        pool: The worker processes.
         egress: The egresses, shared with all other tasks.
-        stop: Set when somebody asks to stop.
-        rows: The rows of this run by status, which the open shards count up.
+        stop: Set when the worker is to stop.
+        rows: Rows of this run by status, which the open shards increment.
     """
 
     def __init__(
@@ -114,18 +114,18 @@ class Coordinator:
 
     @property
     def unsettled(self) -> bool:
-        """True if answers are held back, or segments are to be tried again: the next run would have to start again."""
+        """True if answers are held or retries are due, which the next run would have to begin again."""
         return any(shard.unsettled for shard in self._open)
 
     def run(self) -> Counter[Status]:
-        """Process what no earlier run has settled; returns planned segments by status, `pending` included.
+        """Process the segments that are not settled; returns planned segments by status, including `pending`.
 
         Raises:
             ShardHeld: another worker has one of the shards, or took it over; the others were worked through.
             InputRefused: a shard cannot be read; the others were worked through.
-            Interrupted, EgressExhausted, StorageUnusable: stopped early; what is not recorded is pending. The last
-                one also where the files of a shard or two cannot be used, after the others.
-            UsageError: yt-dlp does not take `youtube.args`.
+            Interrupted, EgressExhausted, StorageUnusable: stopped early; what is not recorded is pending.
+                `StorageUnusable` also if the files of a shard or two cannot be used, after the others.
+            UsageError: yt-dlp does not accept `youtube.args`.
         """
         try:
             self._work()
@@ -134,7 +134,7 @@ class Coordinator:
             self._close_all(error)
             raise
         if self._given_up:
-            # What brings a task of SLURM back first: prep that is splitting, then files that can be had some day.
+            # First the errors after which a SLURM task is requeued.
             worst = (PlanChanging, StorageUnusable, InputRefused, ShardHeld)
             raised = min(self._given_up, key=lambda one: [isinstance(one, kind) for kind in worst].index(True))
             for one in self._given_up:
@@ -161,7 +161,7 @@ class Coordinator:
                 deadline = min(deadline, time.monotonic() + self._config.worker.grace_seconds)
             closed = self._close_finished()
             if not (self._open or self._flying or self._pending or self._elsewhere):
-                return  # also where a signal came during the last clip
+                return  # also if a signal came during the last clip
             if ending is not None and (not self._flying or time.monotonic() >= deadline):
                 raise ending
             nap = 0.0 if opened or closed else max(_SHORTEST_NAP, self._egress.nap(_TICK))
@@ -182,7 +182,7 @@ class Coordinator:
         if len(self._open) >= MOST_OPEN or not self._pool.can_take():
             return False
         now = time.monotonic()
-        # What has a slot waiting for it is as good as begun.
+        # An entry for which a slot is reserved counts as started.
         if sum(shard.todo.ready(now) for shard in self._open) > self._egress.reserved:
             return False
         if self._pending:
@@ -191,7 +191,7 @@ class Coordinator:
         for one in self._elsewhere:
             if now >= one.due or (last and (one.seen_alive or not self._ever_opened)):
                 self._elsewhere.remove(one)
-                if last and not self._ever_opened:  # all of them are: another worker does the work of this one
+                if last and not self._ever_opened:  # all shards are held: another worker does the work of this one
                     self._given_up.append(one.error)
                     return True
                 one.seen_alive = now >= one.due
@@ -213,13 +213,13 @@ class Coordinator:
         except (InputRefused, StorageUnusable) as error:
             unusable = sum(isinstance(one, StorageUnusable) for one in self._given_up)
             if isinstance(error, StorageUnusable) and unusable >= _MOST_UNUSABLE:
-                raise  # that is no fault of single shards
+                raise  # more than a few shards: the filesystem is at fault
             _log.error("%s; the other shards are worked through", error)
             self._given_up.append(error)
         return True
 
     def _close_finished(self) -> bool:
-        """Let go of shards with nothing left to do, and of lost ones; True if there were any."""
+        """Close shards that are done or lost; True if there were any."""
         finished = [shard for shard in self._open if shard.done]
         for shard in finished:
             with shard.losing():
@@ -236,11 +236,11 @@ class Coordinator:
             try:
                 shard.close(shard.lost or error)
             except StopRun as further:
-                _log.warning("%s", further)  # the error on its way out says more
+                _log.warning("%s", further)  # the original error is more informative
         self._open = []
 
     def _drop_the_rest(self) -> None:
-        """What is still in flight stays pending. It would write into a folder that is being cleared: end it."""
+        """Kill what is in flight, which stays pending: it would write into a folder that is being removed."""
         for flying in self._flying.values():
             flying.grant.release()
         if self._flying:
@@ -251,7 +251,7 @@ class Coordinator:
     # Jobs
 
     def _start_what_can(self) -> StopEarly | None:
-        """Hand out jobs until processes, egresses or segments run out; an error means: begin no more."""
+        """Start jobs until processes, egresses or segments run out; an error means that no more may be started."""
         try:
             self._settle()
             while not self._stop.is_set() and self._start_one():
@@ -261,7 +261,7 @@ class Coordinator:
         return None
 
     def _settle(self) -> None:
-        """Nothing is left to resolve but what is held back: have it decided."""
+        """Have held answers decided if nothing else is left to resolve."""
         held = [one for shard in self._open for one in shard.held]
         if not held or self._flying or any(len(shard.todo) for shard in self._open):
             return
@@ -273,8 +273,8 @@ class Coordinator:
                 shard.review_held()
 
     def _start_one(self) -> bool:
-        """Begin a probe or a segment, or record one that needs no job; False if none can be begun now."""
-        # Asked for also while our own probe is under way, which keeps other tasks from taking it over.
+        """Start a probe or a segment, or record a segment that needs no job; False if there is none to start now."""
+        # Called also while a probe of this task is in flight, so that no other task takes it over.
         probing = any(flying.entry is None for flying in self._flying.values())
         room = self._pool.can_take()
         probe = self._egress.probe_due(may_begin=room) if probing or room else None

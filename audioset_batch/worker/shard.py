@@ -1,8 +1,7 @@
-"""One shard that this worker holds: what is to be done, what has come of it, and how it is recorded.
+"""A shard that this worker holds: its queue, its results, and how they are recorded.
 
-Order of things for one clip: temporary file, verified -> the lease is still ours -> final name -> row. A kill
-between any two leaves at worst temporary files and one whole file not yet recorded; the next run clears the
-ones and replaces the other.
+The order for one clip is: verified temporary file -> lease checked -> final name -> row. A kill at any point leaves at
+worst temporary files and one complete file that is not recorded; the next run removes or replaces them.
 """
 
 from __future__ import annotations
@@ -48,22 +47,22 @@ _log = logging.getLogger(__name__)
 
 
 class OpenShard:
-    """A shard from its lease to its last row; `close` it, after `finish` where all is done.
+    """An open shard, from acquiring its lease to its last row. Call `finish` when it is done, and always `close`.
 
     Args:
         config: As loaded.
         data: The data directory.
-        shard: Which shard.
+        shard: The shard to open.
         recorder: What all its rows have in common.
-        rows: The rows of this run by status, counted up with each one.
-        bars: The live display, where there is a terminal.
+        rows: Rows of this run by status, incremented with each one.
+        bars: The live display; None without a terminal.
 
     Attributes:
-        todo: What can be begun, now or later.
-        held: Answers that wait until their egress has shown that they are the videos' own.
-        tmp_dir: Where its clips are made.
-        in_flight: How many of its jobs have not been answered.
-        lost: Why nothing more is begun or recorded: another worker has the shard now, or its files cannot be trusted.
+        todo: The segments to process, now or later.
+        held: Answers that are recorded only if it is certain that they are about the video.
+        tmp_dir: Folder in which its clips are made.
+        in_flight: Number of its jobs without an answer.
+        lost: Why nothing more is started or recorded: another worker has the shard, or its files cannot be trusted.
 
     Raises:
         ShardHeld: another worker has this shard.
@@ -109,7 +108,7 @@ class OpenShard:
             if difference := differing((known[s.key] for s in segments if s.key in known), config):
                 _log.warning("%s: %s", shard, difference)
             self._counts = ShardCounts([segment.key for segment in segments], known, rows)
-            # Forced to disk now and then: only then does NFS report a full disk or quota, and a node may crash.
+            # Synced now and then: NFS reports a full disk or quota only then, and a node may crash.
             self._manifest = stack.enter_context(
                 ManifestWriter(data.manifest(shard), fsync_seconds=config.worker.state_seconds)
             )
@@ -136,23 +135,23 @@ class OpenShard:
 
     @property
     def done(self) -> bool:
-        """True if nothing is to be done or decided any more."""
+        """True if nothing is left to do or to decide."""
         return not (self.in_flight or len(self.todo) or self.held)
 
     @property
     def unsettled(self) -> bool:
-        """True if a run that ended now would have the next one ask again what this one has asked."""
+        """True if the next run would have to ask again what this one has asked."""
         losses = (grant for entry in self.todo.tried() for grant in entry.losses)
         return bool(self.held) or any(grant.verdict() is not Verdict.DISCARD for grant in losses)
 
     @contextlib.contextmanager
     def losing(self) -> Iterator[None]:
-        """Around all that looks at the shard's files: losing its lease, or a link in its place, ends it alone."""
+        """Limit errors to this shard: a lost lease, or a link in place of one of its files, ends only this shard."""
         try:
             try:
                 yield
             except StorageUnusable:
-                self._lease.check()  # the worker that took the shard over has cleared our files: that is no broken disk
+                self._lease.check()  # if another worker took the shard over, it has removed our files: the disk is fine
                 raise
         except (ShardHeld, InputRefused) as error:
             if self.lost is None:
@@ -160,10 +159,10 @@ class OpenShard:
             self.lost = error
             self.todo, self.held = Todo(()), []
 
-    # What to begin
+    # Starting jobs
 
     def record_published(self, entry: Entry) -> bool:
-        """Whether the clip of the next entry was published before, without a row; it has one now."""
+        """Record the next entry if its clip was published before without a row; returns whether it was."""
         columns = self._published.columns(entry.segment)
         if columns is None:
             return False
@@ -171,25 +170,25 @@ class OpenShard:
         return True
 
     def take(self) -> Entry:
-        """The next entry, to be begun at once.
+        """Remove the next entry from the queue, to be started at once.
 
         Raises:
             ShardHeld: another worker has the shard now.
         """
-        self._lease.check()  # the slot may come long after the last look: another worker may have the shard now
+        self._lease.check()  # the last check may be long ago: another worker may have the shard now
         self.in_flight += 1
         return self.todo.pop()
 
-    # What has come of it
+    # Results
 
     def answered(self, entry: Entry, grant: Grant, attempt: Attempt, verdict: Verdict) -> None:
-        """A try has ended; the egress knows of it already.
+        """Process the result of an attempt, which has been reported to the egress already.
 
         Args:
-            entry: What was tried.
-            grant: Of the egress.
-            attempt: How it ended.
-            verdict: What the egress says of that; RECORD where it says nothing.
+            entry: The segment.
+            grant: The grant of the egress.
+            attempt: The result.
+            verdict: The egress's verdict on the result; RECORD if it has none.
 
         Raises:
             ShardHeld: another worker has the shard now.
@@ -223,7 +222,7 @@ class OpenShard:
             self.held.append(Held(entry, grant, attempt.reason, attempt.detail, transient=False))
 
     def died(self, entry: Entry, grant: Grant, death: Death, *, hung: bool) -> None:
-        """The process that worked on it has ended; `hung`: because this one overran its time."""
+        """Process the exit of the worker process of a job; `hung`: this job exceeded its timeout."""
         if self.lost is not None:
             return
         if death.at_start:
@@ -238,7 +237,7 @@ class OpenShard:
             self.todo.put_back(entry)
 
     def review_held(self) -> None:
-        """Record what has turned out to be true, put back what was the egress's own."""
+        """Record held answers that are certain now, and put segments back whose answers the egress caused."""
         waiting = []
         for held in self.held:
             verdict = held.verdict()
@@ -254,7 +253,7 @@ class OpenShard:
         self.held = waiting
 
     def _after_block(self, entry: Entry) -> None:
-        """Back to the queue; to its end if a probe has passed since the last time: YouTube may say so of this video."""
+        """Put a segment back after a block, the second time at the end: YouTube may always answer so for this video."""
         entry.blocks += 1
         if entry.blocks > 1:
             self.todo.put_last(entry)
@@ -296,7 +295,7 @@ class OpenShard:
     # State and end
 
     def tell(self) -> None:
-        """Let people know how it stands, now and then.
+        """Update the progress display and, if it is due, the state file.
 
         Raises:
             ShardHeld: another worker has the shard now, and the state file with it.
@@ -310,11 +309,11 @@ class OpenShard:
             self._state.write()
 
     def finish(self) -> Counter[Status]:
-        """All is done: publish what is in the making; returns planned segments by status, `pending` included.
+        """Publish what is still open, because the shard is done; returns planned segments by status.
 
         Raises:
             ShardHeld: another worker has the shard now.
-            StorageUnusable: it cannot be published; the next run does it.
+            StorageUnusable: something could not be published; the next run does it.
         """
         self._lease.check()
         self._sink.finish()
@@ -322,7 +321,7 @@ class OpenShard:
         return self._counts.by_status()
 
     def close(self, error: BaseException | None = None) -> None:
-        """Let go, because of `error` or after `finish`; what has no row stays pending.
+        """Release the shard, because of `error` or after `finish`; segments without a row stay pending.
 
         Raises:
             StorageUnusable: something could not be written.
