@@ -1,4 +1,4 @@
-"""Egresses: their budgets, pauses and probes, which all tasks share through a folder."""
+"""Egresses, the ways to the internet: budgets, pauses and probes, shared by all tasks through a folder."""
 
 from audioset_batch.config.redact import redact, redact_proxy, redact_values
 from audioset_batch.egress.guard import Verdict, strictest

@@ -1,4 +1,4 @@
-"""One sentence for everybody who looks: what the trouble of an egress looks like, and what to do."""
+"""Messages about the problem of an egress, and what to do about it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from audioset_batch.youtube.versions import age_days, version_in_use
 
 
 def drift_words(losses: Losses, probe: str) -> str:
-    """For an egress whose probe fails like everything else; `probe`: what that one ended with."""
+    """Message for an egress whose probe fails like everything else; `probe` is the probe's error."""
     return f"{_update()}. No resolve brings a clip ({losses.summary}), nor does a video known to be good: {probe}"
 
 
 def slow_words(losses: Losses) -> str:
-    """For an egress that goes on losing although its probe was good."""
+    """Message for an egress whose resolves keep failing although its probe passed."""
     return (
         f"hardly any resolve brings a clip ({losses.summary}), though a video known to be good was there: only one "
         f"slot in 20 is used, and these segments stay pending. {_update()}"
@@ -22,7 +22,7 @@ def slow_words(losses: Losses) -> str:
 
 
 def outage_words(probe: str) -> str:
-    """For an egress without a connection; `probe`: what the probe ended with."""
+    """Message for an egress without a connection; `probe` is the probe's error."""
     return (
         "YouTube cannot be reached: look at the network, the proxy and DNS, and whether a portal wants a login. "
         f"The last probe: {probe}"

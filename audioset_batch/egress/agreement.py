@@ -1,4 +1,4 @@
-"""One grid of slots for all tasks of an egress, whatever their configs say."""
+"""Agree on one grid of slots for all tasks of an egress, even if their configs differ."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _log = logging.getLogger(__name__)
 
 
 def agree_on_grid(shared: SharedEgress, config: Egress, burst: float = 0.0) -> EgressState:
-    """Have the config of the task that started last rule for everybody; the state after that.
+    """Apply this task's config to the slots of all tasks; returns the resulting state.
 
-    Of the bursts the longest rules, until no task with it has started for a while: tasks with and without one may start
-    in turn, and each change of the slots costs all of them a pause.
+    The task that started last decides, but the longest burst stays in force until no task with it has started for a
+    while: tasks with and without a burst may start in turn, and each change of the slots costs all of them a pause.
 
     Args:
-        shared: Of the egress.
-        config: Of the egress.
-        burst: `worker.burst`.
+        shared: The shared state of the egress.
+        config: The egress.
+        burst: `worker.burst`, seconds.
 
     Raises:
         StorageUnusable: the shared folder cannot be read or written.
@@ -42,7 +42,7 @@ def agree_on_grid(shared: SharedEgress, config: Egress, burst: float = 0.0) -> E
         )
         until = now + wanted.window + 2 * burst if burst and not kept else state.burst_until
         if old is None:
-            # After slots that cannot be trusted the new ones begin as after a change of the budget.
+            # If the old slots cannot be trusted, the new ones begin as late as after a change of the budget.
             begin = now + (2 * wanted.interval + wanted.lateness if state.grid_number else 0.0)
             grid = replace(wanted, start=begin)
             return replace(state, grid=grid, grid_number=state.grid_number + 1, burst_until=until)

@@ -1,7 +1,7 @@
-"""Slows a task down when resolves bring nothing, and tells which failures are the videos' own.
+"""Throttle an egress whose resolves fail, and decide which failures are about the videos.
 
-YouTube changes, and a yt-dlp that does not know it loses every video alike; a network fails, and so does every
-connection. Neither says anything about a video, so neither may use up the list.
+After a change of YouTube an old yt-dlp fails for every video, and during a network outage every connection fails.
+Neither says anything about a video, so neither may use up the list.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _log = logging.getLogger(__name__)
 
 
 class Brake:
-    """The losses of one egress as one task sees them. Not thread-safe.
+    """The circuit breaker of one egress, as seen by one task. Not thread-safe.
 
     Args:
         config: The egress.
-        shared: What all tasks know of it.
-        now: The filesystem's time.
+        shared: Its shared state.
+        now: Returns the filesystem's time.
     """
 
     def __init__(self, config: Egress, shared: SharedEgress, now: Callable[[], float]) -> None:
@@ -41,7 +41,7 @@ class Brake:
         self._told = Course.FULL
 
     def course(self) -> Course:
-        """How to go on after the losses of all tasks; the log says when that becomes slow."""
+        """How far resolves are throttled after the losses of all tasks. Logs when that becomes `SLOW`."""
         losses = self._shared.state.losses
         course = Course.FULL
         if not losses.untroubled:
@@ -54,11 +54,11 @@ class Brake:
 
     @property
     def in_doubt(self) -> bool:
-        """True if more was lost lately than videos lose on their own."""
+        """True if more resolves failed lately than unavailable videos explain."""
         return self._shared.state.losses.lost >= DOUBTFUL
 
     def note(self, ticket: Ticket, reason: str, detail: str, *, again: bool = False) -> None:
-        """Count what an answer says of the egress. Most answers change nothing, and nothing is written.
+        """Count an answer. Most answers change nothing, and are not written to the shared state.
 
         Raises:
             StorageUnusable: the shared folder cannot be written.
@@ -86,13 +86,13 @@ class Brake:
         return losses.serve(self._now() - (boot_time() - ticket.begun))
 
     def passed(self, ticket: Ticket) -> None:
-        """A probe of this task was good: connections that failed before it did so on their own account."""
+        """Note that a probe of this task has passed: connections that failed before were not an outage."""
         self._reached = max(self._reached, (ticket.epoch, ticket.serial))
 
     def verdict(self, ticket: Ticket, reason: str, ended_at: int, lost_at: float) -> Verdict:
-        """What to do with a transient failure, which came at `lost_at` when `ended_at` tickets were issued.
+        """What to do with a transient failure, at time `lost_at`, after which `ended_at` tickets were issued.
 
-        It is the video's own once a later resolve has brought a clip, and little else makes one doubt the egress.
+        It is about the video once a later resolve has succeeded, and little else casts doubt on the egress.
         """
         state = self._shared.state
         if state.epoch != ticket.epoch:
@@ -100,7 +100,7 @@ class Brake:
         if state.losses.lost >= MOST_LOST:
             self._drifted = max(self._drifted, (ticket.epoch, ended_at))
             return Verdict.HOLD
-        if (ticket.epoch, ended_at) <= self._drifted:  # lost with all the others; now there is a way again
+        if (ticket.epoch, ended_at) <= self._drifted:  # failed during a drift that is over now
             return Verdict.DISCARD
         if (self._reached if reason in TRANSPORT else self._settled) > (ticket.epoch, ended_at):
             return Verdict.RECORD
@@ -108,11 +108,11 @@ class Brake:
         return Verdict.RECORD if served and not self.in_doubt else Verdict.HOLD
 
     def settle(self, reason: str, issued: int) -> bool:
-        """Nothing is left to resolve but what failed like that: believe it, unless a probe has to tell.
+        """Accept failures with this reason, as nothing else is left to resolve; False if a probe has to decide.
 
         Args:
-            reason: Of the failure.
-            issued: How many tickets were.
+            reason: The reason of the failures.
+            issued: Number of tickets issued so far.
         """
         state = self._shared.state
         if state.losses.lost >= MOST_LOST or state.paused:

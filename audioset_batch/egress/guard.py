@@ -1,9 +1,9 @@
-"""A soft ban looks like dead videos: nothing is said about a video by an egress that may be lying.
+"""Detect soft bans, during which YouTube answers that videos do not exist.
 
-An answer `nonexistent`, or a refusal that settles nothing (`unrecognized`), is believed between two answers that know a
-video: one that came before it was asked, one to a question asked later, and no known pause in between. What came before
-the first of them is asked again. More than a few such in a row, or too many among the recent answers, and a video known
-to be good is asked for before anything else; so a ban is missed only if it begins and ends within those few.
+An answer `nonexistent` or `unrecognized` is accepted only between two answers that find a video, without a pause in
+between: one that came before it was asked for, and one that was asked for later. Videos with such an answer before the
+first of these are resolved again. After more than a few such answers in a row, or too many among the recent ones, a
+video known to be good is probed first. A ban is therefore missed only if it begins and ends within those few answers.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _SAY_NOTHING: Final = frozenset(
 )
 
 LIKE_A_BAN: Final = frozenset({Reason.NONEXISTENT, Reason.UNRECOGNIZED})
-"""The reasons that an address in a soft ban gets for every video."""
+"""The answers to every video during a soft ban."""
 
 
 class Verdict(StrEnum):
-    """What to do with an answer."""
+    """What to do with an answer: record it, hold it until it is certain, or discard it."""
 
     RECORD = "record"
     HOLD = "hold"
@@ -39,21 +39,21 @@ class Verdict(StrEnum):
 
 
 def strictest(verdicts: Iterable[Verdict]) -> Verdict:
-    """Of several: DISCARD before HOLD before RECORD."""
+    """The strictest of several verdicts: DISCARD before HOLD before RECORD."""
     given = set(verdicts)
     return next((verdict for verdict in (Verdict.DISCARD, Verdict.HOLD) if verdict in given), Verdict.RECORD)
 
 
 _RUN: Final = 3
-"""So many of these in a row are nothing special; each probe that passes doubles it, until a video is found."""
+"""So many of these answers in a row are not suspicious. Each passed probe doubles it, until a video is found."""
 
 
 class Guard:
-    """The recent answers of one egress to this task.
+    """Watches the recent answers of one egress to this task.
 
     Args:
-        share: Share of these from which the egress is suspected.
-        recent: How many answers count as recent.
+        share: The egress is suspicious if a larger share of recent answers looks like a ban.
+        recent: Number of answers that count as recent.
     """
 
     def __init__(self, share: float, recent: int) -> None:
@@ -66,11 +66,11 @@ class Guard:
 
     @property
     def suspicious(self) -> bool:
-        """True if a good video is to be asked for before anything else."""
+        """True if a probe is needed before anything else."""
         return self._run > self._run_most or sum(self._answers) > self._most
 
     def note(self, serial: int, epoch: int, reason: str, issued: int) -> None:
-        """An answer to the grant number `serial` of an epoch, when `issued` grants were out; "" is a success."""
+        """Note the answer to grant number `serial` of an epoch, after `issued` grants; "" is a success."""
         if reason in _SAY_NOTHING:
             return
         dead = reason in LIKE_A_BAN
@@ -82,7 +82,7 @@ class Guard:
             self._knows(serial, epoch, issued)
 
     def vouch(self, serial: int, epoch: int, issued: int) -> None:
-        """A good video was found by the grant number `serial` of an epoch, when `issued` grants were out."""
+        """Note that grant number `serial` of an epoch, a probe, has found its video, after `issued` grants."""
         self._answers.clear()
         if self._run:
             self._run, self._run_most = 0, 2 * self._run_most
@@ -94,12 +94,12 @@ class Guard:
         self._last = max(self._last, (epoch, serial))
 
     def forget(self) -> None:
-        """The egress was paused; what it said before counts no more."""
+        """Forget all answers, because the egress was paused."""
         self._answers.clear()
         self._run, self._run_most = 0, _RUN
 
     def verdict(self, serial: int, epoch: int, ended_at: int) -> Verdict:
-        """Of an answer to the grant number `serial` of an epoch, which came when `ended_at` grants were out."""
+        """The verdict on an answer to grant number `serial` of an epoch, which came after `ended_at` grants."""
         if self._last[0] != epoch or self._last[1] <= ended_at:
             return Verdict.HOLD
         return Verdict.RECORD if self._first[0] == epoch and self._first[1] < serial else Verdict.DISCARD

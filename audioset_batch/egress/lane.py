@@ -1,4 +1,4 @@
-"""One egress as one task sees it: when the next resolve may start, what its answers mean. Never blocks.
+"""Limit the resolves through one egress, and decide what their answers mean for it. Never blocks.
 
 Not thread-safe: `EgressPool` holds a lock around it.
 """
@@ -44,11 +44,11 @@ class Lane:
 
     Args:
         config: The egress.
-        probe: Videos known to be good, and when to ask for one.
-        shared: What all tasks know of it.
+        probe: Videos known to be good, and when to probe one.
+        shared: The state that all tasks share.
         me: This process.
-        burst: How much older than it has to be a slot may be, seconds.
-        hold_seconds: No wait for a slot may be longer.
+        burst: How long a slot may be used later than its time, seconds.
+        hold_seconds: Returns the longest time to wait for a slot, seconds.
     """
 
     def __init__(
@@ -73,10 +73,10 @@ class Lane:
         self._reservation: Reservation | None = None
         self._look_at = float("-inf")
         self._no_slot = (0, 0, 0.0, 0.0)
-        """Grid and step for which none could be had, when to ask again, and the begin of the next one."""
+        """Grid and step for which there was no free slot, when to try again, and the start of the next slot."""
         self._probing = False
         self._probe_slot_at = 0.0
-        """Begin of the slot that a probe waits for; 0 while none does."""
+        """Start of the slot that a probe waits for; 0 if none does."""
         self._probe_wanted = False
         self._probe_not_before = 0.0
         self._grid_checked = False
@@ -85,12 +85,12 @@ class Lane:
 
     @property
     def reserved(self) -> bool:
-        """True if a slot is waiting for its time."""
+        """True if this task has a slot that is not due yet."""
         return self._reservation is not None
 
     @property
     def seconds_to_slot(self) -> float:
-        """Until the slot that is waiting is due, briefly while it is; infinite without one, or when it is missed."""
+        """Seconds until the reserved slot is due, short if it is due; infinite without one, or if it is missed."""
         reservation, grid = self._reservation, self.shared.state.grid
         if reservation is None or grid is None:
             return math.inf
@@ -102,10 +102,10 @@ class Lane:
         with storage(self.shared.folder):
             return self.shared.clock.now()
 
-    # Asking
+    # Tickets
 
     def try_ticket(self, *, may_reserve: bool = True) -> Ticket | Closed:
-        """Leave for a segment, or when to ask again.
+        """A ticket for a segment, or when to ask again.
 
         Raises:
             StorageUnusable: the shared folder cannot be read or written.
@@ -135,13 +135,13 @@ class Lane:
         return self._from_slot(lambda: self._may_still_go(course), may_reserve=may_reserve, step=step)
 
     def _may_still_go(self, course: Course) -> bool:
-        """True unless a look at what others did has changed what `try_ticket` decided."""
+        """True if the decision of `try_ticket` still holds after the shared state was read again."""
         if self.shared.state.paused or self.brake.course() is not course:
             return False
         return course is Course.FULL or self._may_go_alone(course)
 
     def _tell_pause(self, state: EgressState) -> None:
-        """Once for each pause that this task finds; of its own it has told already."""
+        """Log a pause of another task once; those of this task have been logged already."""
         if self._told_epoch != state.epoch:
             self._told_epoch = state.epoch
             seconds = max(0.0, state.until - self.now())
@@ -154,19 +154,19 @@ class Lane:
             )
 
     def _may_go_alone(self, course: Course) -> bool:
-        """While clips fail to come, one task at a time has one resolve in flight; the others look again later."""
+        """While resolves fail, only one task at a time may have one resolve in flight; True for that task."""
         if course is Course.PROBE or self.in_flight:
             return False
         if course is Course.SINGLE or self.config.videos_per_hour is not None:
             return self._become_prober(self.now())
-        # Without slots to count: a quarter of the first pause in between.
+        # Without slots, a quarter of the first pause in between.
         state, now = self.shared.state, self.now()
         return not (self._is_me(state) and now < state.prober_until) and self._become_prober(
             now, _SLOW_SHARE * self.config.pause_seconds
         )
 
     def soonest(self) -> float:
-        """Unix time of the next slot that is free or ours; 0 without a budget. For choosing between egresses."""
+        """Unix time of the next slot that is free or reserved; 0 without a budget. Used to choose between egresses."""
         if self._reservation is not None:
             return self._reservation.due
         state = self._state()
@@ -198,7 +198,7 @@ class Lane:
     def _from_slot(
         self, still: Callable[[], bool], probe: str = "", *, may_reserve: bool = True, step: int = 1
     ) -> Ticket | Closed:
-        """A ticket when a slot is due; `still` is asked again then, with what all tasks know by that time."""
+        """A ticket if a slot is due; `still` is called then, to decide again with the current shared state."""
         now = self.now()
         if self._reservation is not None and self._reservation.slot % step:
             self._leave_slot()
@@ -213,7 +213,7 @@ class Lane:
             return Closed(0.0)
         if now < reservation.due:
             return Closed(reservation.due - now, slot_at=reservation.due)
-        # Making a file for the clock's sake also makes NFS list the folder afresh.
+        # Creating a file for the clock also makes NFS list the folder afresh.
         asked_at = boot_time()
         with storage(self.shared.folder):
             now = self.shared.clock.measure()
@@ -221,7 +221,7 @@ class Lane:
         if now < reservation.due:
             return Closed(reservation.due - now)
         if not still():
-            return Closed(0.0)  # with the slot, which another look uses for a probe or gives back
+            return Closed(0.0)  # the slot is kept; the next call uses it for a probe or gives it back
         self._reservation = None
         grid = state.grid
         if grid is None or state.grid_number != reservation.number:
@@ -243,9 +243,9 @@ class Lane:
         state = self._state(fresh=True)
         grid = state.grid
         if grid is None:
-            self._grid_checked = False  # somebody has removed the folder
+            self._grid_checked = False  # the folder was removed
             return Closed(_BUSY_SECONDS)
-        # Once its old slots are used, a task that can be away rests, for its other egresses to come to rest as well.
+        # A task that may leave its node rests once its old slots are used, so that its other egresses rest as well.
         saves = not probing and grid.burst > 0 and grid.sleep > self._hold_seconds()
         while True:
             slot = self._next_slot(state, grid, now, step)
@@ -274,7 +274,7 @@ class Lane:
         return (slots.oldest_free if grid.burst else slots.next_free)(grid, taken, now, step)
 
     def _take_tick(self, number: int, grid: Grid, slot: int, now: float) -> bool:
-        """Reserve the next tick for a slot that this process owns; False if the slot is over by then."""
+        """Reserve the next tick for a slot of this process; False if the slot expires before it."""
         while slots.is_good(grid, slot, tick := slots.next_tick(grid, self.shared.names, number, slot, now)):
             with storage(self.shared.folder):
                 claimed = slots.claim_tick(self.shared.folder, number, tick)
@@ -287,14 +287,14 @@ class Lane:
         return False
 
     def _leave_slot(self) -> None:
-        """Give a slot back that is not due yet."""
+        """Give back the reserved slot."""
         reservation, self._reservation = self._reservation, None
         if reservation is not None and reservation.number == self.shared.state.grid_number:
             with storage(self.shared.folder):
                 slots.give_back(self.shared.folder, reservation)
 
     def close(self) -> None:
-        """Let others have what this task waits for.
+        """Release what this task has reserved for itself.
 
         Raises:
             StorageUnusable: the shared folder cannot be written.
@@ -307,11 +307,11 @@ class Lane:
     # Probes
 
     def want_probe(self) -> None:
-        """Ask for a good video at the next chance: answers are held back and no other resolve will follow."""
+        """Request a probe, because answers are held and no other resolve will follow."""
         self._probe_wanted = True
 
     def try_probe(self, *, may_begin: bool = True) -> Ticket | None:
-        """Leave for a probe, if one is due, nobody else is to do it and it `may_begin`; keeps hold of one under way.
+        """A ticket for a probe, if this task is to make one now and it `may_begin`; renews the role during a probe.
 
         Raises:
             StorageUnusable: the shared folder cannot be read or written.
@@ -337,7 +337,7 @@ class Lane:
         return ticket
 
     def _may_probe(self) -> bool:
-        """True if a probe is needed and this task is the one to do it."""
+        """True if a probe is needed and this task is to make it."""
         state = self.shared.state
         if state.paused:
             return self.now() >= state.until and self._become_prober(self.now())
@@ -351,7 +351,7 @@ class Lane:
         return state.prober is not None and state.prober.token == self._me.token
 
     def _become_prober(self, now: float, seconds: float = 0.0) -> bool:
-        """Be the one task that probes, or that resolves alone; for so long unless it says more."""
+        """Become the one task that probes or resolves alone, for `seconds` unless it renews the role."""
         state = self.shared.state
         if state.probed_by_another(self._me, now):
             return False
@@ -373,14 +373,14 @@ class Lane:
     # Answers
 
     def end(self, ticket: Ticket) -> None:
-        """The resolve is over, or was given up without an answer."""
+        """Note that the resolve has ended, with or without an answer."""
         self.in_flight -= 1
         if ticket.probe:
             self._probing = False
             self._probe_not_before = boot_time() + min(_RETRY_PROBE_SECONDS, self.config.pause_seconds)
 
     def answered(self, ticket: Ticket, reason: str, detail: str = "", *, again: bool = False) -> None:
-        """An answer about a video: "" (it is there) or a reason.
+        """Process an answer about a video: "" for success, or a reason.
 
         Raises:
             StorageUnusable: the shared folder cannot be written.
@@ -402,7 +402,7 @@ class Lane:
             self.brake.note(ticket, reason, detail)
             losses = self.shared.state.losses
             drifting = losses.lost >= MOST_LOST or (state.paused and state.kind == pausing.DRIFT)
-            # With little to go by, the failure for which the probe was asked and the probe's own are enough.
+            # If there are few answers, the failure that led to the probe and the probe's own suffice.
             unreachable = state.paused or not losses.untroubled or (self._probe_wanted and losses.cut > 1)
             if reason in TRANSPORT and unreachable:
                 self._pause(ticket, pausing.OUTAGE, outage_words(what))
@@ -410,7 +410,7 @@ class Lane:
                 self._pause(ticket, pausing.DRIFT, drift_words(losses, what))
             elif reason == Reason.UNRECOGNIZED:
                 self._soft_ban(ticket, reason, detail)
-            elif state.paused:  # it shows nothing: another soon
+            elif state.paused:  # inconclusive: probe again soon
                 self._pause(ticket, pausing.OUTAGE, f"the probe shows nothing: {what}; before: {state.detail}")
             return
         if reason != "":
@@ -439,7 +439,7 @@ class Lane:
         self.blocked(ticket, f"soft ban: {video} ({ticket.probe}){': ' if detail else ''}{detail}")
 
     def blocked(self, ticket: Ticket, detail: str) -> None:
-        """The answer was about the egress: pause it for everybody. Reports of the same ban count once.
+        """Pause the egress for all tasks, because an answer was about it. Reports of the same ban count once.
 
         Raises:
             StorageUnusable: the shared folder cannot be written.
@@ -468,9 +468,9 @@ class Lane:
         self._leave_slot()
 
     def settle_loss(self, reason: str) -> float:
-        """Nothing is left to resolve but losses that are held back: decide now, or have a probe decide.
+        """Decide about held failures, or request a probe, because nothing else is left to resolve.
 
-        Returns when to come back for those that stay pending, a Unix time; 0 if they need not.
+        Returns a Unix time at which to retry those that stay pending; 0 if none do.
 
         Raises:
             StorageUnusable: the shared folder cannot be read.
@@ -483,12 +483,12 @@ class Lane:
         return 0.0
 
     def verdict(self, ticket: Ticket, ended_at: int) -> Verdict:
-        """What to do with an answer `nonexistent` to `ticket`, which came when `ended_at` tickets were issued."""
+        """The verdict on an answer `nonexistent` to `ticket`, which came after `ended_at` tickets."""
         verdict = self._guard.verdict(ticket.serial, ticket.epoch, ended_at)
         paused_since = verdict is Verdict.HOLD and self.shared.state.epoch != ticket.epoch
         return Verdict.DISCARD if paused_since else verdict
 
     @property
     def issued(self) -> int:
-        """Tickets issued so far."""
+        """Number of tickets issued so far."""
         return self._serial

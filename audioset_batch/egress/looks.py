@@ -1,6 +1,7 @@
-"""How long a task need not look at the shared folder of an egress: nothing that others do there concerns it meanwhile.
+"""How often a task reads the shared state of an egress.
 
-Hundreds of tasks may wait for one egress, and each look is some metadata operations of a shared filesystem.
+Hundreds of tasks may wait for one egress, and each read costs some metadata operations on a shared filesystem. A task
+therefore does not read while nothing that others write can concern it.
 """
 
 from __future__ import annotations
@@ -14,34 +15,34 @@ from audioset_batch.egress.slots import Reservation
 from audioset_batch.sharedfs.lease import Holder
 
 LONGEST_LOOK: Final = 60.0
-"""Of what a user does by hand, as removing the folder, a waiting task knows after so many seconds."""
+"""A waiting task notices changes by hand, such as the removal of the folder, after at most so many seconds."""
 _SHORTEST_LOOK: Final = 2.0
 _ASIDE_SHARE: Final = 0.1
 _MOST_ASIDE: Final = 10.0
 
 
 def shortest_look(config: Egress) -> float:
-    """Seconds between two looks of a task that is busy, or about to be."""
+    """Seconds between two reads of a task that is busy, or about to be."""
     return min(_SHORTEST_LOOK, config.pause_seconds / 10)
 
 
 def seconds_to_look(
     config: Egress, state: EgressState, reservation: Reservation | None, me: Holder, now: Callable[[], float]
 ) -> float:
-    """Seconds from one look to the next.
+    """Seconds from one read of the shared state to the next.
 
     Args:
         config: The egress.
-        state: What that look has shown.
-        reservation: The slot that this task waits for.
+        state: The state that was read.
+        reservation: The slot that this task waits for, if any.
         me: This task.
-        now: The filesystem's clock; left alone where nothing depends on it.
+        now: Returns the filesystem's time; only called if needed.
     """
     longest = shortest_look(config)
     if state.paused:
-        longest = state.until - now()  # a probe may end it or make it longer, but none comes before
+        longest = state.until - now()  # no probe changes a pause before its end
     elif not state.losses.untroubled and state.prober is not None and state.probed_by_another(me, now()):
-        longest = min(_MOST_ASIDE, _ASIDE_SHARE * config.pause_seconds)  # what it learns is known here that much later
+        longest = min(_MOST_ASIDE, _ASIDE_SHARE * config.pause_seconds)  # its result is seen here by so much later
     elif reservation is not None:
-        longest = reservation.due - now()  # it is looked at again before it is used
+        longest = reservation.due - now()  # the state is read again before the slot is used
     return min(LONGEST_LOOK, max(shortest_look(config), longest))

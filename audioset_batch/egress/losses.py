@@ -1,7 +1,6 @@
-"""What resolves through an egress have lost, counted over all tasks, and how to go on after that.
+"""Count the failed resolves of an egress over all tasks, and derive how far to throttle it.
 
-YouTube changes, and a yt-dlp that does not know it loses every video alike; a network fails, and so does every
-connection. Neither says anything about a video, so neither may use up the list. Pure: no files, no clock.
+Pure functions and values: no files, no clock.
 """
 
 from __future__ import annotations
@@ -15,23 +14,23 @@ from audioset_batch import untrusted
 from audioset_batch.reasons import TRANSIENT_REASONS, Reason
 
 TRANSPORT: Final = frozenset({Reason.NETWORK, Reason.TIMEOUT})
-"""What a resolve ends with when its connection fails."""
+"""The reasons of a failed connection."""
 
 DOUBTFUL: Final = 5
-"""From so many losses on, one resolve at a time for all tasks together: what is in flight would be lost as well."""
+"""From so many losses on, all tasks together have one resolve in flight, because others would probably fail, too."""
 MOST_LOST: Final = 20
-"""From so many losses on, a video known to be good decides."""
+"""From so many losses on, a probe decides."""
 MOST_CUT: Final = 5
-"""So many failed connections in a row, and a video known to be good decides."""
+"""After so many failed connections in a row, a probe decides."""
 SLOW_SLOTS: Final = 20
-"""One slot in so many is used while the losses go on although the probe was good."""
+"""One slot in so many is used if resolves keep failing although the probe passed."""
 
 _EXAMPLE_LENGTH: Final = 160
 _MOST_COUNTED: Final = 10**9
 
 
 class Course(StrEnum):
-    """How resolves may go on."""
+    """How far resolves are throttled: not at all, one at a time, a probe first, or only a few slots."""
 
     FULL = "full"
     SINGLE = "single"
@@ -41,16 +40,16 @@ class Course(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Losses:
-    """What all tasks have lost lately through one egress. Times are Unix times of the filesystem's clock.
+    """The recent failures of one egress, over all tasks. Times are Unix times of the filesystem's clock.
 
     Attributes:
-        lost: Transient failures, less the clips since; at most `MOST_LOST`.
+        lost: Transient failures minus successes since; at most `MOST_LOST`.
         cut: Failed connections since the last answer of any kind; at most `MOST_CUT`.
-        reasons: How many of the losses there were of each reason.
-        example: The last one's text.
-        served_at: When the latest resolve began that brought a clip, as far as it was written down: it is after losses.
-        reached_at: When a probe last passed that was asked for here.
-        cleared_at: The same, of those that came after `MOST_LOST` losses.
+        reasons: Number of failures by reason.
+        example: Text of the last failure.
+        served_at: Start of the latest successful resolve that was written down, which happens after failures only.
+        reached_at: When a requested probe last passed.
+        cleared_at: The same, for probes after `MOST_LOST` losses.
     """
 
     lost: int = 0
@@ -63,7 +62,7 @@ class Losses:
 
     @classmethod
     def from_values(cls, values: object) -> Losses:
-        """What another task, user or version wrote; counts are cut, and reasons that are none left out.
+        """Decode what another task, user or version wrote; counts are limited, and unknown reasons left out.
 
         Raises:
             ValueError: it is damaged.
@@ -79,12 +78,12 @@ class Losses:
         return cls(**{**found, **bounds, "reasons": known, "example": found.get("example", "")[:_EXAMPLE_LENGTH]})
 
     def lose(self, reason: str, detail: str, *, again: bool = False) -> Losses:
-        """A resolve ended with a transient reason; `again`: as this segment has before, which is no news at first."""
+        """Count a transient failure; `again`: the same segment has failed before, which does not count at first."""
         cut = min(self.cut + 1, MOST_CUT) if reason in TRANSPORT else 0
         no_news = again and self.lost < DOUBTFUL and self.cleared_at <= self.served_at
         lost = self.lost if no_news else min(self.lost + 1, MOST_LOST)
         if (lost, cut) == (self.lost, self.cut):
-            return self  # nothing new, and nothing to write
+            return self  # unchanged: nothing to write
         return replace(
             self,
             lost=lost,
@@ -94,7 +93,7 @@ class Losses:
         )
 
     def serve(self, began: float) -> Losses:
-        """A resolve that began then brought a clip."""
+        """Count a successful resolve that began at time `began`."""
         if not self.lost and not self.cut:
             return self
         lost = max(0, self.lost - 1)
@@ -102,11 +101,11 @@ class Losses:
         return kept if lost else replace(kept, reasons={}, example="")
 
     def answer(self) -> Losses:
-        """A resolve was answered about its video: there is a connection."""
+        """Count an answer about a video, which shows that there is a connection."""
         return replace(self, cut=0) if self.cut else self
 
     def passed(self, now: float) -> Losses:
-        """A video known to be good was there, with its media: after many losses, they have a second chance."""
+        """Count a passed probe, which resets the losses unless it follows another one without success in between."""
         if self.lost < MOST_LOST:
             return replace(self, cut=0, reached_at=now)
         if self.cleared_at > self.served_at:
@@ -114,11 +113,11 @@ class Losses:
         return Losses(served_at=self.served_at, reached_at=now, cleared_at=now)
 
     def course(self, now: float, cleared_for: float) -> Course:
-        """How to go on.
+        """How far to throttle.
 
         Args:
-            now: Of the filesystem's clock.
-            cleared_for: Seconds that a probe which passed after `MOST_LOST` losses speaks for the egress.
+            now: Time of the filesystem's clock.
+            cleared_for: Seconds for which a probe that passed after `MOST_LOST` losses is valid.
         """
         if self.lost >= MOST_LOST and 0 <= now - self.cleared_at < cleared_for:
             return Course.SLOW
@@ -128,12 +127,12 @@ class Losses:
 
     @property
     def untroubled(self) -> bool:
-        """True if the course is `FULL`, whatever the time."""
+        """True if resolves are not throttled at all."""
         return self.lost < DOUBTFUL and self.cut < MOST_CUT
 
     @property
     def summary(self) -> str:
-        """`14 media_forbidden, 6 http_error; the last: ...`."""
+        """The losses as text: `14 media_forbidden, 6 http_error; the last: ...`."""
         counts = sorted(self.reasons.items(), key=lambda item: -item[1])
         told = ", ".join(f"{count} {reason}" for reason, count in counts) or f"{self.lost} losses"
         return f"{told}; the last: {self.example}" if self.example else told

@@ -1,4 +1,4 @@
-"""How the shared state of an egress changes when it is paused, probed and opened again. Pure."""
+"""Changes of an egress's shared state when it is paused and reopened: pure functions."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ DRIFT: Final = "drift"
 OUTAGE: Final = "outage"
 
 _DRIFT_LONGER: Final = 4.0
-"""A drift lasts until somebody updates, or YouTube heals: with the default `pause_seconds`, a probe an hour at most."""
+"""A drift lasts until yt-dlp is updated or YouTube changes back. The default gives at most one probe an hour."""
 _OUTAGE_SHORTER: Final = 1 / 15
-"""A network may be back in a minute, and a probe that does not reach YouTube costs nothing there."""
+"""A network may be back in a minute, and a probe that does not reach YouTube costs nothing."""
 
 
 def cleared_for(config: Egress) -> float:
-    """Seconds that a good probe after many losses holds; so there is no second one in an hour (by default)."""
+    """Seconds for which a passed probe after many losses is valid; an hour by default."""
     return min(config.pause_max_seconds, _DRIFT_LONGER * config.pause_seconds)
 
 
 def paused(state: EgressState, config: Egress, kind: str, detail: str, now: float, *, probed: bool) -> EgressState:
-    """The state with a pause that begins, or is made longer; it grows with each one in a row.
+    """The state with a new or extended pause, which is longer for each one in a row.
 
     Args:
-        state: As it is.
-        config: The lengths.
-        kind: `drift`, `outage`, or what a ban is called.
-        detail: For people.
-        now: Of the filesystem's clock.
-        probed: True if a probe has shown it.
+        state: The current state.
+        config: The egress, with the lengths of pauses.
+        kind: `drift`, `outage`, or the kind of a ban.
+        detail: The cause, as text.
+        now: Time of the filesystem's clock.
+        probed: True if a probe has failed.
     """
     outage = kind == OUTAGE
     row = (state.outages if outage else state.streak) + 1
@@ -53,7 +53,7 @@ def paused(state: EgressState, config: Egress, kind: str, detail: str, now: floa
 
 
 def reopened(state: EgressState, now: float) -> EgressState:
-    """The state after a good probe has ended a pause."""
+    """The state after a passed probe has ended a pause."""
     cleared = now if state.kind == DRIFT else state.losses.cleared_at
     return replace(
         state,
@@ -66,5 +66,5 @@ def reopened(state: EgressState, now: float) -> EgressState:
 
 
 def forgiven(state: EgressState) -> EgressState:
-    """The state after clips have come for long enough: the next pause is a first one."""
+    """The state after clips have arrived for long enough: the next pause is short again."""
     return replace(state, streak=0, outages=0)

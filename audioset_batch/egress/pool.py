@@ -1,4 +1,4 @@
-"""All egresses of one task: who may resolve now, through which, and what to do when none is open."""
+"""Grant resolves through the egresses of one task."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ from audioset_batch.sharedfs.lease import Holder
 
 _LONGEST_NAP: Final = 0.2
 _NOT_WORTH_LEAVING: Final = 10.0
-"""Seconds to a slot; going away and coming back takes longer."""
+"""Seconds; it is not worth leaving the node for a shorter wait for a slot."""
 
 
 class Stop(Protocol):
-    """What `threading.Event` and the worker's stop request have in common."""
+    """A flag that asks to stop, such as a `threading.Event`."""
 
     def is_set(self) -> bool:
-        """True once somebody asked to stop."""
+        """True once it was asked to stop."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """No egress has a resolve to give now; ask again after `seconds` (later wastes slots, earlier does no harm)."""
+    """No resolve can be granted now. Ask again after `seconds`; later wastes slots, earlier is harmless."""
 
     seconds: float
 
 
 class Grant:
-    """Leave for one resolve, to be begun at once. Report how it went exactly once; later reports do nothing.
+    """Permission for one resolve, to be started at once. Report its result exactly once; later reports do nothing.
 
     Attributes:
-        index: Of the egress in the config.
-        name: Of the egress.
+        index: Index of the egress in the config.
+        name: Name of the egress.
         probe_ytid: For a probe, the video to resolve; else "".
-        reason: What YouTube answered to a segment, once that is reported.
-        start_by: A time of `sharedfs.clock.boot_time`, the same in all processes of this machine. A resolve that has
-            not begun by then must not begin (`release` the grant), or a window may hold one too many.
+        reason: The reported reason for a segment; "" for success or before.
+        start_by: A time of `boot_time`, which is the same in all processes of a machine. A resolve that has not started
+            by then must not start (`release` the grant), or the budget may be exceeded.
     """
 
     def __init__(self, pool: EgressPool, index: int, lane: Lane, ticket: Ticket) -> None:
@@ -70,14 +70,14 @@ class Grant:
         self.reason = ""
 
     def answered(self, reason: str = "", detail: str = "", *, again: bool = False) -> Verdict:
-        """YouTube answered about the video: "" for success, else a `Reason`; a failed download is its own reason.
+        """Report an answer about the video.
 
-        Returns RECORD, or HOLD for `nonexistent` and transient reasons: then record it only when `verdict` says so,
-        for a soft ban, an outage and a change of YouTube's look like that.
+        Returns RECORD, or for `nonexistent` and transient reasons HOLD: a soft ban, an outage and a change of YouTube
+        look the same, so record such an answer only when `verdict` says so.
 
         Args:
-            reason: See above.
-            detail: For people.
+            reason: "" for success, else a `Reason`, which may also be that of a failed download.
+            detail: Text of the answer.
             again: The same segment has failed before in this run.
 
         Raises:
@@ -93,7 +93,7 @@ class Grant:
         return self.verdict()
 
     def verdict(self) -> Verdict:
-        """Of an answer that was held back: RECORD it, HOLD it, or DISCARD it (the segment is pending again)."""
+        """Whether to record the answer, to hold it further, or to discard it, so that the segment is pending again."""
         with self._pool.lock:
             brake, verdict = self._lane.brake, Verdict.RECORD
             if self.reason in LIKE_A_BAN:
@@ -104,7 +104,7 @@ class Grant:
             return verdict
 
     def blocked(self, detail: str) -> None:
-        """A bot check, rate limit or 429: pauses the egress for everybody. The segment is pending again.
+        """Report a bot check, rate limit or 429, which pauses the egress for all tasks; the segment is pending again.
 
         Raises:
             StorageUnusable: the shared folder cannot be written.
@@ -114,7 +114,7 @@ class Grant:
                 self._lane.blocked(self._ticket, detail)
 
     def release(self) -> None:
-        """Given up without an answer; the slot is spent."""
+        """Give the grant up without an answer; its slot is used up."""
         with self._pool.lock:
             self._close()
 
@@ -134,7 +134,7 @@ class Grant:
 
 
 def _by_our_clock(shared: float, lane: Lane) -> float:
-    """A time of the filesystem's clock as one of this machine's, by which the next start is asked for."""
+    """Convert a time of the filesystem's clock to this machine's clock."""
     return shared + time.time() - lane.now()
 
 
@@ -144,12 +144,12 @@ class EgressPool:
     Thread-safe; use it in one process and send `Grant.index` to others. Close it, or use it as a context manager.
 
     Args:
-        egresses: From the config; their names identify them within `folder`.
-        probe: From the config.
-        folder: `egress_dir`, on a filesystem that all tasks see; made on first use, never without need.
-        me: This process; found out if it is None.
-        hold_seconds: No wait may be longer, whether for the end of a pause or a slot; asked before each.
-        burst: `worker.burst` of the config.
+        egresses: The egresses of the config; their names identify them within `folder`.
+        probe: The `probe` section of the config.
+        folder: `egress_dir`, on a filesystem that all tasks share; created on first use.
+        me: This process; None: determine it.
+        hold_seconds: Returns the longest time to wait for a slot or the end of a pause, seconds; called each time.
+        burst: `worker.burst` of the config, seconds.
     """
 
     def __init__(
@@ -173,20 +173,20 @@ class EgressPool:
         self._next = 0
 
     def try_acquire(self, want: int | None = None) -> Grant | Wait:
-        """Leave for one resolve, or how long to wait; never blocks.
+        """Grant one resolve, or say how long to wait; never blocks.
 
         Args:
-            want: How many resolves could be begun now; no more slots than that are kept waiting. None: one per egress.
+            want: Number of resolves that could start now; no more slots are reserved. None: one per egress.
 
         Raises:
-            EgressExhausted: every egress is closed for too long: paused for longer than its `max_wait`, or without a
-                slot within `hold_seconds`.
+            EgressExhausted: every egress is paused for longer than its `max_wait`, or has no slot within
+                `hold_seconds`.
             StorageUnusable: the shared folder cannot be read or written.
         """
         with self.lock:
             order = [(self._next + i) % len(self._lanes) for i in range(len(self._lanes))]
             if want is not None:
-                # A stable sort: among equals it stays round robin.
+                # The sort is stable: among equals it is round robin.
                 order.sort(key=lambda i: self._lanes[i].soonest())
             waits: list[tuple[Closed, Lane]] = []
             for index in order:
@@ -201,7 +201,7 @@ class EgressPool:
             return Wait(max(0.0, min(closed.seconds for closed, _ in waits)))
 
     def _raise_if_exhausted(self, waits: list[tuple[Closed, Lane]]) -> None:
-        """Where every egress is closed for longer than is to be waited for here."""
+        """Raise `EgressExhausted` if every egress is closed for too long to wait."""
         hold = self._hold_seconds()
         held = False
         for closed, lane in waits:
@@ -225,10 +225,10 @@ class EgressPool:
         )
 
     def probe_due(self, *, may_begin: bool = True) -> Grant | None:
-        """Leave to resolve `probe_ytid`, if an egress needs it and this task is the one to do it; never blocks.
+        """Grant a probe if an egress needs one and this task is to make it; never blocks.
 
-        Call it every few seconds at least while a probe is on its way, else another task takes it over; with
-        `may_begin=False` where there is no room for another one.
+        Call it every few seconds while a probe is in flight, or another task takes the role over; with
+        `may_begin=False` if there is no room for another job.
 
         Raises:
             StorageUnusable: the shared folder cannot be read or written.
@@ -241,7 +241,7 @@ class EgressPool:
             return None
 
     def nap(self, longest: float) -> float:
-        """How long one need not call `probe_due` and `try_acquire` to miss no slot; at most `longest` seconds.
+        """Seconds until `probe_due` and `try_acquire` have to be called to miss no slot; at most `longest`.
 
         Raises:
             StorageUnusable: the shared folder cannot be read.
@@ -250,14 +250,14 @@ class EgressPool:
             return min([longest, *(lane.seconds_to_slot for lane in self._lanes)])
 
     def settle(self, index: int, reason: str = Reason.NONEXISTENT) -> None:
-        """Answers of this egress are held back and nothing else is left to resolve: have it probed where need be.
+        """Decide about held answers, with a probe if necessary, because nothing else is left to resolve.
 
         Args:
-            index: Of the egress in the config.
-            reason: Of the answers.
+            index: Index of the egress in the config.
+            reason: Reason of the answers.
 
         Raises:
-            EgressDoubtful: they cannot be told from a change of YouTube's; their segments stay pending.
+            EgressDoubtful: they may be due to a change of YouTube; their segments stay pending.
             StorageUnusable: the shared folder cannot be read.
         """
         with self.lock:
@@ -270,13 +270,13 @@ class EgressPool:
 
     @property
     def reserved(self) -> int:
-        """How many slots this task has that are not due yet."""
+        """Number of reserved slots of this task."""
         with self.lock:
             return sum(lane.reserved for lane in self._lanes)
 
     @property
     def way_out(self) -> bool:
-        """True if, as far as this task knows, an egress is open."""
+        """True if an egress is open, as far as this task knows."""
         with self.lock:
             return any(not lane.shared.state.paused for lane in self._lanes)
 
@@ -284,8 +284,8 @@ class EgressPool:
         """Like `try_acquire`, but waits.
 
         Args:
-            stop: Looked at five times a second.
-            probe: Called with a grant whose `probe_ytid` is to be resolved and reported on.
+            stop: Checked five times a second.
+            probe: Called with a grant whose `probe_ytid` is to be resolved and reported.
 
         Raises:
             Interrupted: `stop` was set.
@@ -304,7 +304,7 @@ class EgressPool:
         raise Interrupted("asked to stop while waiting for an egress")
 
     def describe(self) -> list[EgressStatus]:
-        """What all tasks know of these egresses.
+        """The shared state of these egresses.
 
         Raises:
             StorageUnusable: the shared folder cannot be read.
@@ -312,10 +312,10 @@ class EgressPool:
         return read_egress_status(self._folder, self._egresses)
 
     def close(self) -> None:
-        """Let other tasks have the slots and probes that this one waits for. Closing twice is fine."""
+        """Release reserved slots and probes for other tasks. May be called twice."""
         with self.lock:
             for lane in self._lanes:
-                with contextlib.suppress(StorageUnusable):  # they expire by themselves
+                with contextlib.suppress(StorageUnusable):  # reservations expire by themselves
                     lane.close()
 
     def __enter__(self) -> Self:

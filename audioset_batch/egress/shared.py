@@ -1,8 +1,8 @@
-"""What all tasks know of one egress: its slots, whether it is paused, who probes it. One small shared file.
+"""The state of one egress that all tasks share, in one small file: slots, pauses, and which task probes.
 
 The folder `<egress_dir>/<name>/` holds the value (`state.<version>`, changed by compare-and-swap: see
-`sharedfs.versioned_file`), the claimed slots (`slot.<grid>.<k>`, empty) and the history (`pauses.jsonl`). A process
-may be killed at any instruction: there is no lock that it could leave behind.
+`sharedfs.versioned_file`), the claimed slots (`slot.<grid>.<k>`, empty) and the history (`pauses.jsonl`). A process may be
+killed at any time: there is no lock that it could leave behind.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from audioset_batch.sharedfs.publish import make_folders, storage
 from audioset_batch.sharedfs.versioned_file import Register, Version
 
 FORMAT: Final = 2
-"""Of the state file; grows when older versions of this package would misread it. They refuse a later one."""
+"""Format version of the state file, incremented if older versions would misread it. They refuse later formats."""
 _FORMAT_WITHOUT_BURST: Final = 1
-"""Older versions know no bursts, and read all else."""
+"""Format that older versions, which have no bursts, can read."""
 
 _KEPT_VERSIONS: Final = 4
 _HISTORY: Final = "pauses.jsonl"
 _MOST_HISTORY: Final = 4 << 20
 _LATEST: Final = 4102444800.0
-"""The year 2100. `datetime` fails at times that are much later, and nobody has been there."""
+"""The year 2100, as an upper limit for times: `datetime` fails at much later ones."""
 _log = logging.getLogger(__name__)
 
 
@@ -47,16 +47,19 @@ class EgressState:
     """The shared value. Times are Unix times of the filesystem's clock.
 
     Attributes:
-        grid_number: Grows with each change of the budget; slots of another number are void.
-        epoch: Pauses so far. A report about a resolve that was granted in an earlier epoch tells nothing new.
-        since, until: Begin and end of the pause, if `paused`; it is over only when a probe has passed.
-        streak: Pauses in a row; the length of the next one grows with it.
-        outages: The same of those for want of a connection.
-        reopened_at: When a probe last passed.
-        prober, prober_until: Who may probe now, or resolve alone, and until when unless it says more.
-        probes: Probes so far; chooses the video.
-        losses: Resolves that brought nothing.
-        burst_until: Until then no task with a shorter burst changes the slots.
+        grid: The slots; None before a task with a budget has started.
+        grid_number: Incremented with each change of the budget; slots with another number are void.
+        epoch: Number of pauses so far. Reports about resolves of an earlier epoch are ignored.
+        paused: The egress is paused; a pause is over only when a probe has passed.
+        kind, detail: Why it is, or was last, paused.
+        since, until: Start and end of the pause.
+        streak: Number of pauses in a row, which makes the next one longer.
+        outages: The same, for pauses because of failed connections.
+        reopened_at: When a probe last ended a pause.
+        prober, prober_until: The task that may probe or resolve alone, and until when unless it renews that.
+        probes: Number of probes so far, which selects the video.
+        losses: Recent failures of resolves.
+        burst_until: Until then, no task with a shorter burst changes the slots.
     """
 
     grid_number: int = 0
@@ -77,7 +80,7 @@ class EgressState:
     burst_until: float = 0.0
 
     def probed_by_another(self, me: Holder, now: float) -> bool:
-        """True while some other living process is to probe."""
+        """True while another live process has the role of the prober."""
         return (
             self.prober is not None
             and self.prober.token != me.token
@@ -88,7 +91,7 @@ class EgressState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pause:
-    """One pause of the history; `reopened` is None while it lasts."""
+    """One pause of the history. Times are Unix times; `reopened` is None while it lasts."""
 
     started: float
     until: float
@@ -98,11 +101,11 @@ class Pause:
 
 
 def _decode(data: bytes) -> EgressState:
-    """The state that another task, user or version wrote.
+    """Decode the state that another task, user or version wrote.
 
     Raises:
         ValueError: it is damaged.
-        InputRefused: it is a later version's.
+        InputRefused: a later version wrote it.
     """
     values = untrusted.load_object(data)
     if untrusted.whole(values.get("format", FORMAT), 1, 10**6) > FORMAT:
@@ -119,7 +122,7 @@ def _decode(data: bytes) -> EgressState:
 
 
 def _within_reason(state: EgressState, written_at: float, longest_pause: float) -> EgressState:
-    """Without a pause or a grid that no task would have made at `written_at`: another clock's, or somebody's fancy."""
+    """Limit pause and grid to what a task can have written at `written_at` with a correct clock."""
     grid = state.grid
     if grid is not None and not grid.is_sane(written_at):
         grid = None
@@ -132,14 +135,14 @@ class SharedEgress:
     """The shared value of one egress, and its history. Not thread-safe.
 
     Args:
-        folder: Made on the first change.
-        longest_pause: Seconds; a longer one that somebody wrote is cut.
+        folder: The folder of the egress; created on the first change.
+        longest_pause: Upper limit for pauses that are read, seconds.
     """
 
     def __init__(self, folder: Path, longest_pause: float = 86400.0) -> None:
         self.folder = folder
         self._longest_pause = max(86400.0, longest_pause)
-        # Never recreate what existed: the data directory was moved, or the filesystem was unmounted.
+        # Folders that exist now are never created again: the data directory may be moved, or the filesystem unmounted.
         self._root = next(above for above in folder.absolute().parents[1:] if above.exists())
         self.clock = FsClock(folder)
         self.names: list[str] = []
@@ -149,16 +152,16 @@ class SharedEgress:
         self.state = EgressState()
 
     def make_folder(self) -> None:
-        """Make the folder where it is missing.
+        """Create the folder if it is missing.
 
         Raises:
-            StorageUnusable: it cannot be made.
+            StorageUnusable: it cannot be created.
         """
         with storage(self.folder):
             make_folders(self.folder.absolute(), self._root)
 
     def refresh(self) -> EgressState:
-        """List the folder (into `names`) and read the value if it is a new one.
+        """List the folder (into `names`), and read the state if there is a new version.
 
         Raises:
             StorageUnusable: it cannot be read.
@@ -194,17 +197,17 @@ class SharedEgress:
         return _within_reason(_decode(version.data), self._written_at(version), self._longest_pause)
 
     def _written_at(self, version: Version) -> float:
-        # Anybody may set a file's time, also to one that never comes: a pause cut from there would never end.
+        # Other users may set a file's time to the far future, from which a limited pause would never end.
         return min(version.mtime, version.changed_at, self._now())
 
     def _now(self) -> float:
         try:
             return self.clock.now()
         except (OSError, UnsafePath):
-            return time.time()  # a reader without write permission has no better clock
+            return time.time()  # without write permission there is no better clock
 
     def _safe(self, damaged: Version) -> EgressState:
-        """What to go by instead of a damaged state: the latest that is whole, but paused, until a probe has passed."""
+        """A replacement for a damaged state: the latest valid one, but paused until a probe has passed."""
         known = None
         for version in self._register.earlier(damaged):
             with contextlib.suppress(ValueError, InputRefused):
@@ -224,9 +227,9 @@ class SharedEgress:
         return dataclasses.replace(known, prober=None)
 
     def update(self, change: Callable[[EgressState], EgressState | None]) -> bool:
-        """Replace the value by `change(value)`, again with the new value when somebody was faster.
+        """Replace the state by `change(state)`, again with the new state if another task was faster.
 
-        Returns False if `change` gives None: nothing is to be changed.
+        Returns False if `change` returns None, which means no change.
 
         Raises:
             StorageUnusable: it cannot be written.
@@ -249,7 +252,7 @@ class SharedEgress:
                     return True
 
     def log(self, event: str, state: EgressState, at: float) -> None:
-        """Append to the history.
+        """Append an event to the history.
 
         Raises:
             StorageUnusable: it cannot be written.
@@ -273,7 +276,7 @@ class SharedEgress:
 
 
 def _open_history(folder: Folder) -> int:
-    """The history, to be appended to; what has its name and is no file of this folder alone is set aside."""
+    """Open the history for appending. A link or another kind of file in its place is set aside."""
     try:
         fd = folder.open_or_create(_HISTORY, os.O_WRONLY | os.O_APPEND)
         if os.fstat(fd).st_nlink == 1:
@@ -288,7 +291,7 @@ def _open_history(folder: Folder) -> int:
 
 
 def read_pauses(folder: Path) -> list[Pause]:
-    """The history of one egress folder, oldest first; lines that are torn or damaged are left out.
+    """Read the history of one egress folder, oldest first; damaged lines are left out.
 
     Raises:
         StorageUnusable: it cannot be read.
@@ -308,7 +311,7 @@ def read_pauses(folder: Path) -> list[Pause]:
             row = untrusted.load_object(line)
             epoch = untrusted.whole(row["epoch"], 0, 10**12)
             at, until = (untrusted.number(row[name], 0, _LATEST) for name in ("at", "until"))
-            # A kill may have come between a pause and its line: the later lines of its epoch know its begin, too.
+            # The first line may be missing after a kill; later lines of the epoch have the start as well.
             begun = Pause(
                 started=untrusted.number(row.get("since", at), 0, _LATEST),
                 until=until,

@@ -1,16 +1,16 @@
-"""When a resolve may start: time is cut into slots, and each slot can be had once by all tasks together.
+"""Time slots for resolves, each of which one task of all can claim once.
 
-Slot k is had by creating a file exclusively, which works on any shared filesystem, and is good for one resolve that
+Slot k is claimed by creating a file exclusively, which works on any shared filesystem, and is good for one resolve that
 starts within `[start + k I, start + k I + J)`. With `I = (W + J) / n`, for a budget of n per window of W seconds, no
 window holds more than n starts: of m starts in a window, at most one per slot, the first and the last lie at least
 `(m - 1) I - J` apart. They lie less than W apart, so `m - 1 < (W + J) / I = n`, and m is at most n. J is the sum of
-`spread`, in which the jitter places the start, and `slack`, for clocks that differ and for the way from the grant to
-the request. Nothing depends on a claimer being alive: one that dies wastes its slot.
+`spread`, in which the jitter places the start, and `slack`, for differing clocks and for the time from the grant to the
+request. Nothing depends on a claimer being alive: one that is killed wastes its slot.
 
-With a burst of B seconds J is larger by B: a slot is good for so much longer, I grows, and the same proof holds, for
-it does not ask when within its time a slot is used. A task that was away may then start many resolves one after the
-other. So that no two are close together, whichever tasks start them, time is also cut into ticks of at most three
-seconds: a resolve needs a slot and a tick, had in the same way, and starts in the first third of its tick.
+With a burst of B seconds J is larger by B: a slot is valid for so much longer, I grows, and the same proof holds, since
+it does not depend on when a slot is used while it is valid. A task that was away may then start many resolves one after
+the other. So that no two of any tasks are close together, time is also divided into ticks of at most three seconds: a
+resolve needs a slot and a tick, which is claimed in the same way, and starts in the first third of its tick.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class Grid:
     """The slots of one egress; times are Unix times of the filesystem's clock.
 
     Attributes:
-        start: When slot 0 starts.
-        budget: Resolves per window, > 0; below one it means one in `window / budget` seconds.
-        window: Seconds.
-        burst: How much older than it has to be a slot may be, seconds.
+        start: Start of slot 0.
+        budget: Resolves per window, > 0; less than one means one in `window / budget` seconds.
+        window: Length of the window, seconds.
+        burst: How long a slot may be used later than its time, seconds.
     """
 
     start: float
@@ -58,7 +58,7 @@ class Grid:
 
     @property
     def per_window(self) -> float:
-        """The n of the module's text: whole, unless below one."""
+        """Resolves per window, n above: rounded down, unless it is less than one."""
         return float(math.floor(self.budget)) if self.budget >= 1 else self.budget
 
     @property
@@ -68,45 +68,45 @@ class Grid:
 
     @property
     def spread(self) -> float:
-        """Width of the jitter: half a slot, for small budgets less."""
+        """Width of the jitter, seconds: half a slot, or less for small budgets."""
         return min(0.5 * self.window / self.per_window, _SPREAD_SHARE * self.window)
 
     @property
     def lateness(self) -> float:
-        """The J of the module's text: for so long a slot is good."""
+        """Seconds for which a slot is valid, J above."""
         return self.spread + self.slack + self.burst
 
     @property
     def interval(self) -> float:
-        """Seconds from the start of one slot to that of the next."""
+        """Seconds from the start of one slot to that of the next, I above."""
         return (self.window + self.lateness) / self.per_window
 
     @property
     def tick(self) -> float:
-        """Seconds from one tick to the next; no more than a slot, or the budget could not be used."""
+        """Seconds from one tick to the next; at most a slot, or the budget could not be used up."""
         return min(_TICK_SECONDS, self.interval)
 
     @property
     def sleep(self) -> float:
-        """How long a task may be away without losing a slot, some time to come back left out."""
+        """Seconds that a task may be away without losing a slot, minus some time to come back."""
         return self.burst - min(_BEFORE_THE_END, self.burst / 4)
 
     def is_sane(self, written_at: float) -> bool:
-        """False for slots that no task would have made at `written_at`: nobody could wait for their begin."""
+        """False for slots that no task can have written at `written_at`, such as ones that start in the far future."""
         if not (
             0 < self.budget <= _MOST_BUDGET and 0 < self.window <= _LONGEST_WINDOW and 0 <= self.burst <= _LONGEST_BURST
         ):
             return False
-        # After a change they begin when the old ones, which may have had a longer window or burst, are over.
+        # After a change, slots start when the old ones have expired, which may have had a longer window or burst.
         latest = written_at + 3 * max(self.interval, self.window, _LONGEST_BURST)
         return 0 < self.interval <= _LONGEST_WINDOW and 0 <= self.start <= latest
 
     def begin(self, slot: int) -> float:
-        """When `slot` starts."""
+        """Start of `slot`, a Unix time."""
         return self.start + slot * self.interval
 
     def at(self, time: float) -> int:
-        """The slot that `time` is in, negative before the start."""
+        """The slot at `time`; negative before the start."""
         return math.floor((time - self.start) / self.interval)
 
     def first_usable(self, now: float) -> int:
@@ -115,25 +115,25 @@ class Grid:
         return slot if now < self.begin(slot) + self.spread else slot + 1
 
     def draw(self, slot: int, now: float) -> float:
-        """A random time within the slot's spread, not before `now`: when its resolve is due."""
+        """A random time within the slot's spread, not before `now`, at which its resolve is due."""
         begin = self.begin(slot)
         return random.uniform(min(max(begin, now), begin + self.spread), begin + self.spread)
 
     def last_issue(self, reservation: Reservation) -> float:
-        """After this the slot or tick is missed: what is left of the slack is for the way to the request."""
+        """The latest time to issue a ticket for a slot or tick; the rest of the slack is for the way to the request."""
         if reservation.tick is not None:
             return self.start + (reservation.tick + 1 / 6) * self.tick
         return self.begin(reservation.slot) + self.spread + self.slack / 2
 
     def latest_start(self, reservation: Reservation) -> float:
-        """A resolve that has not begun by then must not begin: the last quarter is for its way to the server."""
+        """The latest time to start a resolve; the last quarter of the slack is for its way to the server."""
         if reservation.tick is not None:
             return self.start + (reservation.tick + 1 / 4) * self.tick
         return self.begin(reservation.slot) + self.spread + 0.75 * self.slack
 
     @property
     def horizon(self) -> float:
-        """How far ahead slots are claimed, seconds: what a task that dies can waste."""
+        """How far ahead slots are claimed, seconds, which is what a killed task can waste."""
         return max(2 * self.interval, min(_HORIZON_SECONDS, 0.25 * self.window))
 
 
@@ -148,20 +148,20 @@ class Reservation:
 
 
 def claimed(names: list[str], number: int, kind: str = _PREFIX) -> set[int]:
-    """Slots of grid `number` whose files are among `names`."""
+    """Claimed slots of grid `number`, by the names of files."""
     prefix = f"{kind}{number}."
     tails = (name[len(prefix) :] for name in names if name.startswith(prefix))
     return {int(tail) for tail in tails if tail.isascii() and tail.isdigit()}
 
 
 def newest_grid(names: list[str]) -> int:
-    """The highest number of a grid whose slots are among `names`; 0 if there is none."""
+    """The highest grid number among claimed slots, by the names of files; 0 if there is none."""
     numbers = (name.removeprefix(_PREFIX).partition(".")[0] for name in names if name.startswith(_PREFIX))
     return max((int(one) for one in numbers if one.isascii() and one.isdigit() and len(one) < 10), default=0)
 
 
 def next_free(grid: Grid, taken: set[int], now: float, step: int = 1) -> int:
-    """The earliest usable slot that nobody has, among every `step`-th."""
+    """The earliest usable free slot, among every `step`-th."""
     slot = -(-grid.first_usable(now) // step) * step
     while slot in taken:
         slot += step
@@ -169,7 +169,7 @@ def next_free(grid: Grid, taken: set[int], now: float, step: int = 1) -> int:
 
 
 def next_tick(grid: Grid, names: list[str], number: int, slot: int, now: float) -> int:
-    """The earliest tick from now on, and not before `slot`, that nobody has."""
+    """The earliest free tick from now on, and not before `slot`."""
     taken = claimed(names, number, _TICK_PREFIX)
     tick = max(0, math.ceil((max(now, grid.begin(slot)) - grid.start) / grid.tick))
     while tick in taken:
@@ -178,13 +178,13 @@ def next_tick(grid: Grid, names: list[str], number: int, slot: int, now: float) 
 
 
 def is_good(grid: Grid, slot: int, tick: int) -> bool:
-    """True if a resolve of `tick` may use `slot`."""
+    """True if a resolve in `tick` may use `slot`."""
     begin = grid.start + tick * grid.tick
     return grid.begin(slot) <= begin and begin + grid.tick / 3 <= grid.begin(slot) + grid.lateness - grid.slack / 4
 
 
 def oldest_free(grid: Grid, taken: set[int], now: float, step: int = 1) -> int:
-    """The earliest slot that nobody has and that is still good a few ticks from now, among every `step`-th."""
+    """The earliest free slot that is still valid a few ticks from now, among every `step`-th."""
     slot = max(0, grid.at(now + 3 * grid.tick + grid.slack - grid.lateness) + 1)
     slot = -(-slot // step) * step
     while slot in taken:
@@ -193,7 +193,7 @@ def oldest_free(grid: Grid, taken: set[int], now: float, step: int = 1) -> int:
 
 
 def claim_tick(folder: Path, number: int, tick: int) -> bool:
-    """Take a tick; False if somebody else has it.
+    """Claim a tick; False if another task has it.
 
     Raises:
         OSError: the file can neither be made nor is it there.
@@ -202,7 +202,7 @@ def claim_tick(folder: Path, number: int, tick: int) -> bool:
 
 
 def claim(folder: Path, number: int, slot: int) -> bool:
-    """Take a slot; False if somebody else has it.
+    """Claim a slot; False if another task has it.
 
     Raises:
         OSError: the file can neither be made nor is it there.
@@ -211,7 +211,7 @@ def claim(folder: Path, number: int, slot: int) -> bool:
 
 
 def give_back(folder: Path, reservation: Reservation) -> None:
-    """Let others have a slot that was not used; the caller must never use it after this.
+    """Release an unused slot; the caller must not use it afterwards.
 
     Raises:
         OSError: the file cannot be removed.
@@ -225,13 +225,13 @@ def give_back(folder: Path, reservation: Reservation) -> None:
 def prune(folder: Path, grid: Grid, number: int, names: list[str], now: float) -> None:
     """Remove slots that are older than a window (or 400 slots), a limited number at a time.
 
-    A slow process may create a removed slot again, but is never granted one whose time is over.
+    A slow process may create the file of a removed slot again, but is never granted an expired slot.
 
     Raises:
         OSError: a file cannot be removed.
     """
     oldest = max(grid.at(now - grid.window) - 1, grid.at(now) - _KEPT)
-    if grid.burst:  # never one that is still good
+    if grid.burst:  # never one that is still valid
         oldest = min(oldest, grid.at(now - grid.lateness) - 1)
         ticks = claimed(names, number, _TICK_PREFIX)
         past = (now - _TICKS_KEPT - grid.start) / grid.tick
@@ -249,7 +249,7 @@ def prune(folder: Path, grid: Grid, number: int, names: list[str], now: float) -
 
 
 def used(grid: Grid, taken: set[int], now: float) -> float:
-    """How many slots of the last window were claimed; if more than 400, estimated from the last 400."""
+    """Number of slots of the last window that were claimed, extrapolated from the last 400."""
     last = grid.at(now)
     first = max(0, grid.at(now - grid.window) + 1)
     first_kept = max(first, last - _KEPT + 1)
@@ -267,10 +267,10 @@ def _create(folder: Path, name: str) -> bool:
 
 
 def name_of(number: int, slot: int) -> str:
-    """Of the file that is a slot."""
+    """Name of the file that claims a slot."""
     return f"{_PREFIX}{number}.{slot}"
 
 
 def tick_name(number: int, tick: int) -> str:
-    """Of the file that is a tick."""
+    """Name of the file that claims a tick."""
     return f"{_TICK_PREFIX}{number}.{tick}"

@@ -1,4 +1,4 @@
-"""What is known of the egresses, for `status`, `plan` and the report. Reads only."""
+"""Read the status of egresses, for `status`, `plan` and the report. Writes nothing."""
 
 from __future__ import annotations
 
@@ -22,17 +22,20 @@ _WORDS: Final[dict[Course, _Word]] = {Course.PROBE: "probing", Course.SLOW: "slo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EgressStatus:
-    """One egress. Times are Unix times.
+    """The status of one egress. Times are Unix times.
 
     Attributes:
+        name: Name of the egress.
         proxy: `direct`, or the URL without credentials.
-        state: `open`; `paused`; `probing`: the pause is over, or too much was lost, and a probe decides; or `slow`: too
-            much is lost although the probe was good.
+        state: `open`; `paused`; `probing`: the pause is over or too many resolves failed, and a probe decides; or
+            `slow`: too many resolves fail although the probe passed.
         budget: Resolves per window for all tasks; None: no budget.
-        used: About how many of them were claimed in the last window; None without a budget.
+        window_seconds: Length of the window.
+        used: Approximate number of slots claimed in the last window; None without a budget.
         left: `budget - used`.
-        since, until: Of the pause, None if open.
-        kind, detail: Why it is (or was last) paused, or slow.
+        since, until: Start and end of the pause; None if open.
+        kind, detail: Why it is, or was last, paused or slow.
+        prober: The task that probes, as text.
         pauses: All pauses so far.
     """
 
@@ -52,9 +55,9 @@ class EgressStatus:
 
 
 def read_egress_status(folder: Path, egresses: Sequence[Egress]) -> list[EgressStatus]:
-    """The status of each egress of a config, from the shared folder.
+    """Read the status of each egress of a config from the shared folder.
 
-    Times are compared with this machine's clock, because nothing is written.
+    Uses this machine's clock, because nothing is written.
 
     Raises:
         StorageUnusable: the shared folder cannot be read.

@@ -1,4 +1,4 @@
-"""What a lane answers: leave for a resolve, or not now."""
+"""Answers of an egress limiter: a ticket for a resolve, or not now."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """Leave for one resolve: its number within the lane, the epoch it belongs to, and the video if it is a probe.
+    """Permission for one resolve.
 
-    `start_by` and `begun` are times of `boot_time`.
+    Attributes:
+        serial: Its number within this task.
+        epoch: Number of pauses before it.
+        probe: The video, if it is a probe; else "".
+        start_by: A time of `boot_time` by which it must start.
+        begun: When it was issued, a time of `boot_time`.
     """
 
     serial: int
@@ -26,10 +31,8 @@ class Closed:
 
     Attributes:
         seconds: When to ask again.
-        until: End of a pause, 0 if there is none.
-        slot_at: Begin of the next slot that can be had, 0 if that is not what is waited for.
-
-    Both are times of the filesystem's clock.
+        until: End of the pause; 0 if there is none. A time of the filesystem's clock.
+        slot_at: Start of the next slot; 0 if it does not wait for one. A time of the filesystem's clock.
     """
 
     seconds: float
