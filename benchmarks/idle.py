@@ -30,7 +30,7 @@ def pool_of(folder: Path, lanes: int) -> EgressPool:
 def close_all(pool: EgressPool, why: str) -> None:
     """Pause every egress for an hour, or let others have its slots of the next twelve minutes."""
     for lane in pool._lanes:
-        state = lane._state(fresh=True)
+        state = lane.slots.state(fresh=True)
         if why == "paused":
             until = lane.now() + 3600
             lane.shared.update(lambda s, until=until: replace(s, paused=True, epoch=1, until=until))  # type: ignore[misc]

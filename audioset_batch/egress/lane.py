@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import math
-import random
 import textwrap
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,24 +14,20 @@ from typing import Final
 
 from audioset_batch.config.redact import redact
 from audioset_batch.config.schema import Egress, Probe
-from audioset_batch.egress import pausing, slots
+from audioset_batch.egress import pausing
 from audioset_batch.egress.advice import drift_words, outage_words
-from audioset_batch.egress.agreement import agree_on_grid
 from audioset_batch.egress.brake import Brake
 from audioset_batch.egress.guard import Guard, Verdict
-from audioset_batch.egress.looks import LONGEST_LOOK, seconds_to_look, shortest_look
+from audioset_batch.egress.looks import shortest_look
 from audioset_batch.egress.losses import MOST_LOST, SLOW_SLOTS, TRANSPORT, Course
+from audioset_batch.egress.prober_role import ProberRole
 from audioset_batch.egress.shared import EgressState, SharedEgress
-from audioset_batch.egress.slots import Grid, Reservation
+from audioset_batch.egress.slot_reserver import BUSY_SECONDS, SHORT_NAP, SlotReserver
 from audioset_batch.egress.tickets import Closed, Ticket
 from audioset_batch.reasons import TRANSIENT_REASONS, Reason
 from audioset_batch.sharedfs.clock import boot_time
 from audioset_batch.sharedfs.lease import Holder
-from audioset_batch.sharedfs.publish import storage
 
-PROBER_SECONDS: Final = 60.0
-_BUSY_SECONDS: Final = 0.5
-_SHORT_NAP: Final = 0.02
 _RETRY_PROBE_SECONDS: Final = 30.0
 _DETAIL_LENGTH: Final = 300
 _SLOW_SHARE: Final = 0.25
@@ -49,6 +44,11 @@ class Lane:
         me: This process.
         burst: How long a slot may be used later than its time, seconds.
         hold_seconds: Returns the longest time to wait for a slot, seconds.
+
+    Attributes:
+        in_flight: Number of tickets that have not ended.
+        slots: The reserved slots.
+        brake: Throttles resolves while they fail.
     """
 
     def __init__(
@@ -63,44 +63,22 @@ class Lane:
         self.config = config
         self.shared = shared
         self.in_flight = 0
-        self._burst = burst
-        self._hold_seconds = hold_seconds
-        self._rests_until = 0.0
+        self.slots = SlotReserver(config, shared, me, burst, hold_seconds)
+        self._role = ProberRole(shared, me, self.now)
         self._probe = probe
-        self._me = me
         self._guard = Guard(probe.nonexistent_share, probe.recent)
         self._serial = 0
-        self._reservation: Reservation | None = None
-        self._look_at = float("-inf")
-        self._no_slot = (0, 0, 0.0, 0.0)
-        """Grid and step for which there was no free slot, when to try again, and the start of the next slot."""
         self._probing = False
         self._probe_slot_at = 0.0
         """Start of the slot that a probe waits for; 0 if none does."""
         self._probe_wanted = False
         self._probe_not_before = 0.0
-        self._grid_checked = False
         self._told_epoch = -1
         self.brake = Brake(config, shared, self.now)
 
-    @property
-    def reserved(self) -> bool:
-        """True if this task has a slot that is not due yet."""
-        return self._reservation is not None
-
-    @property
-    def seconds_to_slot(self) -> float:
-        """Seconds until the reserved slot is due, short if it is due; infinite without one, or if it is missed."""
-        reservation, grid = self._reservation, self.shared.state.grid
-        if reservation is None or grid is None:
-            return math.inf
-        now = self.now()
-        return math.inf if now > grid.last_issue(reservation) else max(_SHORT_NAP, reservation.due - now)
-
     def now(self) -> float:
         """The filesystem's time."""
-        with storage(self.shared.folder):
-            return self.shared.clock.now()
+        return self.slots.now()
 
     # Tickets
 
@@ -110,13 +88,13 @@ class Lane:
         Raises:
             StorageUnusable: the shared folder cannot be read or written.
         """
-        state = self._state()
-        if self._probing:
-            self._stay_prober(state)
+        state = self.slots.state()
+        if self._probing and self._role.is_mine(state):
+            self._role.take()
         if state.paused:
             self._tell_pause(state)
-            if not self._is_me(state):
-                self._leave_slot()
+            if not self._role.is_mine(state):
+                self.slots.release()
             remaining = state.until - self.now()
             soon = shortest_look(self.config)
             if remaining <= 0:
@@ -124,15 +102,16 @@ class Lane:
             return Closed(min(remaining, 5 * soon), state.until)
         course = self.brake.course()
         if course is not Course.FULL and not self._may_go_alone(course):
-            if not self._is_me(self.shared.state):
-                self._leave_slot()
-            return Closed(max(_SHORT_NAP, shortest_look(self.config)), slot_at=self._probe_slot_at)
+            if not self._role.is_mine(self.shared.state):
+                self.slots.release()
+            return Closed(max(SHORT_NAP, shortest_look(self.config)), slot_at=self._probe_slot_at)
         if self._guard.suspicious or self._probing or self.in_flight >= self.config.concurrent:
-            return Closed(_BUSY_SECONDS, slot_at=self._probe_slot_at)
+            return Closed(BUSY_SECONDS, slot_at=self._probe_slot_at)
         if self.config.videos_per_hour is None:
             return self._issue(self.shared.state)
         step = SLOW_SLOTS if course is Course.SLOW else 1
-        return self._from_slot(lambda: self._may_still_go(course), may_reserve=may_reserve, step=step)
+        start_by = self.slots.take(lambda: self._may_still_go(course), may_reserve=may_reserve, step=step)
+        return start_by if isinstance(start_by, Closed) else self._issue(self.shared.state, start_by=start_by)
 
     def _may_still_go(self, course: Course) -> bool:
         """True if the decision of `try_ticket` still holds after the shared state was read again."""
@@ -158,140 +137,16 @@ class Lane:
         if course is Course.PROBE or self.in_flight:
             return False
         if course is Course.SINGLE or self.config.videos_per_hour is not None:
-            return self._become_prober(self.now())
+            return self._role.take()
         # Without slots, a quarter of the first pause in between.
-        state, now = self.shared.state, self.now()
-        return not (self._is_me(state) and now < state.prober_until) and self._become_prober(
-            now, _SLOW_SHARE * self.config.pause_seconds
-        )
-
-    def soonest(self) -> float:
-        """Unix time of the next slot that is free or reserved; 0 without a budget. Used to choose between egresses."""
-        if self._reservation is not None:
-            return self._reservation.due
-        state = self._state()
-        if self.config.videos_per_hour is None or state.grid is None:
-            return 0.0
-        number, _, ask_at, slot_at = self._no_slot
-        if number == state.grid_number and boot_time() < ask_at:
-            return slot_at
-        now = self.now()
-        return max(now, state.grid.begin(self._next_slot(state, state.grid, now, 1)))
+        state = self.shared.state
+        waits = self._role.is_mine(state) and self.now() < state.prober_until
+        return not waits and self._role.take(_SLOW_SHARE * self.config.pause_seconds)
 
     def _issue(self, state: EgressState, probe: str = "", start_by: float = math.inf) -> Ticket:
         self._serial += 1
         self.in_flight += 1
         return Ticket(self._serial, state.epoch, probe, start_by, boot_time())
-
-    def _state(self, *, fresh: bool = False) -> EgressState:
-        if not fresh and boot_time() < self._look_at:
-            return self.shared.state
-        state = self.shared.refresh()
-        if self.config.videos_per_hour is not None and not self._grid_checked:
-            self._grid_checked = True
-            state = agree_on_grid(self.shared, self.config, self._burst)
-        self._look_at = boot_time() + seconds_to_look(self.config, state, self._reservation, self._me, self.now)
-        return state
-
-    # Slots
-
-    def _from_slot(
-        self, still: Callable[[], bool], probe: str = "", *, may_reserve: bool = True, step: int = 1
-    ) -> Ticket | Closed:
-        """A ticket if a slot is due; `still` is called then, to decide again with the current shared state."""
-        now = self.now()
-        if self._reservation is not None and self._reservation.slot % step:
-            self._leave_slot()
-        if self._reservation is None:
-            if not may_reserve:
-                return Closed(_BUSY_SECONDS, slot_at=self.soonest())
-            wait = self._reserve(now, step, probing=bool(probe))
-            if wait is not None:
-                return wait
-        reservation = self._reservation
-        if reservation is None:
-            return Closed(0.0)
-        if now < reservation.due:
-            return Closed(reservation.due - now, slot_at=reservation.due)
-        # Creating a file for the clock also makes NFS list the folder afresh.
-        asked_at = boot_time()
-        with storage(self.shared.folder):
-            now = self.shared.clock.measure()
-        state = self._state(fresh=True)
-        if now < reservation.due:
-            return Closed(reservation.due - now)
-        if not still():
-            return Closed(0.0)  # the slot is kept; the next call uses it for a probe or gives it back
-        self._reservation = None
-        grid = state.grid
-        if grid is None or state.grid_number != reservation.number:
-            return Closed(0.0)
-        if now > grid.last_issue(reservation):
-            _log.debug("egress %s: came %.3f s late for a slot", self.config.name, now - reservation.due)
-            if reservation.tick is not None and self._take_tick(state.grid_number, grid, reservation.slot, now):
-                return Closed(0.0)
-            return self._reserve(now, step, probing=bool(probe)) or Closed(0.0)
-        ticket = self._issue(state, probe, asked_at + grid.latest_start(reservation) - now)
-        with storage(self.shared.folder):
-            slots.prune(self.shared.folder, grid, state.grid_number, self.shared.names, now)
-        return ticket
-
-    def _reserve(self, now: float, step: int, *, probing: bool = False) -> Closed | None:
-        number, for_step, ask_at, slot_at = self._no_slot
-        if (number, for_step) == (self._state().grid_number, step) and boot_time() < ask_at:
-            return Closed(ask_at - boot_time(), slot_at=slot_at)
-        state = self._state(fresh=True)
-        grid = state.grid
-        if grid is None:
-            self._grid_checked = False  # the folder was removed
-            return Closed(_BUSY_SECONDS)
-        # A task that may leave its node rests once its old slots are used, so that its other egresses rest as well.
-        saves = not probing and grid.burst > 0 and grid.sleep > self._hold_seconds()
-        while True:
-            slot = self._next_slot(state, grid, now, step)
-            begin = grid.begin(slot)
-            if saves and begin > now:
-                self._rests_until = begin + grid.sleep
-            if saves and now < self._rests_until:
-                return Closed(min(self._rests_until - now, grid.interval), slot_at=self._rests_until)
-            if begin > now + grid.horizon and slot > 0:
-                seconds = random.uniform(0.5, 1.5) * max(grid.interval, grid.horizon / 4)
-                if not grid.burst:
-                    self._look_at = boot_time() + min(seconds, LONGEST_LOOK)
-                    self._no_slot = (state.grid_number, step, self._look_at, begin)
-                return Closed(seconds, slot_at=begin)
-            with storage(self.shared.folder):
-                claimed = slots.claim(self.shared.folder, state.grid_number, slot)
-            self.shared.names.append(slots.name_of(state.grid_number, slot))
-            if claimed and not grid.burst:
-                self._reservation = Reservation(state.grid_number, slot, grid.draw(slot, now))
-                return None
-            if claimed and self._take_tick(state.grid_number, grid, slot, now):
-                return None
-
-    def _next_slot(self, state: EgressState, grid: Grid, now: float, step: int) -> int:
-        taken = slots.claimed(self.shared.names, state.grid_number)
-        return (slots.oldest_free if grid.burst else slots.next_free)(grid, taken, now, step)
-
-    def _take_tick(self, number: int, grid: Grid, slot: int, now: float) -> bool:
-        """Reserve the next tick for a slot of this process; False if the slot expires before it."""
-        while slots.is_good(grid, slot, tick := slots.next_tick(grid, self.shared.names, number, slot, now)):
-            with storage(self.shared.folder):
-                claimed = slots.claim_tick(self.shared.folder, number, tick)
-            self.shared.names.append(slots.tick_name(number, tick))
-            if claimed:
-                self._reservation = Reservation(
-                    number, slot, grid.start + (tick + random.uniform(0, 0.1)) * grid.tick, tick
-                )
-                return True
-        return False
-
-    def _leave_slot(self) -> None:
-        """Give back the reserved slot."""
-        reservation, self._reservation = self._reservation, None
-        if reservation is not None and reservation.number == self.shared.state.grid_number:
-            with storage(self.shared.folder):
-                slots.give_back(self.shared.folder, reservation)
 
     def close(self) -> None:
         """Release what this task has reserved for itself.
@@ -299,10 +154,8 @@ class Lane:
         Raises:
             StorageUnusable: the shared folder cannot be written.
         """
-        self._leave_slot()
-        state = self.shared.state
-        if state.prober is not None and state.prober.token == self._me.token:
-            self.shared.update(lambda s: replace(s, prober=None) if self._is_me(s) else None)
+        self.slots.release()
+        self._role.release()
 
     # Probes
 
@@ -316,9 +169,10 @@ class Lane:
         Raises:
             StorageUnusable: the shared folder cannot be read or written.
         """
-        state = self._state()
+        state = self.slots.state()
         if self._probing:
-            self._stay_prober(state)
+            if self._role.is_mine(state):
+                self._role.take()
             return None
         if not may_begin:
             return None
@@ -327,48 +181,25 @@ class Lane:
             return None
         video = self._probe.ytids[self.shared.state.probes % len(self._probe.ytids)]
         if self.config.videos_per_hour is None:
-            ticket: Ticket | Closed = self._issue(self.shared.state, video)
+            start_by: float | Closed = math.inf
         else:
-            ticket = self._from_slot(self._may_probe, video)
-        if isinstance(ticket, Closed):
-            self._probe_slot_at = ticket.slot_at
+            start_by = self.slots.take(self._may_probe, probing=True)
+        if isinstance(start_by, Closed):
+            self._probe_slot_at = start_by.slot_at
             return None
         self._probing = True
-        return ticket
+        return self._issue(self.shared.state, video, start_by)
 
     def _may_probe(self) -> bool:
         """True if a probe is needed and this task is to make it."""
         state = self.shared.state
         if state.paused:
-            return self.now() >= state.until and self._become_prober(self.now())
+            return self.now() >= state.until and self._role.take()
         course = self.brake.course()
         doubted = (self._guard.suspicious or self._probe_wanted) and boot_time() >= self._probe_not_before
         if not (doubted or course is Course.PROBE):
             return False
-        return course is Course.FULL or self._become_prober(self.now())
-
-    def _is_me(self, state: EgressState) -> bool:
-        return state.prober is not None and state.prober.token == self._me.token
-
-    def _become_prober(self, now: float, seconds: float = 0.0) -> bool:
-        """Become the one task that probes or resolves alone, for `seconds` unless it renews the role."""
-        state = self.shared.state
-        if state.probed_by_another(self._me, now):
-            return False
-        if not seconds and self._is_me(state) and state.prober_until - now > PROBER_SECONDS / 2:
-            return True
-
-        def change(state: EgressState) -> EgressState | None:
-            needed = now >= state.until if state.paused else not state.losses.untroubled
-            if not needed or state.probed_by_another(self._me, now):
-                return None
-            return replace(state, prober=self._me, prober_until=now + (seconds or PROBER_SECONDS))
-
-        return self.shared.update(change)
-
-    def _stay_prober(self, state: EgressState) -> None:
-        if self._is_me(state):
-            self._become_prober(self.now())
+        return course is Course.FULL or self._role.take()
 
     # Answers
 
@@ -427,7 +258,7 @@ class Lane:
             if state.epoch != ticket.epoch:
                 return None
             if state.paused:
-                return pausing.reopened(state, now) if self._is_me(state) else None
+                return pausing.reopened(state, now) if self._role.is_mine(state) else None
             return replace(state, losses=state.losses.passed(now), prober=None, probes=state.probes + 1)
 
         if self.shared.update(passed) and state.paused:
@@ -452,7 +283,7 @@ class Lane:
         detail = textwrap.shorten(redact(" ".join(detail.split())), _DETAIL_LENGTH, placeholder=" ...")
 
         def pause(state: EgressState) -> EgressState | None:
-            if state.epoch != ticket.epoch or (state.paused and not (ticket.probe and self._is_me(state))):
+            if state.epoch != ticket.epoch or (state.paused and not (ticket.probe and self._role.is_mine(state))):
                 return None
             return pausing.paused(state, self.config, kind, detail, now, probed=bool(ticket.probe))
 
@@ -465,7 +296,7 @@ class Lane:
             _log.warning("egress %s: pause of %.0f s for all tasks: %s", self.config.name, state.until - now, why)
         self._guard.forget()
         self._probe_wanted = False
-        self._leave_slot()
+        self.slots.release()
 
     def settle_loss(self, reason: str) -> float:
         """Decide about held failures, or request a probe, because nothing else is left to resolve.
@@ -475,7 +306,7 @@ class Lane:
         Raises:
             StorageUnusable: the shared folder cannot be read.
         """
-        state = self._state()
+        state = self.slots.state()
         if self.brake.course() is Course.SLOW:
             return state.losses.cleared_at + pausing.cleared_for(self.config)
         if not self.brake.settle(reason, self._serial):

@@ -187,11 +187,11 @@ class EgressPool:
             order = [(self._next + i) % len(self._lanes) for i in range(len(self._lanes))]
             if want is not None:
                 # The sort is stable: among equals it is round robin.
-                order.sort(key=lambda i: self._lanes[i].soonest())
+                order.sort(key=lambda i: self._lanes[i].slots.soonest())
             waits: list[tuple[Closed, Lane]] = []
             for index in order:
                 lane = self._lanes[index]
-                room = want is None or sum(other.reserved for other in self._lanes) < want
+                room = want is None or sum(other.slots.reservation is not None for other in self._lanes) < want
                 answer = lane.try_ticket(may_reserve=room)
                 if isinstance(answer, Ticket):
                     self._next = (index + 1) % len(self._lanes)
@@ -247,7 +247,7 @@ class EgressPool:
             StorageUnusable: the shared folder cannot be read.
         """
         with self.lock:
-            return min([longest, *(lane.seconds_to_slot for lane in self._lanes)])
+            return min([longest, *(lane.slots.seconds_to_slot for lane in self._lanes)])
 
     def settle(self, index: int, reason: str = Reason.NONEXISTENT) -> None:
         """Decide about held answers, with a probe if necessary, because nothing else is left to resolve.
@@ -272,7 +272,7 @@ class EgressPool:
     def reserved(self) -> int:
         """Number of reserved slots of this task."""
         with self.lock:
-            return sum(lane.reserved for lane in self._lanes)
+            return sum(lane.slots.reservation is not None for lane in self._lanes)
 
     @property
     def way_out(self) -> bool:

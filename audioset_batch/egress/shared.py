@@ -1,8 +1,8 @@
 """The state of one egress that all tasks share, in one small file: slots, pauses, and which task probes.
 
 The folder `<egress_dir>/<name>/` holds the value (`state.<version>`, changed by compare-and-swap: see
-`sharedfs.versioned_file`), the claimed slots (`slot.<grid>.<k>`, empty) and the history (`pauses.jsonl`). A process may be
-killed at any time: there is no lock that it could leave behind.
+`sharedfs.versioned_file`), the claimed slots (`slot.<grid>.<k>`, empty) and the history (`pauses.jsonl`). A process
+may be killed at any time: there is no lock that it could leave behind.
 """
 
 from __future__ import annotations

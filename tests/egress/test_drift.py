@@ -41,7 +41,7 @@ def lose_all(pools: list[EgressPool], reason: str, rounds: int = 60, in_flight: 
 def look_again(pools: list[EgressPool]) -> None:
     """As after the time in which tasks look at the shared state at the latest."""
     for pool in pools:
-        pool._lanes[0]._state(fresh=True)
+        pool._lanes[0].slots.state(fresh=True)
 
 
 @pytest.mark.parametrize("reason", ["media_forbidden", "no_usable_format", "unrecognized", "http_error", "internal"])
@@ -137,7 +137,7 @@ def test_a_good_probe_lets_go_on_and_then_one_slot_in_twenty(tmp_path: Path) -> 
 
     def tried() -> bool:
         grant = pool.try_acquire()
-        reservation = pool._lanes[0]._reservation
+        reservation = pool._lanes[0].slots.reservation
         if reservation is not None:
             slots.add(reservation.slot)
         if isinstance(grant, Grant):

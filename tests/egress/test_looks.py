@@ -46,7 +46,7 @@ def test_a_task_that_waits_looks_once(tmp_path: Path, monkeypatch: pytest.Monkey
     lanes = [EGRESS.model_copy(update={"name": f"e{n}"}) for n in range(10)]
     with EgressPool(lanes, Probe(), tmp_path) as pool:
         for lane in pool._lanes:
-            state = lane._state(fresh=True)
+            state = lane.slots.state(fresh=True)
             if why == "paused":
                 until = lane.now() + 3000
                 lane.shared.update(lambda s, until=until: replace(s, paused=True, epoch=1, until=until))  # type: ignore[misc]

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from audioset_batch.egress import EgressPool, Grant, Verdict, Wait, read_egress_status, read_pauses
-from audioset_batch.egress import lane as lanes
+from audioset_batch.egress import EgressPool, Grant, Verdict, Wait, prober_role, read_egress_status, read_pauses
 from audioset_batch.errors import EgressExhausted, StorageUnusable
 from audioset_batch.sharedfs.lease import Holder
 from tests.support.egress import FORK, GOOD, egress, most_in_a_window, probe, take
@@ -194,7 +193,7 @@ def test_a_killed_prober_is_replaced_at_once(tmp_path: Path) -> None:
 
 
 def test_a_prober_of_whom_nothing_is_heard_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanes, "PROBER_SECONDS", 0.6)
+    monkeypatch.setattr(prober_role, "PROBER_SECONDS", 0.6)
     lost, pool = on_another_node(tmp_path), pool_of(tmp_path)
     take(lost).blocked("bot check")
     abandoned = wait_until(lost.probe_due, "a probe")
@@ -208,7 +207,7 @@ def test_a_prober_of_whom_nothing_is_heard_is_replaced(tmp_path: Path, monkeypat
 
 
 def test_a_long_probe_is_kept_by_asking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanes, "PROBER_SECONDS", 0.6)
+    monkeypatch.setattr(prober_role, "PROBER_SECONDS", 0.6)
     slow, pool = on_another_node(tmp_path), pool_of(tmp_path)
     take(slow).blocked("bot check")
     grant = wait_until(slow.probe_due, "a probe")

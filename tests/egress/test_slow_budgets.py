@@ -77,11 +77,11 @@ def change(one: Lane, **values: object) -> None:
 
 def waiting(one: Lane, world: list[float]) -> None:
     """Let it have a slot, and wait until that is due."""
-    while not one.reserved:
+    while one.slots.reservation is None:
         answer = one.try_ticket()
         assert isinstance(answer, Closed)
-    assert one._reservation is not None
-    world[0] = one._reservation.due + 0.1
+    assert one.slots.reservation is not None
+    world[0] = one.slots.reservation.due + 0.1
 
 
 @pytest.mark.parametrize("what", ["a pause", "many losses", "another resolves alone"])
@@ -96,7 +96,7 @@ def test_what_others_found_out_meanwhile_decides_over_a_slot_that_is_due(tmp_pat
         drift(other)
     else:
         drift(other, DOUBTFUL)
-        assert other._become_prober(world[0], 600.0)
+        assert other._role.take(600.0)
     assert isinstance(one.try_ticket(), Closed)
     if what == "many losses":
         ticket = one.try_probe()
@@ -113,8 +113,8 @@ def test_a_probe_that_another_task_has_made_is_not_made_again(tmp_path: Path) ->
     one, other = (lane(tmp_path, Clock(world), name, **BUDGET) for name in ("one", "other"))
     other.try_ticket(may_reserve=False)
     drift(one)
-    assert one.try_probe() is None and one._reservation is not None
-    world[0] = one._reservation.due - 0.1
+    assert one.try_probe() is None and one.slots.reservation is not None
+    world[0] = one.slots.reservation.due - 0.1
     assert one.try_probe() is None, "but it is going to probe"
     world[0] += 0.2
     change(other, losses=Losses(reached_at=world[0]), prober=None)
