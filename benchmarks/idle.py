@@ -21,22 +21,22 @@ _CALLS = "trace=%file,getdents64,fstat,utimensat"
 _SHORT = 1.0
 
 
-def pool_of(folder: Path, lanes: int) -> EgressPool:
+def pool_of(folder: Path, limiters: int) -> EgressPool:
     """A task with so many egresses of 300 videos an hour."""
-    egresses = [Egress(name=f"e{n}", proxy=None, videos_per_hour=300, max_wait=86400) for n in range(lanes)]
+    egresses = [Egress(name=f"e{n}", proxy=None, videos_per_hour=300, max_wait=86400) for n in range(limiters)]
     return EgressPool(egresses, Probe(), folder)
 
 
 def close_all(pool: EgressPool, why: str) -> None:
     """Pause every egress for an hour, or let others have its slots of the next twelve minutes."""
-    for lane in pool._lanes:
-        state = lane.slots.state(fresh=True)
+    for limiter in pool._limiters:
+        state = limiter.slots.state(fresh=True)
         if why == "paused":
-            until = lane.now() + 3600
-            lane.shared.update(lambda s, until=until: replace(s, paused=True, epoch=1, until=until))  # type: ignore[misc]
+            until = limiter.now() + 3600
+            limiter.shared.update(lambda s, until=until: replace(s, paused=True, epoch=1, until=until))  # type: ignore[misc]
         else:
             for slot in range(60):
-                slots.claim(lane.shared.folder, state.grid_number, slot)
+                slots.claim(limiter.shared.folder, state.grid_number, slot)
 
 
 def wait(pool: EgressPool, seconds: float) -> None:
@@ -50,10 +50,10 @@ def wait(pool: EgressPool, seconds: float) -> None:
     sys.stdout.write(f"cpu {time.process_time() - began:.3f}\n")
 
 
-def measured(folder: Path, lanes: int, seconds: float) -> tuple[int, float]:
+def measured(folder: Path, limiters: int, seconds: float) -> tuple[int, float]:
     """Metadata calls of a process that waits so long, its start included, and CPU seconds of the waiting."""
     counts = folder / "strace"
-    waiting = [sys.executable, __file__, "--wait", str(folder), "--lanes", str(lanes), "--seconds", str(seconds)]
+    waiting = [sys.executable, __file__, "--wait", str(folder), "--limiters", str(limiters), "--seconds", str(seconds)]
     subprocess.run(["strace", "-f", "-c", "-e", _CALLS, "-o", counts, *waiting], check=True, capture_output=True)
     plain = subprocess.run(waiting, check=True, capture_output=True, text=True)
     total = counts.read_text().splitlines()[-1].split()
@@ -67,21 +67,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=70.0)
     parser.add_argument("--wait", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--lanes", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--limiters", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.wait:
-        with pool_of(args.wait, args.lanes) as pool:
+        with pool_of(args.wait, args.limiters) as pool:
             wait(pool, args.seconds)
         return
-    for lanes in (1, 10):
+    for limiters in (1, 10):
         for why in ("paused", "no slot"):
             with tempfile.TemporaryDirectory() as name:
                 folder = Path(name)
-                close_all(pool_of(folder, lanes), why)
-                start, _ = measured(folder, lanes, _SHORT)
-                calls, cpu = measured(folder, lanes, _SHORT + args.seconds)
+                close_all(pool_of(folder, limiters), why)
+                start, _ = measured(folder, limiters, _SHORT)
+                calls, cpu = measured(folder, limiters, _SHORT + args.seconds)
             rate = (calls - start) / args.seconds
-            line = f"{lanes} egresses, {why}: {rate:.1f} metadata calls/s, {100 * cpu / args.seconds:.2f} % of a core"
+            line = (
+                f"{limiters} egresses, {why}: {rate:.1f} metadata calls/s, {100 * cpu / args.seconds:.2f} % of a core"
+            )
             sys.stdout.write(f"{line}\n")
 
 

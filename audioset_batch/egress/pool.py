@@ -16,7 +16,7 @@ from typing import Final, Protocol, Self
 from audioset_batch.config.schema import Egress, Probe
 from audioset_batch.egress.advice import slow_words
 from audioset_batch.egress.guard import LIKE_A_BAN, Verdict, strictest
-from audioset_batch.egress.lane import Lane
+from audioset_batch.egress.limiter import EgressLimiter
 from audioset_batch.egress.shared import SharedEgress
 from audioset_batch.egress.status import EgressStatus, read_egress_status
 from audioset_batch.egress.tickets import Closed, Ticket
@@ -56,13 +56,13 @@ class Grant:
             by then must not start (`release` the grant), or the budget may be exceeded.
     """
 
-    def __init__(self, pool: EgressPool, index: int, lane: Lane, ticket: Ticket) -> None:
+    def __init__(self, pool: EgressPool, index: int, limiter: EgressLimiter, ticket: Ticket) -> None:
         self.index = index
-        self.name = lane.config.name
+        self.name = limiter.config.name
         self.probe_ytid = ticket.probe
         self.start_by = ticket.start_by
         self._pool = pool
-        self._lane = lane
+        self._limiter = limiter
         self._ticket = ticket
         self._open = True
         self._ended_at = 0
@@ -85,19 +85,19 @@ class Grant:
         """
         with self._pool.lock:
             if self._close():
-                self._ended_at = self._lane.issued
-                self._lane.answered(self._ticket, reason, detail, again=again)
+                self._ended_at = self._limiter.issued
+                self._limiter.answered(self._ticket, reason, detail, again=again)
                 if not self.probe_ytid:
                     self.reason = reason
-                    self._lost_at = self._lane.now() if reason in TRANSIENT_REASONS else 0.0
+                    self._lost_at = self._limiter.now() if reason in TRANSIENT_REASONS else 0.0
         return self.verdict()
 
     def verdict(self) -> Verdict:
         """Whether to record the answer, to hold it further, or to discard it, so that the segment is pending again."""
         with self._pool.lock:
-            brake, verdict = self._lane.brake, Verdict.RECORD
+            brake, verdict = self._limiter.brake, Verdict.RECORD
             if self.reason in LIKE_A_BAN:
-                verdict = self._lane.verdict(self._ticket, self._ended_at)
+                verdict = self._limiter.verdict(self._ticket, self._ended_at)
             if self.reason in TRANSIENT_REASONS and (self.reason not in LIKE_A_BAN or brake.in_doubt):
                 lost = brake.verdict(self._ticket, self.reason, self._ended_at, self._lost_at)
                 verdict = strictest((verdict, lost))
@@ -111,7 +111,7 @@ class Grant:
         """
         with self._pool.lock:
             if self._close():
-                self._lane.blocked(self._ticket, detail)
+                self._limiter.blocked(self._ticket, detail)
 
     def release(self) -> None:
         """Give the grant up without an answer; its slot is used up."""
@@ -121,7 +121,7 @@ class Grant:
     def _close(self) -> bool:
         was_open, self._open = self._open, False
         if was_open:
-            self._lane.end(self._ticket)
+            self._limiter.end(self._ticket)
         return was_open
 
     def __enter__(self) -> Self:
@@ -133,9 +133,9 @@ class Grant:
         self.release()
 
 
-def _by_our_clock(shared: float, lane: Lane) -> float:
+def _by_our_clock(shared: float, limiter: EgressLimiter) -> float:
     """Convert a time of the filesystem's clock to this machine's clock."""
-    return shared + time.time() - lane.now()
+    return shared + time.time() - limiter.now()
 
 
 class EgressPool:
@@ -167,8 +167,9 @@ class EgressPool:
         self._hold_seconds = hold_seconds
         self._egresses = tuple(egresses)
         shared = [SharedEgress(folder / egress.name, egress.pause_max_seconds) for egress in egresses]
-        self._lanes = [
-            Lane(egress, probe, one, holder, burst, hold_seconds) for egress, one in zip(egresses, shared, strict=True)
+        self._limiters = [
+            EgressLimiter(egress, probe, one, holder, burst, hold_seconds)
+            for egress, one in zip(egresses, shared, strict=True)
         ]
         self._next = 0
 
@@ -184,42 +185,42 @@ class EgressPool:
             StorageUnusable: the shared folder cannot be read or written.
         """
         with self.lock:
-            order = [(self._next + i) % len(self._lanes) for i in range(len(self._lanes))]
+            order = [(self._next + i) % len(self._limiters) for i in range(len(self._limiters))]
             if want is not None:
                 # The sort is stable: among equals it is round robin.
-                order.sort(key=lambda i: self._lanes[i].slots.soonest())
-            waits: list[tuple[Closed, Lane]] = []
+                order.sort(key=lambda i: self._limiters[i].slots.soonest())
+            waits: list[tuple[Closed, EgressLimiter]] = []
             for index in order:
-                lane = self._lanes[index]
-                room = want is None or sum(other.slots.reservation is not None for other in self._lanes) < want
-                answer = lane.try_ticket(may_reserve=room)
+                limiter = self._limiters[index]
+                room = want is None or sum(other.slots.reservation is not None for other in self._limiters) < want
+                answer = limiter.try_ticket(may_reserve=room)
                 if isinstance(answer, Ticket):
-                    self._next = (index + 1) % len(self._lanes)
-                    return Grant(self, index, lane, answer)
-                waits.append((answer, lane))
+                    self._next = (index + 1) % len(self._limiters)
+                    return Grant(self, index, limiter, answer)
+                waits.append((answer, limiter))
             self._raise_if_exhausted(waits)
             return Wait(max(0.0, min(closed.seconds for closed, _ in waits)))
 
-    def _raise_if_exhausted(self, waits: list[tuple[Closed, Lane]]) -> None:
+    def _raise_if_exhausted(self, waits: list[tuple[Closed, EgressLimiter]]) -> None:
         """Raise `EgressExhausted` if every egress is closed for too long to wait."""
         hold = self._hold_seconds()
         held = False
-        for closed, lane in waits:
-            longest = min(lane.config.max_wait, hold) if closed.until else max(hold, _NOT_WORTH_LEAVING)
+        for closed, limiter in waits:
+            longest = min(limiter.config.max_wait, hold) if closed.until else max(hold, _NOT_WORTH_LEAVING)
             moment = max(closed.until, closed.slot_at)
-            if not moment or moment - lane.now() <= longest:
+            if not moment or moment - limiter.now() <= longest:
                 return
             held = held or longest >= hold
-        closed, lane = min(waits, key=lambda pair: max(pair[0].until, pair[0].slot_at))
+        closed, limiter = min(waits, key=lambda pair: max(pair[0].until, pair[0].slot_at))
         moment = max(closed.until, closed.slot_at)
-        reopens_at = _by_our_clock(moment, lane)
+        reopens_at = _by_our_clock(moment, limiter)
         when = datetime.datetime.fromtimestamp(reopens_at, datetime.UTC).isoformat(timespec="seconds")
-        state = lane.shared.state
+        state = limiter.shared.state
         why = state.detail or state.kind if closed.until else "its budget has no slot to use before"
         limit = "worker.hold_seconds" if held else "its max_wait"
         what = "paused" if all(closed.until for closed, _ in waits) else "closed"
         raise EgressExhausted(
-            f"every egress is {what} for longer than {limit}; the first to reopen is {lane.config.name}, not before "
+            f"every egress is {what} for longer than {limit}; the first to reopen is {limiter.config.name}, not before "
             f"{when} ({why}). Run the same command again then",
             reopens_at,
         )
@@ -234,10 +235,10 @@ class EgressPool:
             StorageUnusable: the shared folder cannot be read or written.
         """
         with self.lock:
-            for index, lane in enumerate(self._lanes):
-                ticket = lane.try_probe(may_begin=may_begin)
+            for index, limiter in enumerate(self._limiters):
+                ticket = limiter.try_probe(may_begin=may_begin)
                 if ticket is not None:
-                    return Grant(self, index, lane, ticket)
+                    return Grant(self, index, limiter, ticket)
             return None
 
     def nap(self, longest: float) -> float:
@@ -247,7 +248,7 @@ class EgressPool:
             StorageUnusable: the shared folder cannot be read.
         """
         with self.lock:
-            return min([longest, *(lane.slots.seconds_to_slot for lane in self._lanes)])
+            return min([longest, *(limiter.slots.seconds_to_slot for limiter in self._limiters)])
 
     def settle(self, index: int, reason: str = Reason.NONEXISTENT) -> None:
         """Decide about held answers, with a probe if necessary, because nothing else is left to resolve.
@@ -261,24 +262,24 @@ class EgressPool:
             StorageUnusable: the shared folder cannot be read.
         """
         with self.lock:
-            lane = self._lanes[index]
+            limiter = self._limiters[index]
             if reason in LIKE_A_BAN:
-                lane.want_probe()
-            if reason in TRANSIENT_REASONS and (reopens_at := lane.settle_loss(reason)):
-                words = slow_words(lane.shared.state.losses)
-                raise EgressDoubtful(f"egress {lane.config.name}: {words}", _by_our_clock(reopens_at, lane))
+                limiter.want_probe()
+            if reason in TRANSIENT_REASONS and (reopens_at := limiter.settle_loss(reason)):
+                words = slow_words(limiter.shared.state.losses)
+                raise EgressDoubtful(f"egress {limiter.config.name}: {words}", _by_our_clock(reopens_at, limiter))
 
     @property
     def reserved(self) -> int:
         """Number of reserved slots of this task."""
         with self.lock:
-            return sum(lane.slots.reservation is not None for lane in self._lanes)
+            return sum(limiter.slots.reservation is not None for limiter in self._limiters)
 
     @property
     def way_out(self) -> bool:
         """True if an egress is open, as far as this task knows."""
         with self.lock:
-            return any(not lane.shared.state.paused for lane in self._lanes)
+            return any(not limiter.shared.state.paused for limiter in self._limiters)
 
     def acquire(self, stop: Stop, probe: Callable[[Grant], None]) -> Grant:
         """Like `try_acquire`, but waits.
@@ -314,9 +315,9 @@ class EgressPool:
     def close(self) -> None:
         """Release reserved slots and probes for other tasks. May be called twice."""
         with self.lock:
-            for lane in self._lanes:
+            for limiter in self._limiters:
                 with contextlib.suppress(StorageUnusable):  # reservations expire by themselves
-                    lane.close()
+                    limiter.close()
 
     def __enter__(self) -> Self:
         return self

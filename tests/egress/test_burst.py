@@ -17,13 +17,13 @@ from audioset_batch.config.reservation import needed
 from audioset_batch.config.schema import Egress
 from audioset_batch.egress import EgressPool
 from audioset_batch.egress.agreement import agree_on_grid
-from audioset_batch.egress.lane import Lane
+from audioset_batch.egress.limiter import EgressLimiter
 from audioset_batch.egress.shared import SharedEgress
 from audioset_batch.egress.slots import Grid
 from audioset_batch.egress.tickets import Ticket
 from audioset_batch.errors import EgressExhausted
 from audioset_batch.sharedfs.clock import boot_time
-from tests.support.egress import START, Clock, egress, lane, most_in_a_window, probe
+from tests.support.egress import START, Clock, egress, limiter, most_in_a_window, probe
 
 
 def simulate(seed: int, configs: list[tuple[float, float]], window: float, tasks: int) -> list[float]:
@@ -42,10 +42,10 @@ def simulate(seed: int, configs: list[tuple[float, float]], window: float, tasks
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
 
-        def begin(number: int) -> Lane:
+        def begin(number: int) -> EgressLimiter:
             budget, burst = configs[int((world[0] - START) / part)]
             config = {"videos_per_hour": budget, "window_seconds": window}
-            return lane(folder, Clock(world, rng.uniform(-0.1, 0.1)), f"task{number}", burst * window, **config)
+            return limiter(folder, Clock(world, rng.uniform(-0.1, 0.1)), f"task{number}", burst * window, **config)
 
         alive = [begin(number) for number in range(tasks)]
         away = [0.0] * tasks
@@ -147,7 +147,7 @@ def test_a_task_uses_the_old_slots_then_goes_away_for_as_long_as_they_last(tmp_p
     hold = [60.0]
     configs = [egress(name=name, **config) for name in ("a", "b")]
     pool = EgressPool(configs, probe(), tmp_path, hold_seconds=lambda: hold[0], burst=300.0)
-    for one in pool._lanes:
+    for one in pool._limiters:
         one.shared.clock = Clock(world)  # type: ignore[assignment]
 
     def used() -> tuple[int, float]:
@@ -184,7 +184,7 @@ def test_tasks_with_and_without_a_burst_do_not_take_turns_in_changing_the_slots(
     config = {"videos_per_hour": 60.0, "window_seconds": 600.0}
 
     def started(burst: float) -> SharedEgress:
-        one = lane(tmp_path, Clock(world), f"{burst}", burst, **config)
+        one = limiter(tmp_path, Clock(world), f"{burst}", burst, **config)
         one.try_ticket()
         one.close()
         return one.shared

@@ -41,7 +41,7 @@ def lose_all(pools: list[EgressPool], reason: str, rounds: int = 60, in_flight: 
 def look_again(pools: list[EgressPool]) -> None:
     """As after the time in which tasks look at the shared state at the latest."""
     for pool in pools:
-        pool._lanes[0].slots.state(fresh=True)
+        pool._limiters[0].slots.state(fresh=True)
 
 
 @pytest.mark.parametrize("reason", ["media_forbidden", "no_usable_format", "unrecognized", "http_error", "internal"])
@@ -137,7 +137,7 @@ def test_a_good_probe_lets_go_on_and_then_one_slot_in_twenty(tmp_path: Path) -> 
 
     def tried() -> bool:
         grant = pool.try_acquire()
-        reservation = pool._lanes[0].slots.reservation
+        reservation = pool._limiters[0].slots.reservation
         if reservation is not None:
             slots.add(reservation.slot)
         if isinstance(grant, Grant):
@@ -178,7 +178,7 @@ def test_an_outage_pauses_briefly_and_longer_while_it_lasts(tmp_path: Path, reas
         status = read_egress_status(tmp_path, [config])[0]
         assert (status.state, status.kind) == ("paused", "outage")
         assert "cannot be reached" in status.detail and "cannot connect to proxy" in status.detail
-        lengths.append(pools[due._pool is pools[1]]._lanes[0].shared.refresh().until - due._lane.now())
+        lengths.append(pools[due._pool is pools[1]]._limiters[0].shared.refresh().until - due._limiter.now())
     assert lengths == pytest.approx([0.2, 0.4, 0.8], abs=0.1)
     due = wait_until(lambda: next((grant for pool in pools if (grant := pool.probe_due())), None), "a probe")
     due.answered("")
@@ -221,6 +221,6 @@ def test_a_ban_is_remembered_through_an_outage(tmp_path: Path) -> None:
     take(pool).blocked("bot check")
     wait_until(pool.probe_due, "a probe").answered("network", "no route")
     wait_until(pool.probe_due, "a probe").blocked("bot check")
-    state = pool._lanes[0].shared.refresh()
+    state = pool._limiters[0].shared.refresh()
     assert (state.kind, state.streak) == ("bot check", 2)
-    assert state.until - pool._lanes[0].now() == pytest.approx(0.6, abs=0.1)
+    assert state.until - pool._limiters[0].now() == pytest.approx(0.6, abs=0.1)

@@ -43,16 +43,16 @@ def test_the_next_look_is_as_late_as_it_may_be(
 
 @pytest.mark.parametrize("why", ["paused", "no slot"])
 def test_a_task_that_waits_looks_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
-    lanes = [EGRESS.model_copy(update={"name": f"e{n}"}) for n in range(10)]
-    with EgressPool(lanes, Probe(), tmp_path) as pool:
-        for lane in pool._lanes:
-            state = lane.slots.state(fresh=True)
+    limiters = [EGRESS.model_copy(update={"name": f"e{n}"}) for n in range(10)]
+    with EgressPool(limiters, Probe(), tmp_path) as pool:
+        for limiter in pool._limiters:
+            state = limiter.slots.state(fresh=True)
             if why == "paused":
-                until = lane.now() + 3000
-                lane.shared.update(lambda s, until=until: replace(s, paused=True, epoch=1, until=until))  # type: ignore[misc]
+                until = limiter.now() + 3000
+                limiter.shared.update(lambda s, until=until: replace(s, paused=True, epoch=1, until=until))  # type: ignore[misc]
             else:
                 for slot in range(60):
-                    slots.claim(lane.shared.folder, state.grid_number, slot)
+                    slots.claim(limiter.shared.folder, state.grid_number, slot)
     looks: list[str] = []
     refresh = SharedEgress.refresh
 
@@ -61,9 +61,9 @@ def test_a_task_that_waits_looks_once(tmp_path: Path, monkeypatch: pytest.Monkey
         return refresh(self)
 
     monkeypatch.setattr(SharedEgress, "refresh", counted)
-    with EgressPool([one.model_copy(update={"max_wait": 86400}) for one in lanes], Probe(), tmp_path) as pool:
+    with EgressPool([one.model_copy(update={"max_wait": 86400}) for one in limiters], Probe(), tmp_path) as pool:
         for _ in range(50):
             assert pool.probe_due() is None
             assert isinstance(pool.try_acquire(8), Wait)
     # a first one when it starts, and another before it finds that there is no slot
-    assert all(1 <= looks.count(lane.name) <= 3 for lane in lanes), looks
+    assert all(1 <= looks.count(limiter.name) <= 3 for limiter in limiters), looks

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from audioset_batch.egress import EgressPool, Grant, Wait
-from audioset_batch.egress.lane import Lane
+from audioset_batch.egress.limiter import EgressLimiter
 from audioset_batch.egress.losses import DOUBTFUL, MOST_LOST, Losses
 from audioset_batch.egress.shared import EgressState
 from audioset_batch.egress.tickets import Closed, Ticket
 from audioset_batch.errors import EgressExhausted
-from tests.support.egress import START, Clock, egress, lane, probe
+from tests.support.egress import START, Clock, egress, limiter, probe
 
 BUDGET = {"videos_per_hour": 1.0, "pause_seconds": 60.0, "pause_max_seconds": 60.0}
 INTERVAL = 3600 + 180 + 10
@@ -21,7 +21,7 @@ INTERVAL = 3600 + 180 + 10
 
 def pool_of(folder: Path, world: list[float], hold: list[float]) -> EgressPool:
     pool = EgressPool([egress(**BUDGET)], probe(), folder, hold_seconds=lambda: hold[0])
-    pool._lanes[0].shared.clock = Clock(world)  # type: ignore[assignment]
+    pool._limiters[0].shared.clock = Clock(world)  # type: ignore[assignment]
     return pool
 
 
@@ -41,7 +41,7 @@ def test_the_slot_of_a_probe_is_waited_for_like_any_other(tmp_path: Path, troubl
         world[0] += 61
     elif trouble == "losses":
         take(pool, world).answered("")
-        drift(pool._lanes[0])
+        drift(pool._limiters[0])
     else:
         for _ in range(4):
             take(pool, world).answered("nonexistent")
@@ -64,18 +64,18 @@ def test_the_slot_of_a_probe_is_waited_for_like_any_other(tmp_path: Path, troubl
     assert due.probe_ytid
 
 
-def drift(one: Lane, lost: int = MOST_LOST) -> None:
+def drift(one: EgressLimiter, lost: int = MOST_LOST) -> None:
     change(one, losses=Losses(lost=lost))
 
 
-def change(one: Lane, **values: object) -> None:
+def change(one: EgressLimiter, **values: object) -> None:
     def changed(state: EgressState) -> EgressState:
         return dataclasses.replace(state, **values)  # type: ignore[arg-type]
 
     one.shared.update(changed)
 
 
-def waiting(one: Lane, world: list[float]) -> None:
+def waiting(one: EgressLimiter, world: list[float]) -> None:
     """Let it have a slot, and wait until that is due."""
     while one.slots.reservation is None:
         answer = one.try_ticket()
@@ -87,7 +87,7 @@ def waiting(one: Lane, world: list[float]) -> None:
 @pytest.mark.parametrize("what", ["a pause", "many losses", "another resolves alone"])
 def test_what_others_found_out_meanwhile_decides_over_a_slot_that_is_due(tmp_path: Path, what: str) -> None:
     world = [START]
-    one, other = (lane(tmp_path, Clock(world), name, **BUDGET) for name in ("one", "other"))
+    one, other = (limiter(tmp_path, Clock(world), name, **BUDGET) for name in ("one", "other"))
     other.try_ticket(may_reserve=False)
     waiting(one, world)
     if what == "a pause":
@@ -110,7 +110,7 @@ def test_what_others_found_out_meanwhile_decides_over_a_slot_that_is_due(tmp_pat
 
 def test_a_probe_that_another_task_has_made_is_not_made_again(tmp_path: Path) -> None:
     world = [START]
-    one, other = (lane(tmp_path, Clock(world), name, **BUDGET) for name in ("one", "other"))
+    one, other = (limiter(tmp_path, Clock(world), name, **BUDGET) for name in ("one", "other"))
     other.try_ticket(may_reserve=False)
     drift(one)
     assert one.try_probe() is None and one.slots.reservation is not None

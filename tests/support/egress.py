@@ -9,7 +9,7 @@ from typing import Any
 
 from audioset_batch.config.schema import Egress, Probe
 from audioset_batch.egress import EgressPool, Grant
-from audioset_batch.egress.lane import Lane
+from audioset_batch.egress.limiter import Lane
 from audioset_batch.egress.shared import SharedEgress
 from audioset_batch.sharedfs.lease import Holder
 from tests.support.waiting import wait_until
@@ -35,7 +35,7 @@ class Clock:
     measure = now
 
 
-def lane(
+def limiter(
     folder: Path,
     clock: Clock,
     name: str,

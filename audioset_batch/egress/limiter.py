@@ -34,7 +34,7 @@ _SLOW_SHARE: Final = 0.25
 _log = logging.getLogger(__name__)
 
 
-class Lane:
+class EgressLimiter:
     """The budget, pauses and probes of one egress, for one task.
 
     Args:
