@@ -16,10 +16,10 @@ from audioset_batch.config.redact import redact
 from audioset_batch.config.schema import Egress, Probe
 from audioset_batch.egress import pausing
 from audioset_batch.egress.advice import drift_words, outage_words
-from audioset_batch.egress.brake import Brake
+from audioset_batch.egress.circuit_breaker import CircuitBreaker
 from audioset_batch.egress.guard import Guard, Verdict
 from audioset_batch.egress.looks import shortest_look
-from audioset_batch.egress.losses import MOST_LOST, SLOW_SLOTS, TRANSPORT, Course
+from audioset_batch.egress.losses import MOST_LOST, SLOW_SLOTS, TRANSPORT, Throttle
 from audioset_batch.egress.prober_role import ProberRole
 from audioset_batch.egress.shared import EgressState, SharedEgress
 from audioset_batch.egress.slot_reserver import BUSY_SECONDS, SHORT_NAP, SlotReserver
@@ -48,7 +48,7 @@ class EgressLimiter:
     Attributes:
         in_flight: Number of tickets that have not ended.
         slots: The reserved slots.
-        brake: Throttles resolves while they fail.
+        breaker: Throttles resolves while they fail.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class EgressLimiter:
         self._probe_wanted = False
         self._probe_not_before = 0.0
         self._told_epoch = -1
-        self.brake = Brake(config, shared, self.now)
+        self.breaker = CircuitBreaker(config, shared, self.now)
 
     def now(self) -> float:
         """The filesystem's time."""
@@ -100,8 +100,8 @@ class EgressLimiter:
             if remaining <= 0:
                 return Closed(soon, slot_at=self._probe_slot_at)
             return Closed(min(remaining, 5 * soon), state.until)
-        course = self.brake.course()
-        if course is not Course.FULL and not self._may_go_alone(course):
+        throttle = self.breaker.throttle()
+        if throttle is not Throttle.FULL and not self._may_go_alone(throttle):
             if not self._role.is_mine(self.shared.state):
                 self.slots.release()
             return Closed(max(SHORT_NAP, shortest_look(self.config)), slot_at=self._probe_slot_at)
@@ -109,15 +109,15 @@ class EgressLimiter:
             return Closed(BUSY_SECONDS, slot_at=self._probe_slot_at)
         if self.config.videos_per_hour is None:
             return self._issue(self.shared.state)
-        step = SLOW_SLOTS if course is Course.SLOW else 1
-        start_by = self.slots.take(lambda: self._may_still_go(course), may_reserve=may_reserve, step=step)
+        step = SLOW_SLOTS if throttle is Throttle.SLOW else 1
+        start_by = self.slots.take(lambda: self._may_still_go(throttle), may_reserve=may_reserve, step=step)
         return start_by if isinstance(start_by, Closed) else self._issue(self.shared.state, start_by=start_by)
 
-    def _may_still_go(self, course: Course) -> bool:
+    def _may_still_go(self, throttle: Throttle) -> bool:
         """True if the decision of `try_ticket` still holds after the shared state was read again."""
-        if self.shared.state.paused or self.brake.course() is not course:
+        if self.shared.state.paused or self.breaker.throttle() is not throttle:
             return False
-        return course is Course.FULL or self._may_go_alone(course)
+        return throttle is Throttle.FULL or self._may_go_alone(throttle)
 
     def _tell_pause(self, state: EgressState) -> None:
         """Log a pause of another task once; those of this task have been logged already."""
@@ -132,11 +132,11 @@ class EgressLimiter:
                 state.detail,
             )
 
-    def _may_go_alone(self, course: Course) -> bool:
+    def _may_go_alone(self, throttle: Throttle) -> bool:
         """While resolves fail, only one task at a time may have one resolve in flight; True for that task."""
-        if course is Course.PROBE or self.in_flight:
+        if throttle is Throttle.PROBE or self.in_flight:
             return False
-        if course is Course.SINGLE or self.config.videos_per_hour is not None:
+        if throttle is Throttle.SINGLE or self.config.videos_per_hour is not None:
             return self._role.take()
         # Without slots, a quarter of the first pause in between.
         state = self.shared.state
@@ -195,11 +195,11 @@ class EgressLimiter:
         state = self.shared.state
         if state.paused:
             return self.now() >= state.until and self._role.take()
-        course = self.brake.course()
+        throttle = self.breaker.throttle()
         doubted = (self._guard.suspicious or self._probe_wanted) and boot_time() >= self._probe_not_before
-        if not (doubted or course is Course.PROBE):
+        if not (doubted or throttle is Throttle.PROBE):
             return False
-        return course is Course.FULL or self._role.take()
+        return throttle is Throttle.FULL or self._role.take()
 
     # Answers
 
@@ -220,7 +220,7 @@ class EgressLimiter:
             self._probe_answered(ticket, reason, detail)
             return
         self._guard.note(ticket.serial, ticket.epoch, reason, self._serial)
-        self.brake.note(ticket, reason, detail, again=again)
+        self.breaker.note(ticket, reason, detail, again=again)
         state = self.shared.state
         in_a_row = (state.streak or state.outages) and not state.paused and ticket.epoch == state.epoch
         if reason == "" and in_a_row and self.now() - state.reopened_at >= self.config.pause_seconds:
@@ -230,14 +230,14 @@ class EgressLimiter:
         state = self.shared.state
         if reason in TRANSIENT_REASONS:
             what = redact(f"{reason} ({ticket.probe}: {detail})")
-            self.brake.note(ticket, reason, detail)
+            self.breaker.note(ticket, reason, detail)
             losses = self.shared.state.losses
             drifting = losses.lost >= MOST_LOST or (state.paused and state.kind == pausing.DRIFT)
             # If there are few answers, the failure that led to the probe and the probe's own suffice.
             unreachable = state.paused or not losses.untroubled or (self._probe_wanted and losses.cut > 1)
             if reason in TRANSPORT and unreachable:
                 self._pause(ticket, pausing.OUTAGE, outage_words(what))
-            elif drifting or (reason == Reason.UNRECOGNIZED and self.brake.in_doubt):
+            elif drifting or (reason == Reason.UNRECOGNIZED and self.breaker.in_doubt):
                 self._pause(ticket, pausing.DRIFT, drift_words(losses, what))
             elif reason == Reason.UNRECOGNIZED:
                 self._soft_ban(ticket, reason, detail)
@@ -249,7 +249,7 @@ class EgressLimiter:
             return
         self._probe_wanted = False
         self._guard.vouch(ticket.serial, ticket.epoch, self._serial)
-        self.brake.passed(ticket)
+        self.breaker.passed(ticket)
         if not state.paused and state.losses.untroubled and not state.losses.lost:
             return
         now = self.now()
@@ -307,9 +307,9 @@ class EgressLimiter:
             StorageUnusable: the shared folder cannot be read.
         """
         state = self.slots.state()
-        if self.brake.course() is Course.SLOW:
+        if self.breaker.throttle() is Throttle.SLOW:
             return state.losses.cleared_at + pausing.cleared_for(self.config)
-        if not self.brake.settle(reason, self._serial):
+        if not self.breaker.settle(reason, self._serial):
             self.want_probe()
         return 0.0
 

@@ -29,7 +29,7 @@ _EXAMPLE_LENGTH: Final = 160
 _MOST_COUNTED: Final = 10**9
 
 
-class Course(StrEnum):
+class Throttle(StrEnum):
     """How far resolves are throttled: not at all, one at a time, a probe first, or only a few slots."""
 
     FULL = "full"
@@ -112,7 +112,7 @@ class Losses:
             return replace(self, cut=0, reached_at=now, cleared_at=now)
         return Losses(served_at=self.served_at, reached_at=now, cleared_at=now)
 
-    def course(self, now: float, cleared_for: float) -> Course:
+    def throttle(self, now: float, cleared_for: float) -> Throttle:
         """How far to throttle.
 
         Args:
@@ -120,10 +120,10 @@ class Losses:
             cleared_for: Seconds for which a probe that passed after `MOST_LOST` losses is valid.
         """
         if self.lost >= MOST_LOST and 0 <= now - self.cleared_at < cleared_for:
-            return Course.SLOW
+            return Throttle.SLOW
         if self.lost >= MOST_LOST or self.cut >= MOST_CUT:
-            return Course.PROBE
-        return Course.SINGLE if self.lost >= DOUBTFUL else Course.FULL
+            return Throttle.PROBE
+        return Throttle.SINGLE if self.lost >= DOUBTFUL else Throttle.FULL
 
     @property
     def untroubled(self) -> bool:

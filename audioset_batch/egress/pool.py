@@ -95,11 +95,11 @@ class Grant:
     def verdict(self) -> Verdict:
         """Whether to record the answer, to hold it further, or to discard it, so that the segment is pending again."""
         with self._pool.lock:
-            brake, verdict = self._limiter.brake, Verdict.RECORD
+            breaker, verdict = self._limiter.breaker, Verdict.RECORD
             if self.reason in LIKE_A_BAN:
                 verdict = self._limiter.verdict(self._ticket, self._ended_at)
-            if self.reason in TRANSIENT_REASONS and (self.reason not in LIKE_A_BAN or brake.in_doubt):
-                lost = brake.verdict(self._ticket, self.reason, self._ended_at, self._lost_at)
+            if self.reason in TRANSIENT_REASONS and (self.reason not in LIKE_A_BAN or breaker.in_doubt):
+                lost = breaker.verdict(self._ticket, self.reason, self._ended_at, self._lost_at)
                 verdict = strictest((verdict, lost))
             return verdict
 

@@ -12,12 +12,12 @@ from audioset_batch.config.redact import redact_proxy
 from audioset_batch.config.schema import Egress
 from audioset_batch.egress import slots
 from audioset_batch.egress.advice import slow_words
-from audioset_batch.egress.losses import Course
+from audioset_batch.egress.losses import Throttle
 from audioset_batch.egress.pausing import DRIFT, cleared_for
 from audioset_batch.egress.shared import Pause, SharedEgress, read_pauses
 
 _Word = Literal["open", "paused", "probing", "slow"]
-_WORDS: Final[dict[Course, _Word]] = {Course.PROBE: "probing", Course.SLOW: "slow"}
+_WORDS: Final[dict[Throttle, _Word]] = {Throttle.PROBE: "probing", Throttle.SLOW: "slow"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +82,8 @@ def _status(folder: Path, egress: Egress) -> EgressStatus:
     if state.paused:
         word = "paused" if now < state.until else "probing"
     elif not state.losses.untroubled:
-        course = state.losses.course(now, cleared_for(egress))
-        word = _WORDS.get(course, "open")
+        throttle = state.losses.throttle(now, cleared_for(egress))
+        word = _WORDS.get(throttle, "open")
     return EgressStatus(
         name=egress.name,
         proxy=redact_proxy(egress.proxy) if egress.proxy or not egress.proxy_file else f"from {egress.proxy_file}",

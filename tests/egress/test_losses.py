@@ -1,11 +1,11 @@
-"""The counter behind the brake: pure, without files and clock."""
+"""The counter behind the breaker: pure, without files and clock."""
 
 import json
 from dataclasses import asdict, replace
 
 import pytest
 
-from audioset_batch.egress.losses import DOUBTFUL, MOST_CUT, MOST_LOST, Course, Losses
+from audioset_batch.egress.losses import DOUBTFUL, MOST_CUT, MOST_LOST, Losses, Throttle
 from audioset_batch.reasons import Reason
 
 HOUR = 3600.0
@@ -21,39 +21,39 @@ def after(count: int, reason: str = Reason.MEDIA_FORBIDDEN, losses: Losses | Non
 
 
 @pytest.mark.parametrize(
-    ("lost", "course"),
-    [(0, Course.FULL), (DOUBTFUL - 1, Course.FULL), (DOUBTFUL, Course.SINGLE), (MOST_LOST, Course.PROBE)],
+    ("lost", "throttle"),
+    [(0, Throttle.FULL), (DOUBTFUL - 1, Throttle.FULL), (DOUBTFUL, Throttle.SINGLE), (MOST_LOST, Throttle.PROBE)],
 )
-def test_the_course_by_what_was_lost(lost: int, course: Course) -> None:
-    assert after(lost).course(NOW, HOUR) is course
-    assert after(lost).untroubled == (course is Course.FULL)
+def test_the_course_by_what_was_lost(lost: int, throttle: Throttle) -> None:
+    assert after(lost).throttle(NOW, HOUR) is throttle
+    assert after(lost).untroubled == (throttle is Throttle.FULL)
 
 
 def test_connections_that_fail_are_probed_sooner_and_any_answer_ends_that() -> None:
     losses = after(MOST_CUT, Reason.NETWORK)
-    assert losses.course(NOW, HOUR) is Course.PROBE
-    assert losses.answer().course(NOW, HOUR) is Course.SINGLE
-    assert after(1, Reason.HTTP_ERROR, losses).course(NOW, HOUR) is Course.SINGLE
-    assert after(MOST_CUT - 1, Reason.TIMEOUT).course(NOW, HOUR) is Course.FULL
+    assert losses.throttle(NOW, HOUR) is Throttle.PROBE
+    assert losses.answer().throttle(NOW, HOUR) is Throttle.SINGLE
+    assert after(1, Reason.HTTP_ERROR, losses).throttle(NOW, HOUR) is Throttle.SINGLE
+    assert after(MOST_CUT - 1, Reason.TIMEOUT).throttle(NOW, HOUR) is Throttle.FULL
 
 
 def test_clips_make_up_for_losses_one_by_one() -> None:
     losses = after(MOST_LOST)
     for _ in range(MOST_LOST - DOUBTFUL + 1):
         losses = losses.serve(NOW)
-    assert losses.course(NOW, HOUR) is Course.FULL
+    assert losses.throttle(NOW, HOUR) is Throttle.FULL
     assert losses.served_at == NOW
     assert Losses().serve(NOW) == Losses(), "nothing to write while all is well"
 
 
 def test_a_good_probe_gives_a_second_chance_and_then_slow() -> None:
     cleared = after(MOST_LOST).passed(NOW)
-    assert cleared.course(NOW, HOUR) is Course.FULL
+    assert cleared.throttle(NOW, HOUR) is Throttle.FULL
     again = after(MOST_LOST, losses=cleared)
-    assert again.course(NOW + 60, HOUR) is Course.SLOW
-    assert again.course(NOW + HOUR, HOUR) is Course.PROBE, "one an hour"
-    assert again.passed(NOW + HOUR).course(NOW + HOUR, HOUR) is Course.SLOW, "no third chance without a clip"
-    assert again.serve(NOW + 61).course(NOW + 62, HOUR) is Course.SINGLE
+    assert again.throttle(NOW + 60, HOUR) is Throttle.SLOW
+    assert again.throttle(NOW + HOUR, HOUR) is Throttle.PROBE, "one an hour"
+    assert again.passed(NOW + HOUR).throttle(NOW + HOUR, HOUR) is Throttle.SLOW, "no third chance without a clip"
+    assert again.serve(NOW + 61).throttle(NOW + 62, HOUR) is Throttle.SINGLE
 
 
 def test_a_probe_for_a_broken_connection_says_nothing_about_other_losses() -> None:
@@ -99,7 +99,7 @@ def test_huge_counts_and_texts_are_cut() -> None:
     )
     assert (losses.lost, losses.cut, losses.reasons) == (MOST_LOST, MOST_CUT, {})
     assert len(losses.example) < 1000
-    assert losses.course(NOW, HOUR) is Course.PROBE, "a probe of the future clears nothing"
+    assert losses.throttle(NOW, HOUR) is Throttle.PROBE, "a probe of the future clears nothing"
 
 
 def test_survives_json() -> None:

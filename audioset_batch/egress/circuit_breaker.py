@@ -15,7 +15,7 @@ from audioset_batch.config.schema import Egress
 from audioset_batch.egress import pausing
 from audioset_batch.egress.advice import slow_words
 from audioset_batch.egress.guard import Verdict
-from audioset_batch.egress.losses import DOUBTFUL, MOST_LOST, TRANSPORT, Course, Losses
+from audioset_batch.egress.losses import DOUBTFUL, MOST_LOST, TRANSPORT, Losses, Throttle
 from audioset_batch.egress.shared import EgressState, SharedEgress
 from audioset_batch.egress.tickets import Ticket
 from audioset_batch.reasons import TRANSIENT_REASONS
@@ -24,7 +24,7 @@ from audioset_batch.sharedfs.clock import boot_time
 _log = logging.getLogger(__name__)
 
 
-class Brake:
+class CircuitBreaker:
     """The circuit breaker of one egress, as seen by one task. Not thread-safe.
 
     Args:
@@ -38,19 +38,19 @@ class Brake:
         self._shared = shared
         self._now = now
         self._served = self._reached = self._settled = self._drifted = (-1, -1)
-        self._told = Course.FULL
+        self._logged = Throttle.FULL
 
-    def course(self) -> Course:
+    def throttle(self) -> Throttle:
         """How far resolves are throttled after the losses of all tasks. Logs when that becomes `SLOW`."""
         losses = self._shared.state.losses
-        course = Course.FULL
+        throttle = Throttle.FULL
         if not losses.untroubled:
-            course = losses.course(self._now(), pausing.cleared_for(self._config))
-        if course is Course.SLOW and self._told is not course:
+            throttle = losses.throttle(self._now(), pausing.cleared_for(self._config))
+        if throttle is Throttle.SLOW and self._logged is not throttle:
             _log.warning("egress %s: %s", self._config.name, slow_words(losses))
-        if course in (Course.FULL, Course.SLOW):
-            self._told = course
-        return course
+        if throttle in (Throttle.FULL, Throttle.SLOW):
+            self._logged = throttle
+        return throttle
 
     @property
     def in_doubt(self) -> bool:
