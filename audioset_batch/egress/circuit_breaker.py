@@ -14,9 +14,9 @@ from audioset_batch.config.redact import redact
 from audioset_batch.config.schema import Egress
 from audioset_batch.egress import pausing
 from audioset_batch.egress.advice import slow_words
-from audioset_batch.egress.guard import Verdict
 from audioset_batch.egress.losses import DOUBTFUL, MOST_LOST, TRANSPORT, Losses, Throttle
 from audioset_batch.egress.shared import EgressState, SharedEgress
+from audioset_batch.egress.soft_ban import Verdict
 from audioset_batch.egress.tickets import Ticket
 from audioset_batch.reasons import TRANSIENT_REASONS
 from audioset_batch.sharedfs.clock import boot_time

@@ -17,12 +17,12 @@ from audioset_batch.config.schema import Egress, Probe
 from audioset_batch.egress import pausing
 from audioset_batch.egress.advice import drift_words, outage_words
 from audioset_batch.egress.circuit_breaker import CircuitBreaker
-from audioset_batch.egress.guard import Guard, Verdict
 from audioset_batch.egress.looks import shortest_look
 from audioset_batch.egress.losses import MOST_LOST, SLOW_SLOTS, TRANSPORT, Throttle
 from audioset_batch.egress.prober_role import ProberRole
 from audioset_batch.egress.shared import EgressState, SharedEgress
 from audioset_batch.egress.slot_reserver import BUSY_SECONDS, SHORT_NAP, SlotReserver
+from audioset_batch.egress.soft_ban import SoftBanDetector, Verdict
 from audioset_batch.egress.tickets import Closed, Ticket
 from audioset_batch.reasons import TRANSIENT_REASONS, Reason
 from audioset_batch.sharedfs.clock import boot_time
@@ -66,7 +66,7 @@ class EgressLimiter:
         self.slots = SlotReserver(config, shared, me, burst, hold_seconds)
         self._role = ProberRole(shared, me, self.now)
         self._probe = probe
-        self._guard = Guard(probe.nonexistent_share, probe.recent)
+        self._soft_ban_detector = SoftBanDetector(probe.nonexistent_share, probe.recent)
         self._serial = 0
         self._probing = False
         self._probe_slot_at = 0.0
@@ -105,7 +105,7 @@ class EgressLimiter:
             if not self._role.is_mine(self.shared.state):
                 self.slots.release()
             return Closed(max(SHORT_NAP, shortest_look(self.config)), slot_at=self._probe_slot_at)
-        if self._guard.suspicious or self._probing or self.in_flight >= self.config.concurrent:
+        if self._soft_ban_detector.suspicious or self._probing or self.in_flight >= self.config.concurrent:
             return Closed(BUSY_SECONDS, slot_at=self._probe_slot_at)
         if self.config.videos_per_hour is None:
             return self._issue(self.shared.state)
@@ -196,7 +196,7 @@ class EgressLimiter:
         if state.paused:
             return self.now() >= state.until and self._role.take()
         throttle = self.breaker.throttle()
-        doubted = (self._guard.suspicious or self._probe_wanted) and boot_time() >= self._probe_not_before
+        doubted = (self._soft_ban_detector.suspicious or self._probe_wanted) and boot_time() >= self._probe_not_before
         if not (doubted or throttle is Throttle.PROBE):
             return False
         return throttle is Throttle.FULL or self._role.take()
@@ -219,7 +219,7 @@ class EgressLimiter:
         if ticket.probe:
             self._probe_answered(ticket, reason, detail)
             return
-        self._guard.note(ticket.serial, ticket.epoch, reason, self._serial)
+        self._soft_ban_detector.note(ticket.serial, ticket.epoch, reason, self._serial)
         self.breaker.note(ticket, reason, detail, again=again)
         state = self.shared.state
         in_a_row = (state.streak or state.outages) and not state.paused and ticket.epoch == state.epoch
@@ -248,7 +248,7 @@ class EgressLimiter:
             self._soft_ban(ticket, reason, detail)
             return
         self._probe_wanted = False
-        self._guard.vouch(ticket.serial, ticket.epoch, self._serial)
+        self._soft_ban_detector.probe_passed(ticket.serial, ticket.epoch, self._serial)
         self.breaker.passed(ticket)
         if not state.paused and state.losses.untroubled and not state.losses.lost:
             return
@@ -294,7 +294,7 @@ class EgressLimiter:
             self._told_epoch = state.epoch
             why = detail if detail.startswith(kind) else f"{kind}: {detail}"
             _log.warning("egress %s: pause of %.0f s for all tasks: %s", self.config.name, state.until - now, why)
-        self._guard.forget()
+        self._soft_ban_detector.forget()
         self._probe_wanted = False
         self.slots.release()
 
@@ -315,7 +315,7 @@ class EgressLimiter:
 
     def verdict(self, ticket: Ticket, ended_at: int) -> Verdict:
         """The verdict on an answer `nonexistent` to `ticket`, which came after `ended_at` tickets."""
-        verdict = self._guard.verdict(ticket.serial, ticket.epoch, ended_at)
+        verdict = self._soft_ban_detector.verdict(ticket.serial, ticket.epoch, ended_at)
         paused_since = verdict is Verdict.HOLD and self.shared.state.epoch != ticket.epoch
         return Verdict.DISCARD if paused_since else verdict
 

@@ -15,9 +15,9 @@ from typing import Final, Protocol, Self
 
 from audioset_batch.config.schema import Egress, Probe
 from audioset_batch.egress.advice import slow_words
-from audioset_batch.egress.guard import LIKE_A_BAN, Verdict, strictest
 from audioset_batch.egress.limiter import EgressLimiter
 from audioset_batch.egress.shared import SharedEgress
+from audioset_batch.egress.soft_ban import BAN_LIKE_REASONS, Verdict, strictest
 from audioset_batch.egress.status import EgressStatus, read_egress_status
 from audioset_batch.egress.tickets import Closed, Ticket
 from audioset_batch.errors import EgressDoubtful, EgressExhausted, Interrupted, StorageUnusable
@@ -96,9 +96,9 @@ class Grant:
         """Whether to record the answer, to hold it further, or to discard it, so that the segment is pending again."""
         with self._pool.lock:
             breaker, verdict = self._limiter.breaker, Verdict.RECORD
-            if self.reason in LIKE_A_BAN:
+            if self.reason in BAN_LIKE_REASONS:
                 verdict = self._limiter.verdict(self._ticket, self._ended_at)
-            if self.reason in TRANSIENT_REASONS and (self.reason not in LIKE_A_BAN or breaker.in_doubt):
+            if self.reason in TRANSIENT_REASONS and (self.reason not in BAN_LIKE_REASONS or breaker.in_doubt):
                 lost = breaker.verdict(self._ticket, self.reason, self._ended_at, self._lost_at)
                 verdict = strictest((verdict, lost))
             return verdict
@@ -263,7 +263,7 @@ class EgressPool:
         """
         with self.lock:
             limiter = self._limiters[index]
-            if reason in LIKE_A_BAN:
+            if reason in BAN_LIKE_REASONS:
                 limiter.want_probe()
             if reason in TRANSIENT_REASONS and (reopens_at := limiter.settle_loss(reason)):
                 words = slow_words(limiter.shared.state.losses)

@@ -15,7 +15,7 @@ from typing import Final
 
 from audioset_batch.reasons import Reason
 
-_SAY_NOTHING: Final = frozenset(
+_NEUTRAL_REASONS: Final = frozenset(
     {
         Reason.NETWORK,
         Reason.HTTP_ERROR,
@@ -26,7 +26,7 @@ _SAY_NOTHING: Final = frozenset(
     }
 )
 
-LIKE_A_BAN: Final = frozenset({Reason.NONEXISTENT, Reason.UNRECOGNIZED})
+BAN_LIKE_REASONS: Final = frozenset({Reason.NONEXISTENT, Reason.UNRECOGNIZED})
 """The answers to every video during a soft ban."""
 
 
@@ -44,11 +44,11 @@ def strictest(verdicts: Iterable[Verdict]) -> Verdict:
     return next((verdict for verdict in (Verdict.DISCARD, Verdict.HOLD) if verdict in given), Verdict.RECORD)
 
 
-_RUN: Final = 3
+_MAX_RUN: Final = 3
 """So many of these answers in a row are not suspicious. Each passed probe doubles it, until a video is found."""
 
 
-class Guard:
+class SoftBanDetector:
     """Watches the recent answers of one egress to this task.
 
     Args:
@@ -57,38 +57,38 @@ class Guard:
     """
 
     def __init__(self, share: float, recent: int) -> None:
-        self._most = share * recent
+        self._max_share = share * recent
         self._answers: deque[bool] = deque(maxlen=recent)
         self._run = 0
-        self._run_most = _RUN
+        self._max_run = _MAX_RUN
         self._first = (-1, 0)
         self._last = (-1, -1)
 
     @property
     def suspicious(self) -> bool:
         """True if a probe is needed before anything else."""
-        return self._run > self._run_most or sum(self._answers) > self._most
+        return self._run > self._max_run or sum(self._answers) > self._max_share
 
     def note(self, serial: int, epoch: int, reason: str, issued: int) -> None:
         """Note the answer to grant number `serial` of an epoch, after `issued` grants; "" is a success."""
-        if reason in _SAY_NOTHING:
+        if reason in _NEUTRAL_REASONS:
             return
-        dead = reason in LIKE_A_BAN
+        dead = reason in BAN_LIKE_REASONS
         self._answers.append(dead)
         if dead:
             self._run += 1
         else:
-            self._run, self._run_most = 0, _RUN
-            self._knows(serial, epoch, issued)
+            self._run, self._max_run = 0, _MAX_RUN
+            self._video_known(serial, epoch, issued)
 
-    def vouch(self, serial: int, epoch: int, issued: int) -> None:
+    def probe_passed(self, serial: int, epoch: int, issued: int) -> None:
         """Note that grant number `serial` of an epoch, a probe, has found its video, after `issued` grants."""
         self._answers.clear()
         if self._run:
-            self._run, self._run_most = 0, 2 * self._run_most
-        self._knows(serial, epoch, issued)
+            self._run, self._max_run = 0, 2 * self._max_run
+        self._video_known(serial, epoch, issued)
 
-    def _knows(self, serial: int, epoch: int, issued: int) -> None:
+    def _video_known(self, serial: int, epoch: int, issued: int) -> None:
         if epoch > self._first[0]:
             self._first = (epoch, issued)
         self._last = max(self._last, (epoch, serial))
@@ -96,7 +96,7 @@ class Guard:
     def forget(self) -> None:
         """Forget all answers, because the egress was paused."""
         self._answers.clear()
-        self._run, self._run_most = 0, _RUN
+        self._run, self._max_run = 0, _MAX_RUN
 
     def verdict(self, serial: int, epoch: int, ended_at: int) -> Verdict:
         """The verdict on an answer to grant number `serial` of an epoch, which came after `ended_at` grants."""
