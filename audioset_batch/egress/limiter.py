@@ -17,8 +17,8 @@ from audioset_batch.config.schema import Egress, Probe
 from audioset_batch.egress import pausing
 from audioset_batch.egress.advice import drift_words, outage_words
 from audioset_batch.egress.circuit_breaker import CircuitBreaker
-from audioset_batch.egress.looks import shortest_look
 from audioset_batch.egress.losses import MOST_LOST, SLOW_SLOTS, TRANSPORT, Throttle
+from audioset_batch.egress.polling import min_poll_seconds
 from audioset_batch.egress.prober_role import ProberRole
 from audioset_batch.egress.shared import EgressState, SharedEgress
 from audioset_batch.egress.slot_reserver import BUSY_SECONDS, SHORT_NAP, SlotReserver
@@ -96,7 +96,7 @@ class EgressLimiter:
             if not self._role.is_mine(state):
                 self.slots.release()
             remaining = state.until - self.now()
-            soon = shortest_look(self.config)
+            soon = min_poll_seconds(self.config)
             if remaining <= 0:
                 return Closed(soon, slot_at=self._probe_slot_at)
             return Closed(min(remaining, 5 * soon), state.until)
@@ -104,7 +104,7 @@ class EgressLimiter:
         if throttle is not Throttle.FULL and not self._may_go_alone(throttle):
             if not self._role.is_mine(self.shared.state):
                 self.slots.release()
-            return Closed(max(SHORT_NAP, shortest_look(self.config)), slot_at=self._probe_slot_at)
+            return Closed(max(SHORT_NAP, min_poll_seconds(self.config)), slot_at=self._probe_slot_at)
         if self._soft_ban_detector.suspicious or self._probing or self.in_flight >= self.config.concurrent:
             return Closed(BUSY_SECONDS, slot_at=self._probe_slot_at)
         if self.config.videos_per_hour is None:

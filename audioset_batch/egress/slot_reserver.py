@@ -11,7 +11,7 @@ from typing import Final
 from audioset_batch.config.schema import Egress
 from audioset_batch.egress import slots
 from audioset_batch.egress.agreement import agree_on_grid
-from audioset_batch.egress.looks import LONGEST_LOOK, seconds_to_look
+from audioset_batch.egress.polling import MAX_POLL_SECONDS, poll_seconds
 from audioset_batch.egress.shared import EgressState, SharedEgress
 from audioset_batch.egress.slots import Grid, Reservation
 from audioset_batch.egress.tickets import Closed
@@ -48,7 +48,7 @@ class SlotReserver:
         self._burst = burst
         self._hold_seconds = hold_seconds
         self._rests_until = 0.0
-        self._look_at = float("-inf")
+        self._next_poll_at = float("-inf")
         self._no_slot = (0, 0, 0.0, 0.0)
         """Grid and step for which there was no free slot, when to try again, and the start of the next slot."""
         self._grid_checked = False
@@ -86,13 +86,13 @@ class SlotReserver:
         Raises:
             StorageUnusable: the shared folder cannot be read or written.
         """
-        if not fresh and boot_time() < self._look_at:
+        if not fresh and boot_time() < self._next_poll_at:
             return self._shared.state
         state = self._shared.refresh()
         if self._config.videos_per_hour is not None and not self._grid_checked:
             self._grid_checked = True
             state = agree_on_grid(self._shared, self._config, self._burst)
-        self._look_at = boot_time() + seconds_to_look(self._config, state, self.reservation, self._holder, self.now)
+        self._next_poll_at = boot_time() + poll_seconds(self._config, state, self.reservation, self._holder, self.now)
         return state
 
     def take(
@@ -169,8 +169,8 @@ class SlotReserver:
             if begin > now + grid.horizon and slot > 0:
                 seconds = random.uniform(0.5, 1.5) * max(grid.interval, grid.horizon / 4)
                 if not grid.burst:
-                    self._look_at = boot_time() + min(seconds, LONGEST_LOOK)
-                    self._no_slot = (state.grid_number, step, self._look_at, begin)
+                    self._next_poll_at = boot_time() + min(seconds, MAX_POLL_SECONDS)
+                    self._no_slot = (state.grid_number, step, self._next_poll_at, begin)
                 return Closed(seconds, slot_at=begin)
             with storage(self._shared.folder):
                 claimed = slots.claim(self._shared.folder, state.grid_number, slot)

@@ -7,8 +7,8 @@ import pytest
 
 from audioset_batch.config.schema import Egress, Probe
 from audioset_batch.egress import EgressPool, Wait, slots
-from audioset_batch.egress.looks import LONGEST_LOOK, seconds_to_look
 from audioset_batch.egress.losses import MOST_CUT, Losses
+from audioset_batch.egress.polling import MAX_POLL_SECONDS, poll_seconds
 from audioset_batch.egress.shared import EgressState, SharedEgress
 from audioset_batch.egress.slots import Reservation
 from audioset_batch.sharedfs.lease import Holder
@@ -24,9 +24,9 @@ ASIDE = EgressState(losses=Losses(cut=MOST_CUT), prober=OTHER, prober_until=1050
         (EgressState(), None, 900, 2),
         (EgressState(), 1010.0, 900, 10),
         (EgressState(), 1000.5, 900, 2),
-        (EgressState(), 5000.0, 900, LONGEST_LOOK),
+        (EgressState(), 5000.0, 900, MAX_POLL_SECONDS),
         (EgressState(paused=True, until=1030.0), None, 900, 30),
-        (EgressState(paused=True, until=9000.0), None, 900, LONGEST_LOOK),
+        (EgressState(paused=True, until=9000.0), None, 900, MAX_POLL_SECONDS),
         (EgressState(paused=True, until=990.0), None, 900, 2),
         (ASIDE, None, 900, 10),
         (ASIDE, None, 10, 1),
@@ -38,7 +38,7 @@ def test_the_next_look_is_as_late_as_it_may_be(
 ) -> None:
     config = EGRESS.model_copy(update={"pause_seconds": pause_seconds})
     reservation = None if due is None else Reservation(0, 0, due)
-    assert seconds_to_look(config, state, reservation, Holder.current(), lambda: 1000.0) == expected
+    assert poll_seconds(config, state, reservation, Holder.current(), lambda: 1000.0) == expected
 
 
 @pytest.mark.parametrize("why", ["paused", "no slot"])

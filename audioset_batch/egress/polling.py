@@ -14,19 +14,19 @@ from audioset_batch.egress.shared import EgressState
 from audioset_batch.egress.slots import Reservation
 from audioset_batch.sharedfs.lease import Holder
 
-LONGEST_LOOK: Final = 60.0
+MAX_POLL_SECONDS: Final = 60.0
 """A waiting task notices changes by hand, such as the removal of the folder, after at most so many seconds."""
-_SHORTEST_LOOK: Final = 2.0
-_ASIDE_SHARE: Final = 0.1
-_MOST_ASIDE: Final = 10.0
+_MIN_POLL_SECONDS: Final = 2.0
+_STANDBY_SHARE: Final = 0.1
+_MAX_STANDBY_SECONDS: Final = 10.0
 
 
-def shortest_look(config: Egress) -> float:
+def min_poll_seconds(config: Egress) -> float:
     """Seconds between two reads of a task that is busy, or about to be."""
-    return min(_SHORTEST_LOOK, config.pause_seconds / 10)
+    return min(_MIN_POLL_SECONDS, config.pause_seconds / 10)
 
 
-def seconds_to_look(
+def poll_seconds(
     config: Egress, state: EgressState, reservation: Reservation | None, me: Holder, now: Callable[[], float]
 ) -> float:
     """Seconds from one read of the shared state to the next.
@@ -38,11 +38,13 @@ def seconds_to_look(
         me: This task.
         now: Returns the filesystem's time; only called if needed.
     """
-    longest = shortest_look(config)
+    longest = min_poll_seconds(config)
     if state.paused:
         longest = state.until - now()  # no probe changes a pause before its end
     elif not state.losses.untroubled and state.prober is not None and state.probed_by_another(me, now()):
-        longest = min(_MOST_ASIDE, _ASIDE_SHARE * config.pause_seconds)  # its result is seen here by so much later
+        longest = min(
+            _MAX_STANDBY_SECONDS, _STANDBY_SHARE * config.pause_seconds
+        )  # its result is seen here by so much later
     elif reservation is not None:
         longest = reservation.due - now()  # the state is read again before the slot is used
-    return min(LONGEST_LOOK, max(shortest_look(config), longest))
+    return min(MAX_POLL_SECONDS, max(min_poll_seconds(config), longest))
