@@ -46,7 +46,7 @@ def wait(pool: EgressPool, seconds: float) -> None:
     while time.monotonic() < end:
         pool.probe_due()
         pool.try_acquire(8)
-        time.sleep(max(0.01, pool.nap(0.5)))
+        time.sleep(max(0.01, pool.poll_interval(0.5)))
     sys.stdout.write(f"cpu {time.process_time() - began:.3f}\n")
 
 

@@ -24,7 +24,7 @@ from audioset_batch.errors import EgressDoubtful, EgressExhausted, Interrupted, 
 from audioset_batch.reasons import TRANSIENT_REASONS, Reason
 from audioset_batch.sharedfs.lease import Holder
 
-_LONGEST_NAP: Final = 0.2
+_MAX_WAIT_SECONDS: Final = 0.2
 _NOT_WORTH_LEAVING: Final = 10.0
 """Seconds; it is not worth leaving the node for a shorter wait for a slot."""
 
@@ -241,7 +241,7 @@ class EgressPool:
                     return Grant(self, index, limiter, ticket)
             return None
 
-    def nap(self, longest: float) -> float:
+    def poll_interval(self, longest: float) -> float:
         """Seconds until `probe_due` and `try_acquire` have to be called to miss no slot; at most `longest`.
 
         Raises:
@@ -301,7 +301,7 @@ class EgressPool:
             answer = self.try_acquire()
             if isinstance(answer, Grant):
                 return answer
-            time.sleep(self.nap(min(_LONGEST_NAP, answer.seconds)))
+            time.sleep(self.poll_interval(min(_MAX_WAIT_SECONDS, answer.seconds)))
         raise Interrupted("asked to stop while waiting for an egress")
 
     def describe(self) -> list[EgressStatus]:

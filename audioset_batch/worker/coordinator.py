@@ -44,8 +44,8 @@ This many keep a worker with 8 threads busy on shards with a single row."""
 _MOST_UNUSABLE: Final = 2
 """Shards whose files cannot be used, for lack of permission, say. If there are more, the filesystem is at fault."""
 _LONGEST_PATIENCE: Final = 600.0
-_TICK: Final = 0.5
-_SHORTEST_NAP: Final = 0.01
+_MAX_WAIT_SECONDS: Final = 0.5
+_MIN_WAIT_SECONDS: Final = 0.01
 _log = logging.getLogger(__name__)
 
 
@@ -164,8 +164,10 @@ class Coordinator:
                 return  # also if a signal came during the last clip
             if ending is not None and (not self._flying or time.monotonic() >= deadline):
                 raise ending
-            nap = 0.0 if opened or closed else max(_SHORTEST_NAP, self._egress.nap(_TICK))
-            for event in self._pool.wait(nap):
+            poll_interval = (
+                0.0 if opened or closed else max(_MIN_WAIT_SECONDS, self._egress.poll_interval(_MAX_WAIT_SECONDS))
+            )
+            for event in self._pool.wait(poll_interval):
                 if isinstance(event, Death):
                     self._on_death(event)
                 else:

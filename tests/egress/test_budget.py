@@ -181,15 +181,15 @@ def test_what_is_used_is_a_count_from_the_first_minute_on(tmp_path: Path) -> Non
 
 def test_a_grant_says_until_when_it_is_good(tmp_path: Path) -> None:
     with EgressPool([egress(videos_per_hour=10, window_seconds=2.0)], probe(), tmp_path) as pool:
-        assert pool.nap(5) == 5
+        assert pool.poll_interval(5) == 5
         while isinstance(grant := pool.try_acquire(), Wait):
-            assert pool.nap(5) <= 0.35
-            time.sleep(pool.nap(5))
+            assert pool.poll_interval(5) <= 0.35
+            time.sleep(pool.poll_interval(5))
         assert 0 < grant.start_by - boot_time() <= 0.2
-        while isinstance(pool.try_acquire(), Grant) or pool.nap(5) == 5:
+        while isinstance(pool.try_acquire(), Grant) or pool.poll_interval(5) == 5:
             pass
         time.sleep(0.5)
-        assert pool.nap(5) == 5, "a slot that is missed is nothing to wake up for"
+        assert pool.poll_interval(5) == 5, "a slot that is missed is nothing to wake up for"
     with EgressPool([egress()], probe(), tmp_path) as pool:
         assert pool.acquire(threading.Event(), lambda grant: None).start_by == float("inf")
 

@@ -160,7 +160,7 @@ def test_a_task_uses_the_old_slots_then_goes_away_for_as_long_as_they_last(tmp_p
                     answer.release()
                     count += 1
                 else:
-                    world[0] += max(0.02, min(pool.nap(1.0), answer.seconds))
+                    world[0] += max(0.02, min(pool.poll_interval(1.0), answer.seconds))
         away = caught.value.reopens_at - time.time()
         assert 200 < away < 300
         world[0] += away

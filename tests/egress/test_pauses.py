@@ -396,7 +396,7 @@ def test_a_probe_has_a_slot_of_the_budget_like_any_other(tmp_path: Path) -> None
     while len(grants) < 7:
         grant = pool.probe_due() or pool.try_acquire()
         if isinstance(grant, Wait):
-            time.sleep(pool.nap(0.1))
+            time.sleep(pool.poll_interval(0.1))
             continue
         grants.append((time.time(), bool(grant.probe_ytid)))
         if len(grants) % 3 == 1:

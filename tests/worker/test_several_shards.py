@@ -182,7 +182,7 @@ def test_of_shards_that_cannot_be_used_a_few_are_left_out(unusable: set[int], op
 
     pool, egress = Mock(), Mock(reserved=0)
     pool.wait.return_value = ()
-    egress.nap.return_value = 0
+    egress.poll_interval.return_value = 0
     egress.probe_due.return_value = None
     shards = [ShardId("eval_segments", number) for number in range(1, 6)]
     with pytest.raises(StorageUnusable):
