@@ -8,12 +8,12 @@ from audioset_batch.egress.losses import Losses
 from audioset_batch.youtube.versions import age_days, version_in_use
 
 
-def drift_words(losses: Losses, probe: str) -> str:
+def drift_message(losses: Losses, probe: str) -> str:
     """Message for an egress whose probe fails like everything else; `probe` is the probe's error."""
     return f"{_update()}. No resolve brings a clip ({losses.summary}), nor does a video known to be good: {probe}"
 
 
-def slow_words(losses: Losses) -> str:
+def slow_message(losses: Losses) -> str:
     """Message for an egress whose resolves keep failing although its probe passed."""
     return (
         f"hardly any resolve brings a clip ({losses.summary}), though a video known to be good was there: only one "
@@ -21,7 +21,7 @@ def slow_words(losses: Losses) -> str:
     )
 
 
-def outage_words(probe: str) -> str:
+def outage_message(probe: str) -> str:
     """Message for an egress without a connection; `probe` is the probe's error."""
     return (
         "YouTube cannot be reached: look at the network, the proxy and DNS, and whether a portal wants a login. "

@@ -13,7 +13,7 @@ from dataclasses import replace
 from audioset_batch.config.redact import redact
 from audioset_batch.config.schema import Egress
 from audioset_batch.egress import pausing
-from audioset_batch.egress.advice import slow_words
+from audioset_batch.egress.advice import slow_message
 from audioset_batch.egress.losses import DOUBTFUL, MOST_LOST, TRANSPORT, Losses, Throttle
 from audioset_batch.egress.shared import EgressState, SharedEgress
 from audioset_batch.egress.soft_ban import Verdict
@@ -47,7 +47,7 @@ class CircuitBreaker:
         if not losses.untroubled:
             throttle = losses.throttle(self._now(), pausing.cleared_for(self._config))
         if throttle is Throttle.SLOW and self._logged is not throttle:
-            _log.warning("egress %s: %s", self._config.name, slow_words(losses))
+            _log.warning("egress %s: %s", self._config.name, slow_message(losses))
         if throttle in (Throttle.FULL, Throttle.SLOW):
             self._logged = throttle
         return throttle

@@ -15,13 +15,13 @@ from typing import Final
 from audioset_batch.config.redact import redact
 from audioset_batch.config.schema import Egress, Probe
 from audioset_batch.egress import pausing
-from audioset_batch.egress.advice import drift_words, outage_words
+from audioset_batch.egress.advice import drift_message, outage_message
 from audioset_batch.egress.circuit_breaker import CircuitBreaker
 from audioset_batch.egress.losses import MOST_LOST, SLOW_SLOTS, TRANSPORT, Throttle
 from audioset_batch.egress.polling import min_poll_seconds
 from audioset_batch.egress.prober_role import ProberRole
 from audioset_batch.egress.shared import EgressState, SharedEgress
-from audioset_batch.egress.slot_reserver import BUSY_SECONDS, SHORT_NAP, SlotReserver
+from audioset_batch.egress.slot_reserver import BUSY_SECONDS, MIN_WAIT_SECONDS, SlotReserver
 from audioset_batch.egress.soft_ban import SoftBanDetector, Verdict
 from audioset_batch.egress.tickets import Closed, Ticket
 from audioset_batch.reasons import TRANSIENT_REASONS, Reason
@@ -73,7 +73,7 @@ class EgressLimiter:
         """Start of the slot that a probe waits for; 0 if none does."""
         self._probe_wanted = False
         self._probe_not_before = 0.0
-        self._told_epoch = -1
+        self._logged_epoch = -1
         self.breaker = CircuitBreaker(config, shared, self.now)
 
     def now(self) -> float:
@@ -92,7 +92,7 @@ class EgressLimiter:
         if self._probing and self._role.is_mine(state):
             self._role.take()
         if state.paused:
-            self._tell_pause(state)
+            self._log_pause(state)
             if not self._role.is_mine(state):
                 self.slots.release()
             remaining = state.until - self.now()
@@ -104,7 +104,7 @@ class EgressLimiter:
         if throttle is not Throttle.FULL and not self._may_go_alone(throttle):
             if not self._role.is_mine(self.shared.state):
                 self.slots.release()
-            return Closed(max(SHORT_NAP, min_poll_seconds(self.config)), slot_at=self._probe_slot_at)
+            return Closed(max(MIN_WAIT_SECONDS, min_poll_seconds(self.config)), slot_at=self._probe_slot_at)
         if self._soft_ban_detector.suspicious or self._probing or self.in_flight >= self.config.concurrent:
             return Closed(BUSY_SECONDS, slot_at=self._probe_slot_at)
         if self.config.videos_per_hour is None:
@@ -119,10 +119,10 @@ class EgressLimiter:
             return False
         return throttle is Throttle.FULL or self._may_go_alone(throttle)
 
-    def _tell_pause(self, state: EgressState) -> None:
+    def _log_pause(self, state: EgressState) -> None:
         """Log a pause of another task once; those of this task have been logged already."""
-        if self._told_epoch != state.epoch:
-            self._told_epoch = state.epoch
+        if self._logged_epoch != state.epoch:
+            self._logged_epoch = state.epoch
             seconds = max(0.0, state.until - self.now())
             _log.warning(
                 "egress %s is paused for another %.0f s (%s); it continues by itself, and segments stay pending: %s",
@@ -236,9 +236,9 @@ class EgressLimiter:
             # If there are few answers, the failure that led to the probe and the probe's own suffice.
             unreachable = state.paused or not losses.untroubled or (self._probe_wanted and losses.cut > 1)
             if reason in TRANSPORT and unreachable:
-                self._pause(ticket, pausing.OUTAGE, outage_words(what))
+                self._pause(ticket, pausing.OUTAGE, outage_message(what))
             elif drifting or (reason == Reason.UNRECOGNIZED and self.breaker.in_doubt):
-                self._pause(ticket, pausing.DRIFT, drift_words(losses, what))
+                self._pause(ticket, pausing.DRIFT, drift_message(losses, what))
             elif reason == Reason.UNRECOGNIZED:
                 self._soft_ban(ticket, reason, detail)
             elif state.paused:  # inconclusive: probe again soon
@@ -291,7 +291,7 @@ class EgressLimiter:
             state = self.shared.state
             event = "paused" if state.since == now else "extended"
             self.shared.log(event, state, now)
-            self._told_epoch = state.epoch
+            self._logged_epoch = state.epoch
             why = detail if detail.startswith(kind) else f"{kind}: {detail}"
             _log.warning("egress %s: pause of %.0f s for all tasks: %s", self.config.name, state.until - now, why)
         self._soft_ban_detector.forget()

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 from audioset_batch.config.schema import Egress, Probe
-from audioset_batch.egress.advice import slow_words
+from audioset_batch.egress.advice import slow_message
 from audioset_batch.egress.limiter import EgressLimiter
 from audioset_batch.egress.shared import SharedEgress
 from audioset_batch.egress.soft_ban import BAN_LIKE_REASONS, Verdict, strictest
@@ -25,7 +25,7 @@ from audioset_batch.reasons import TRANSIENT_REASONS, Reason
 from audioset_batch.sharedfs.lease import Holder
 
 _MAX_WAIT_SECONDS: Final = 0.2
-_NOT_WORTH_LEAVING: Final = 10.0
+_MIN_AWAY_SECONDS: Final = 10.0
 """Seconds; it is not worth leaving the node for a shorter wait for a slot."""
 
 
@@ -133,7 +133,7 @@ class Grant:
         self.release()
 
 
-def _by_our_clock(shared: float, limiter: EgressLimiter) -> float:
+def _to_local_clock(shared: float, limiter: EgressLimiter) -> float:
     """Convert a time of the filesystem's clock to this machine's clock."""
     return shared + time.time() - limiter.now()
 
@@ -206,14 +206,14 @@ class EgressPool:
         hold = self._hold_seconds()
         held = False
         for closed, limiter in waits:
-            longest = min(limiter.config.max_wait, hold) if closed.until else max(hold, _NOT_WORTH_LEAVING)
+            longest = min(limiter.config.max_wait, hold) if closed.until else max(hold, _MIN_AWAY_SECONDS)
             moment = max(closed.until, closed.slot_at)
             if not moment or moment - limiter.now() <= longest:
                 return
             held = held or longest >= hold
         closed, limiter = min(waits, key=lambda pair: max(pair[0].until, pair[0].slot_at))
         moment = max(closed.until, closed.slot_at)
-        reopens_at = _by_our_clock(moment, limiter)
+        reopens_at = _to_local_clock(moment, limiter)
         when = datetime.datetime.fromtimestamp(reopens_at, datetime.UTC).isoformat(timespec="seconds")
         state = limiter.shared.state
         why = state.detail or state.kind if closed.until else "its budget has no slot to use before"
@@ -266,8 +266,8 @@ class EgressPool:
             if reason in BAN_LIKE_REASONS:
                 limiter.want_probe()
             if reason in TRANSIENT_REASONS and (reopens_at := limiter.settle_loss(reason)):
-                words = slow_words(limiter.shared.state.losses)
-                raise EgressDoubtful(f"egress {limiter.config.name}: {words}", _by_our_clock(reopens_at, limiter))
+                words = slow_message(limiter.shared.state.losses)
+                raise EgressDoubtful(f"egress {limiter.config.name}: {words}", _to_local_clock(reopens_at, limiter))
 
     @property
     def reserved(self) -> int:

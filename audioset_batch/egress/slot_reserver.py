@@ -20,7 +20,7 @@ from audioset_batch.sharedfs.lease import Holder
 from audioset_batch.sharedfs.publish import storage
 
 BUSY_SECONDS: Final = 0.5
-SHORT_NAP: Final = 0.02
+MIN_WAIT_SECONDS: Final = 0.02
 _log = logging.getLogger(__name__)
 
 
@@ -65,7 +65,7 @@ class SlotReserver:
         if reservation is None or grid is None:
             return math.inf
         now = self.now()
-        return math.inf if now > grid.last_issue(reservation) else max(SHORT_NAP, reservation.due - now)
+        return math.inf if now > grid.last_issue(reservation) else max(MIN_WAIT_SECONDS, reservation.due - now)
 
     def soonest(self) -> float:
         """Unix time of the next slot that is free or reserved; 0 without a budget. Used to choose between egresses."""

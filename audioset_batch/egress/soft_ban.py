@@ -57,7 +57,7 @@ class SoftBanDetector:
     """
 
     def __init__(self, share: float, recent: int) -> None:
-        self._max_share = share * recent
+        self._max_suspicious = share * recent
         self._answers: deque[bool] = deque(maxlen=recent)
         self._run = 0
         self._max_run = _MAX_RUN
@@ -67,7 +67,7 @@ class SoftBanDetector:
     @property
     def suspicious(self) -> bool:
         """True if a probe is needed before anything else."""
-        return self._run > self._max_run or sum(self._answers) > self._max_share
+        return self._run > self._max_run or sum(self._answers) > self._max_suspicious
 
     def note(self, serial: int, epoch: int, reason: str, issued: int) -> None:
         """Note the answer to grant number `serial` of an epoch, after `issued` grants; "" is a success."""

@@ -11,7 +11,7 @@ from typing import Final, Literal
 from audioset_batch.config.redact import redact_proxy
 from audioset_batch.config.schema import Egress
 from audioset_batch.egress import slots
-from audioset_batch.egress.advice import slow_words
+from audioset_batch.egress.advice import slow_message
 from audioset_batch.egress.losses import Throttle
 from audioset_batch.egress.pausing import DRIFT, cleared_for
 from audioset_batch.egress.shared import Pause, SharedEgress, read_pauses
@@ -95,7 +95,7 @@ def _status(folder: Path, egress: Egress) -> EgressStatus:
         since=state.since if state.paused else None,
         until=state.until if state.paused else None,
         kind=DRIFT if word == "slow" else state.kind,
-        detail=slow_words(state.losses) if word == "slow" else state.detail,
+        detail=slow_message(state.losses) if word == "slow" else state.detail,
         prober=str(state.prober) if state.prober is not None else "",
         pauses=tuple(read_pauses(folder)),
     )
