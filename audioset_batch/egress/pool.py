@@ -276,7 +276,7 @@ class EgressPool:
             return sum(limiter.slots.reservation is not None for limiter in self._limiters)
 
     @property
-    def way_out(self) -> bool:
+    def any_open(self) -> bool:
         """True if an egress is open, as far as this task knows."""
         with self.lock:
             return any(not limiter.shared.state.paused for limiter in self._limiters)

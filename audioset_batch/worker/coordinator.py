@@ -110,7 +110,7 @@ class Coordinator:
     @property
     def idle(self) -> bool:
         """True if nothing was finished although an egress was open."""
-        return not self._rows and self._egress.way_out
+        return not self._rows and self._egress.any_open
 
     @property
     def unsettled(self) -> bool:
