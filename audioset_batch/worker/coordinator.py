@@ -50,7 +50,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class _Flying:
+class _InFlight:
     """A job without an answer. A probe has no shard and no entry."""
 
     shard: OpenShard | None
@@ -102,7 +102,7 @@ class Coordinator:
         self._open: list[OpenShard] = []
         self._ever_opened = False
         self._given_up: list[StopRun] = []
-        self._flying: dict[int, _Flying] = {}
+        self._in_flight: dict[int, _InFlight] = {}
         self._numbers = itertools.count(1)
         self._counts: Counter[Status] = Counter()
         self._rows = rows
@@ -160,9 +160,9 @@ class Coordinator:
             elif self._stop.is_set():
                 deadline = min(deadline, time.monotonic() + self._config.worker.grace_seconds)
             closed = self._close_finished()
-            if not (self._open or self._flying or self._pending or self._elsewhere):
+            if not (self._open or self._in_flight or self._pending or self._elsewhere):
                 return  # also if a signal came during the last clip
-            if ending is not None and (not self._flying or time.monotonic() >= deadline):
+            if ending is not None and (not self._in_flight or time.monotonic() >= deadline):
                 raise ending
             poll_interval = (
                 0.0 if opened or closed else max(_MIN_WAIT_SECONDS, self._egress.poll_interval(_MAX_WAIT_SECONDS))
@@ -189,7 +189,7 @@ class Coordinator:
             return False
         if self._pending:
             return self._try_to_open(_Elsewhere(self._pending.popleft(), ShardHeld(), now), last=False)
-        last = not (self._open or self._flying)
+        last = not (self._open or self._in_flight)
         for one in self._elsewhere:
             if now >= one.due or (last and (one.seen_alive or not self._ever_opened)):
                 self._elsewhere.remove(one)
@@ -243,11 +243,11 @@ class Coordinator:
 
     def _drop_the_rest(self) -> None:
         """Kill what is in flight, which stays pending: it would write into a folder that is being removed."""
-        for flying in self._flying.values():
-            flying.grant.release()
-        if self._flying:
-            _log.info("dropped %d segments in flight; they stay pending", len(self._flying))
-            self._flying.clear()
+        for in_flight in self._in_flight.values():
+            in_flight.grant.release()
+        if self._in_flight:
+            _log.info("dropped %d segments in flight; they stay pending", len(self._in_flight))
+            self._in_flight.clear()
             self._pool.kill()
 
     # Jobs
@@ -265,7 +265,7 @@ class Coordinator:
     def _settle(self) -> None:
         """Have held answers decided if nothing else is left to resolve."""
         held = [one for shard in self._open for one in shard.held]
-        if not held or self._flying or any(len(shard.todo) for shard in self._open):
+        if not held or self._in_flight or any(len(shard.todo) for shard in self._open):
             return
         if self._pending and len(self._open) < MOST_OPEN:
             return
@@ -277,7 +277,7 @@ class Coordinator:
     def _start_one(self) -> bool:
         """Start a probe or a segment, or record a segment that needs no job; False if there is none to start now."""
         # Called also while a probe of this task is in flight, so that no other task takes it over.
-        probing = any(flying.entry is None for flying in self._flying.values())
+        probing = any(in_flight.entry is None for in_flight in self._in_flight.values())
         room = self._pool.can_take()
         probe = self._egress.probe_due(may_begin=room) if probing or room else None
         if probe is not None:
@@ -317,22 +317,22 @@ class Coordinator:
             timeout=self._config.worker.segment_timeout,
             start_by=grant.start_by,
         )
-        self._flying[number] = _Flying(shard, entry, grant)
+        self._in_flight[number] = _InFlight(shard, entry, grant)
         self._pool.submit(job, alone=entry is not None and entry.suspect)
 
     # Answers
 
-    def _landed(self, number: int) -> _Flying | None:
-        flying = self._flying.pop(number, None)
-        if flying is not None and flying.shard is not None:
-            flying.shard.in_flight -= 1
-        return flying
+    def _remove_in_flight(self, number: int) -> _InFlight | None:
+        in_flight = self._in_flight.pop(number, None)
+        if in_flight is not None and in_flight.shard is not None:
+            in_flight.shard.in_flight -= 1
+        return in_flight
 
     def _on_attempt(self, attempt: Attempt) -> None:
-        flying = self._landed(attempt.number)
-        if flying is None:
+        in_flight = self._remove_in_flight(attempt.number)
+        if in_flight is None:
             return
-        shard, entry, grant = flying.shard, flying.entry, flying.grant
+        shard, entry, grant = in_flight.shard, in_flight.entry, in_flight.grant
         verdict = Verdict.RECORD
         if attempt.kind is Kind.BLOCKED:
             _log.warning("egress %s is blocked: %s", grant.name, attempt.detail)
@@ -353,9 +353,9 @@ class Coordinator:
     def _on_death(self, death: Death) -> None:
         _log.warning("%s; %s in flight there: tried again", death.why, counted(len(death.jobs), "segment"))
         for job in death.jobs:
-            flying = self._landed(job.number)
-            if flying is None:
+            in_flight = self._remove_in_flight(job.number)
+            if in_flight is None:
                 continue
-            flying.grant.release()
-            if flying.shard is not None and flying.entry is not None:
-                flying.shard.died(flying.entry, flying.grant, death, hung=death.hung is job)
+            in_flight.grant.release()
+            if in_flight.shard is not None and in_flight.entry is not None:
+                in_flight.shard.died(in_flight.entry, in_flight.grant, death, hung=death.hung is job)
