@@ -33,7 +33,7 @@ from audioset_batch.layout import ShardId
 from audioset_batch.reasons import Reason, Status
 from audioset_batch.worker.held import settle
 from audioset_batch.worker.messages import Attempt, Job, Kind
-from audioset_batch.worker.pool import Death, Pool
+from audioset_batch.worker.pool import Pool, WorkerExit
 from audioset_batch.worker.shard import OpenShard
 from audioset_batch.worker.stop import StopRequest
 from audioset_batch.worker.todo import Entry
@@ -168,8 +168,8 @@ class Coordinator:
                 0.0 if opened or closed else max(_MIN_WAIT_SECONDS, self._egress.poll_interval(_MAX_WAIT_SECONDS))
             )
             for event in self._pool.wait(poll_interval):
-                if isinstance(event, Death):
-                    self._on_death(event)
+                if isinstance(event, WorkerExit):
+                    self._on_worker_exit(event)
                 else:
                     self._on_attempt(event)
             for shard in self._open:
@@ -350,12 +350,14 @@ class Coordinator:
         elif attempt.kind is Kind.STORAGE:
             raise StorageUnusable(attempt.detail)
 
-    def _on_death(self, death: Death) -> None:
-        _log.warning("%s; %s in flight there: tried again", death.why, counted(len(death.jobs), "segment"))
-        for job in death.jobs:
+    def _on_worker_exit(self, worker_exit: WorkerExit) -> None:
+        _log.warning("%s; %s in flight there: tried again", worker_exit.why, counted(len(worker_exit.jobs), "segment"))
+        for job in worker_exit.jobs:
             in_flight = self._remove_in_flight(job.number)
             if in_flight is None:
                 continue
             in_flight.grant.release()
             if in_flight.shard is not None and in_flight.entry is not None:
-                in_flight.shard.died(in_flight.entry, in_flight.grant, death, hung=death.hung is job)
+                in_flight.shard.worker_exited(
+                    in_flight.entry, in_flight.grant, worker_exit, hung=worker_exit.hung is job
+                )

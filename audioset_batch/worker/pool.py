@@ -23,12 +23,12 @@ from audioset_batch.worker.messages import Attempt, Job, Waiting
 from audioset_batch.worker.oom import die_before_us, memory_limit_mb, oom_kills
 from audioset_batch.youtube import versions as ytdlp_versions
 
-_HANG_SLACK: Final = 10.0
+_HANG_GRACE_SECONDS: Final = 10.0
 """An attempt that exceeds its timeout by this many seconds hangs in native code: its process is killed."""
 
 
-_START_PAUSES: Final = (0.1, 1.0, 3.0)
-_MOST_AT_START: Final = 3
+_START_BACKOFF_SECONDS: Final = (0.1, 1.0, 3.0)
+_MAX_STARTUP_FAILURES: Final = 3
 """After so many processes in a row that exit as they start, the run ends: something is wrong with the node."""
 
 _PRELOAD: Final = ("audioset_batch.worker.child", "soundfile", "yt_dlp.extractor.youtube")
@@ -51,20 +51,20 @@ class _Process:
 
 
 @dataclass(frozen=True, slots=True)
-class Death:
+class WorkerExit:
     """A process that exited with unfinished jobs.
 
     Attributes:
         jobs: Its unfinished jobs.
         alone: True if there was only one, which therefore caused the exit.
-        at_start: True if the process did not get as far as its jobs, so that none of them is the cause.
+        failed_at_startup: True if the process did not get as far as its jobs, so that none of them is the cause.
         hung: The job that exceeded its timeout, if the process was killed for that.
         why: The cause, as text.
     """
 
     jobs: tuple[Job, ...]
     alone: bool
-    at_start: bool
+    failed_at_startup: bool
     hung: Job | None
     why: str
 
@@ -102,7 +102,7 @@ class Pool:
         share, extra = divmod(threads, processes)
         self._threads = [share + (index < extra) for index in range(processes)]
         self._processes: list[_Process | None] = [None] * processes
-        self._died_at_start = 0
+        self._startup_failures = 0
         self._oom_kills = oom_kills()
 
     def __enter__(self) -> Pool:
@@ -121,7 +121,7 @@ class Pool:
         self._processes = [None] * len(self._processes)
 
     def _start(self, index: int) -> _Process:
-        for pause in _START_PAUSES:
+        for pause in _START_BACKOFF_SECONDS:
             ours, theirs = self._context.Pipe()
             process = self._context.Process(
                 target=_serve, args=(theirs, self._config, self._threads[index]), daemon=True
@@ -176,12 +176,12 @@ class Pool:
         if index is None:
             raise RuntimeError("submit without can_take")
         worker = self._processes[index] or self._start(index)
-        running = _Running(job, alone, time.monotonic() + job.timeout + _HANG_SLACK)
+        running = _Running(job, alone, time.monotonic() + job.timeout + _HANG_GRACE_SECONDS)
         worker.running[job.number] = running
         with contextlib.suppress(OSError):  # it has just exited: `wait` reports it
             worker.pipe.send(job)
 
-    def wait(self, timeout: float) -> Iterator[Attempt | Death]:
+    def wait(self, timeout: float) -> Iterator[Attempt | WorkerExit]:
         """Yield what has happened, after waiting up to `timeout` seconds for the first event.
 
         Raises:
@@ -195,10 +195,10 @@ class Pool:
             try:
                 attempt: Attempt | Waiting | str = worker.pipe.recv()
             except (EOFError, OSError):
-                yield from self._died(worker, hung=None)
+                yield from self._exited(worker, hung=None)
                 continue
             if isinstance(attempt, str):
-                worker.ready, self._died_at_start = True, 0
+                worker.ready, self._startup_failures = True, 0
             elif isinstance(attempt, Waiting):
                 if (running := worker.running.get(attempt.number)) is not None:
                     running.overdue_at += attempt.seconds
@@ -206,14 +206,14 @@ class Pool:
                 yield attempt
         yield from self._hung()
 
-    def _hung(self) -> Iterator[Death]:
+    def _hung(self) -> Iterator[WorkerExit]:
         now = time.monotonic()
         for worker in self._alive():
             late = [item.job for item in worker.running.values() if now > item.overdue_at]
             if late:
-                yield from self._died(worker, hung=late[0])
+                yield from self._exited(worker, hung=late[0])
 
-    def _died(self, worker: _Process, hung: Job | None) -> Iterator[Death]:
+    def _exited(self, worker: _Process, hung: Job | None) -> Iterator[WorkerExit]:
         if hung is not None:
             worker.process.kill()
         worker.process.join()
@@ -229,11 +229,13 @@ class Pool:
             why += _memory_words(for_memory) + (f"; going on with {self._size}" if shrunk else "")
         # A process that was killed because others used the memory does not count as alone.
         alone = len(jobs) == 1 and not shrunk
-        self._died_at_start += not worker.ready and not shrunk
+        self._startup_failures += not worker.ready and not shrunk
         if jobs:
-            yield Death(jobs, alone, not worker.ready, hung, why)
-        if self._died_at_start >= _MOST_AT_START:
-            raise StopEarly(f"{self._died_at_start} worker processes died one after the other as they started: {why}")
+            yield WorkerExit(jobs, alone, not worker.ready, hung, why)
+        if self._startup_failures >= _MAX_STARTUP_FAILURES:
+            raise StopEarly(
+                f"{self._startup_failures} worker processes died one after the other as they started: {why}"
+            )
 
     def _killed_for_memory(self) -> bool | None:
         """True if the kernel has killed another process for memory; None if it does not report that."""

@@ -36,7 +36,7 @@ from audioset_batch.worker.former import FormerFiles, differing
 from audioset_batch.worker.found import PublishedFiles
 from audioset_batch.worker.held import Held, count_tries
 from audioset_batch.worker.messages import Attempt, Kind
-from audioset_batch.worker.pool import Death
+from audioset_batch.worker.pool import WorkerExit
 from audioset_batch.worker.progress import ShardProgress
 from audioset_batch.worker.rows import Recorder
 from audioset_batch.worker.sink import open_sink
@@ -221,19 +221,19 @@ class OpenShard:
         else:
             self.held.append(Held(entry, grant, attempt.reason, attempt.detail, transient=False))
 
-    def died(self, entry: Entry, grant: Grant, death: Death, *, hung: bool) -> None:
+    def worker_exited(self, entry: Entry, grant: Grant, worker_exit: WorkerExit, *, hung: bool) -> None:
         """Process the exit of the worker process of a job; `hung`: this job exceeded its timeout."""
         if self.lost is not None:
             return
-        if death.at_start:
+        if worker_exit.failed_at_startup:
             self.todo.put_back(entry)
         elif hung:
-            self._retry_or_hold(entry, grant, Reason.TIMEOUT, death.why)
-        elif death.alone and death.hung is None:
+            self._retry_or_hold(entry, grant, Reason.TIMEOUT, worker_exit.why)
+        elif worker_exit.alone and worker_exit.hung is None:
             entry.suspect = True
-            self._retry_or_hold(entry, grant, Reason.INTERNAL, death.why)
+            self._retry_or_hold(entry, grant, Reason.INTERNAL, worker_exit.why)
         else:
-            entry.suspect = entry.suspect or death.hung is None
+            entry.suspect = entry.suspect or worker_exit.hung is None
             self.todo.put_back(entry)
 
     def review_held(self) -> None:
