@@ -38,12 +38,12 @@ from audioset_batch.worker.shard import OpenShard
 from audioset_batch.worker.stop import StopRequest
 from audioset_batch.worker.todo import Entry
 
-MOST_OPEN: Final = 16
+MAX_OPEN_SHARDS: Final = 16
 """Each open shard costs some file descriptors, a thread and heartbeats for its lease, and is unavailable to others.
 This many keep a worker with 8 threads busy on shards with a single row."""
-_MOST_UNUSABLE: Final = 2
+_MAX_UNUSABLE_SHARDS: Final = 2
 """Shards whose files cannot be used, for lack of permission, say. If there are more, the filesystem is at fault."""
-_LONGEST_PATIENCE: Final = 600.0
+_MAX_RECHECK_SECONDS: Final = 600.0
 _MAX_WAIT_SECONDS: Final = 0.5
 _MIN_WAIT_SECONDS: Final = 0.01
 _log = logging.getLogger(__name__)
@@ -59,13 +59,13 @@ class _InFlight:
 
 
 @dataclass(slots=True)
-class _Elsewhere:
+class _BusyShard:
     """A shard that another worker holds, to be tried again at `due`, when the lease of a dead worker has expired."""
 
     shard: ShardId
     error: ShardHeld
     due: float
-    seen_alive: bool = False
+    holder_alive: bool = False
 
 
 class Coordinator:
@@ -97,11 +97,11 @@ class Coordinator:
         self._egress = egress
         self._stop = stop
         self._pending = deque(shards)
-        self._elsewhere: list[_Elsewhere] = []
-        self._patience = min(config.worker.lease_seconds, _LONGEST_PATIENCE)
+        self._busy: list[_BusyShard] = []
+        self._recheck_seconds = min(config.worker.lease_seconds, _MAX_RECHECK_SECONDS)
         self._open: list[OpenShard] = []
-        self._ever_opened = False
-        self._given_up: list[StopRun] = []
+        self._any_opened = False
+        self._errors: list[StopRun] = []
         self._in_flight: dict[int, _InFlight] = {}
         self._numbers = itertools.count(1)
         self._counts: Counter[Status] = Counter()
@@ -130,14 +130,14 @@ class Coordinator:
         try:
             self._work()
         except BaseException as error:
-            self._drop_the_rest()
+            self._abandon_in_flight()
             self._close_all(error)
             raise
-        if self._given_up:
+        if self._errors:
             # First the errors after which a SLURM task is requeued.
             worst = (PlanChanging, StorageUnusable, InputRefused, ShardHeld)
-            raised = min(self._given_up, key=lambda one: [isinstance(one, kind) for kind in worst].index(True))
-            for one in self._given_up:
+            raised = min(self._errors, key=lambda one: [isinstance(one, kind) for kind in worst].index(True))
+            for one in self._errors:
                 if one is not raised:
                     _log.error("%s", one)
             raise raised
@@ -156,11 +156,11 @@ class Coordinator:
                     deadline = time.monotonic() + self._config.worker.grace_seconds
                 else:
                     opened = self._open_next()
-                    ending = self._start_what_can()
+                    ending = self._start_jobs()
             elif self._stop.is_set():
                 deadline = min(deadline, time.monotonic() + self._config.worker.grace_seconds)
             closed = self._close_finished()
-            if not (self._open or self._in_flight or self._pending or self._elsewhere):
+            if not (self._open or self._in_flight or self._pending or self._busy):
                 return  # also if a signal came during the last clip
             if ending is not None and (not self._in_flight or time.monotonic() >= deadline):
                 raise ending
@@ -181,43 +181,43 @@ class Coordinator:
 
     def _open_next(self) -> bool:
         """Open one more shard if there is room for its jobs; True if something has changed."""
-        if len(self._open) >= MOST_OPEN or not self._pool.can_take():
+        if len(self._open) >= MAX_OPEN_SHARDS or not self._pool.can_take():
             return False
         now = time.monotonic()
         # An entry for which a slot is reserved counts as started.
         if sum(shard.todo.ready(now) for shard in self._open) > self._egress.reserved:
             return False
         if self._pending:
-            return self._try_to_open(_Elsewhere(self._pending.popleft(), ShardHeld(), now), last=False)
+            return self._try_to_open(_BusyShard(self._pending.popleft(), ShardHeld(), now), last=False)
         last = not (self._open or self._in_flight)
-        for one in self._elsewhere:
-            if now >= one.due or (last and (one.seen_alive or not self._ever_opened)):
-                self._elsewhere.remove(one)
-                if last and not self._ever_opened:  # all shards are held: another worker does the work of this one
-                    self._given_up.append(one.error)
+        for one in self._busy:
+            if now >= one.due or (last and (one.holder_alive or not self._any_opened)):
+                self._busy.remove(one)
+                if last and not self._any_opened:  # all shards are held: another worker does the work of this one
+                    self._errors.append(one.error)
                     return True
-                one.seen_alive = now >= one.due
+                one.holder_alive = now >= one.due
                 return self._try_to_open(one, last=last)
         return False
 
-    def _try_to_open(self, one: _Elsewhere, *, last: bool) -> bool:
+    def _try_to_open(self, one: _BusyShard, *, last: bool) -> bool:
         try:
             self._open.append(self._open_shard(one.shard))
-            self._ever_opened = True
+            self._any_opened = True
         except ShardHeld as error:
             if last:
-                self._given_up.append(error)
+                self._errors.append(error)
             else:
-                if not one.seen_alive and (self._open or self._pending):
+                if not one.holder_alive and (self._open or self._pending):
                     _log.warning("%s; the other shards come first", error)
-                one.error, one.due = error, time.monotonic() + self._patience
-                self._elsewhere.append(one)
+                one.error, one.due = error, time.monotonic() + self._recheck_seconds
+                self._busy.append(one)
         except (InputRefused, StorageUnusable) as error:
-            unusable = sum(isinstance(one, StorageUnusable) for one in self._given_up)
-            if isinstance(error, StorageUnusable) and unusable >= _MOST_UNUSABLE:
+            unusable = sum(isinstance(one, StorageUnusable) for one in self._errors)
+            if isinstance(error, StorageUnusable) and unusable >= _MAX_UNUSABLE_SHARDS:
                 raise  # more than a few shards: the filesystem is at fault
             _log.error("%s; the other shards are worked through", error)
-            self._given_up.append(error)
+            self._errors.append(error)
         return True
 
     def _close_finished(self) -> bool:
@@ -228,7 +228,7 @@ class Coordinator:
                 if shard.lost is None:
                     self._counts += shard.finish()
             if shard.lost is not None:
-                self._given_up.append(shard.lost)
+                self._errors.append(shard.lost)
             self._open.remove(shard)
             shard.close(shard.lost)
         return bool(finished)
@@ -241,7 +241,7 @@ class Coordinator:
                 _log.warning("%s", further)  # the original error is more informative
         self._open = []
 
-    def _drop_the_rest(self) -> None:
+    def _abandon_in_flight(self) -> None:
         """Kill what is in flight, which stays pending: it would write into a folder that is being removed."""
         for in_flight in self._in_flight.values():
             in_flight.grant.release()
@@ -252,11 +252,11 @@ class Coordinator:
 
     # Jobs
 
-    def _start_what_can(self) -> StopEarly | None:
+    def _start_jobs(self) -> StopEarly | None:
         """Start jobs until processes, egresses or segments run out; an error means that no more may be started."""
         try:
             self._settle()
-            while not self._stop.is_set() and self._start_one():
+            while not self._stop.is_set() and self._start_job():
                 pass
         except EgressExhausted as error:
             return error
@@ -267,14 +267,14 @@ class Coordinator:
         held = [one for shard in self._open for one in shard.held]
         if not held or self._in_flight or any(len(shard.todo) for shard in self._open):
             return
-        if self._pending and len(self._open) < MOST_OPEN:
+        if self._pending and len(self._open) < MAX_OPEN_SHARDS:
             return
         settle(self._egress, held)
         for shard in self._open:
             with shard.losing():
                 shard.review_held()
 
-    def _start_one(self) -> bool:
+    def _start_job(self) -> bool:
         """Start a probe or a segment, or record a segment that needs no job; False if there is none to start now."""
         # Called also while a probe of this task is in flight, so that no other task takes it over.
         probing = any(in_flight.entry is None for in_flight in self._in_flight.values())
