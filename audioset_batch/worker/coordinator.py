@@ -31,7 +31,7 @@ from audioset_batch.errors import (
 from audioset_batch.humanize import counted
 from audioset_batch.layout import ShardId
 from audioset_batch.reasons import Reason, Status
-from audioset_batch.worker.held import settle
+from audioset_batch.worker.held_answers import settle
 from audioset_batch.worker.messages import Attempt, Job, Kind
 from audioset_batch.worker.pool import Pool, WorkerExit
 from audioset_batch.worker.shard import OpenShard
@@ -255,14 +255,14 @@ class Coordinator:
     def _start_jobs(self) -> StopEarly | None:
         """Start jobs until processes, egresses or segments run out; an error means that no more may be started."""
         try:
-            self._settle()
+            self._decide_held()
             while not self._stop.is_set() and self._start_job():
                 pass
         except EgressExhausted as error:
             return error
         return None
 
-    def _settle(self) -> None:
+    def _decide_held(self) -> None:
         """Have held answers decided if nothing else is left to resolve."""
         held = [one for shard in self._open for one in shard.held]
         if not held or self._in_flight or any(len(shard.todo) for shard in self._open):

@@ -34,7 +34,7 @@ from audioset_batch.sharedfs.lease import Lease
 from audioset_batch.sharedfs.publish import make_folders, storage
 from audioset_batch.worker.former import FormerFiles, differing
 from audioset_batch.worker.found import PublishedFiles
-from audioset_batch.worker.held import Held, count_tries
+from audioset_batch.worker.held_answers import HeldAnswer, count_attempts
 from audioset_batch.worker.messages import Attempt, Kind
 from audioset_batch.worker.pool import WorkerExit
 from audioset_batch.worker.progress import ShardProgress
@@ -81,7 +81,7 @@ class OpenShard:
     ) -> None:
         self.shard = shard
         self.todo = Todo(())
-        self.held: list[Held] = []
+        self.held: list[HeldAnswer] = []
         self.in_flight = 0
         self.lost: ShardHeld | InputRefused | None = None
         self._config = config
@@ -219,7 +219,7 @@ class OpenShard:
         elif verdict is Verdict.RECORD:
             self._record_unavailable(entry, grant, attempt.reason, attempt.detail)
         else:
-            self.held.append(Held(entry, grant, attempt.reason, attempt.detail, transient=False))
+            self.held.append(HeldAnswer(entry, grant, attempt.reason, attempt.detail, transient=False))
 
     def worker_exited(self, entry: Entry, grant: Grant, worker_exit: WorkerExit, *, hung: bool) -> None:
         """Process the exit of the worker process of a job; `hung`: this job exceeded its timeout."""
@@ -242,7 +242,7 @@ class OpenShard:
         for held in self.held:
             verdict = held.verdict()
             if verdict is Verdict.DISCARD:
-                held.entry.attempts = count_tries(held.entry)
+                held.entry.attempts = count_attempts(held.entry)
                 self.todo.put_back(held.entry)
             elif verdict is Verdict.HOLD:
                 waiting.append(held)
@@ -262,10 +262,10 @@ class OpenShard:
 
     def _retry_or_hold(self, entry: Entry, grant: Grant, reason: Reason, detail: str) -> None:
         entry.losses.append(grant)
-        entry.attempts = count_tries(entry)
+        entry.attempts = count_attempts(entry)
         worker = self._config.worker
         if entry.attempts > (0 if reason in ONCE_A_RUN else worker.retries):
-            self.held.append(Held(entry, grant, reason, detail, transient=True))
+            self.held.append(HeldAnswer(entry, grant, reason, detail, transient=True))
             return
         pause = backoff(entry.attempts, worker.backoff_seconds, worker.backoff_max_seconds)
         _log.debug("%s: %s (%s); again in %.1f s", entry.segment.ytid, reason, detail, pause)

@@ -10,7 +10,7 @@ from audioset_batch.worker.todo import Entry
 
 
 @dataclass(slots=True)
-class Held:
+class HeldAnswer:
     """A `nonexistent` that may be a soft ban, or the last failure of a segment, which may be an outage or a drift."""
 
     entry: Entry
@@ -20,31 +20,31 @@ class Held:
     transient: bool
 
     @property
-    def _awaited(self) -> list[Grant]:
+    def _grants(self) -> list[Grant]:
         return self.entry.losses if self.transient else [self.grant]
 
     def verdict(self) -> Verdict:
         """Whether to record the answer, to hold it further, or to discard it, so that the segment is pending again."""
-        return strictest(grant.verdict() for grant in self._awaited)
+        return strictest(grant.verdict() for grant in self._grants)
 
-    def questions(self) -> set[tuple[int, str]]:
+    def undecided(self) -> set[tuple[int, str]]:
         """The egresses that have to decide, as (index, reason of the answer)."""
-        held = [grant for grant in self._awaited if grant.verdict() is Verdict.HOLD]
+        held = [grant for grant in self._grants if grant.verdict() is Verdict.HOLD]
         return {(grant.index, grant.reason) for grant in held}
 
 
-def count_tries(entry: Entry) -> int:
+def count_attempts(entry: Entry) -> int:
     """Number of failed attempts, without those that failed because of an outage, a drift or a ban."""
     entry.losses = [grant for grant in entry.losses if grant.verdict() is not Verdict.DISCARD]
     return len(entry.losses)
 
 
-def settle(egress: EgressPool, held: Iterable[Held]) -> None:
+def settle(egress: EgressPool, held: Iterable[HeldAnswer]) -> None:
     """Ask the egresses to decide about these answers, because nothing else is left to resolve.
 
     Raises:
         EgressExhausted: it cannot be decided now; the segments stay pending.
         StorageUnusable: the shared folder cannot be read.
     """
-    for index, reason in {question for one in held for question in one.questions()}:
+    for index, reason in {question for one in held for question in one.undecided()}:
         egress.settle(index, reason)
