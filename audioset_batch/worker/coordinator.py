@@ -34,9 +34,9 @@ from audioset_batch.reasons import Reason, Status
 from audioset_batch.worker.held_answers import settle
 from audioset_batch.worker.messages import Attempt, Job, Kind
 from audioset_batch.worker.pool import Pool, WorkerExit
+from audioset_batch.worker.segment_queue import QueueEntry
 from audioset_batch.worker.shard import OpenShard
 from audioset_batch.worker.stop import StopRequest
-from audioset_batch.worker.todo import Entry
 
 MAX_OPEN_SHARDS: Final = 16
 """Each open shard costs some file descriptors, a thread and heartbeats for its lease, and is unavailable to others.
@@ -54,7 +54,7 @@ class _InFlight:
     """A job without an answer. A probe has no shard and no entry."""
 
     shard: OpenShard | None
-    entry: Entry | None
+    entry: QueueEntry | None
     grant: Grant
 
 
@@ -185,7 +185,7 @@ class Coordinator:
             return False
         now = time.monotonic()
         # An entry for which a slot is reserved counts as started.
-        if sum(shard.todo.ready(now) for shard in self._open) > self._egress.reserved:
+        if sum(shard.queue.ready(now) for shard in self._open) > self._egress.reserved:
             return False
         if self._pending:
             return self._try_to_open(_BusyShard(self._pending.popleft(), ShardHeld(), now), last=False)
@@ -265,7 +265,7 @@ class Coordinator:
     def _decide_held(self) -> None:
         """Have held answers decided if nothing else is left to resolve."""
         held = [one for shard in self._open for one in shard.held]
-        if not held or self._in_flight or any(len(shard.todo) for shard in self._open):
+        if not held or self._in_flight or any(len(shard.queue) for shard in self._open):
             return
         if self._pending and len(self._open) < MAX_OPEN_SHARDS:
             return
@@ -285,7 +285,7 @@ class Coordinator:
             return True
         now = time.monotonic()
         shard, entry = next(
-            ((shard, entry) for shard in self._open if (entry := shard.todo.peek(now)) is not None), (None, None)
+            ((shard, entry) for shard in self._open if (entry := shard.queue.peek(now)) is not None), (None, None)
         )
         if shard is None or entry is None or not self._pool.can_take(alone=entry.suspect):
             return False
@@ -294,7 +294,7 @@ class Coordinator:
             recorded = shard.record_published(entry)
         if recorded:
             return True
-        grant = self._egress.try_acquire(min(sum(len(one.todo) for one in self._open), self._pool.free))
+        grant = self._egress.try_acquire(min(sum(len(one.queue) for one in self._open), self._pool.free))
         if isinstance(grant, Wait):
             return False
         taken = None
@@ -306,7 +306,7 @@ class Coordinator:
             self._submit(shard, taken, grant)
         return True
 
-    def _submit(self, shard: OpenShard | None, entry: Entry | None, grant: Grant) -> None:
+    def _submit(self, shard: OpenShard | None, entry: QueueEntry | None, grant: Grant) -> None:
         number = next(self._numbers)
         job = Job(
             number=number,
@@ -341,7 +341,7 @@ class Coordinator:
             grant.release()
         else:
             reason = attempt.reason if attempt.proven else Reason.NONEXISTENT
-            verdict = grant.answered(reason, attempt.detail, again=entry is not None and bool(entry.losses))
+            verdict = grant.answered(reason, attempt.detail, again=entry is not None and bool(entry.failures))
         if attempt.kind is Kind.REFUSED:
             raise UsageError(attempt.detail)
         if shard is not None and entry is not None:

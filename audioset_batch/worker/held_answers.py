@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from audioset_batch.egress import EgressPool, Grant, Verdict, strictest
-from audioset_batch.worker.todo import Entry
+from audioset_batch.worker.segment_queue import QueueEntry
 
 
 @dataclass(slots=True)
 class HeldAnswer:
     """A `nonexistent` that may be a soft ban, or the last failure of a segment, which may be an outage or a drift."""
 
-    entry: Entry
+    entry: QueueEntry
     grant: Grant
     reason: str
     detail: str
@@ -21,7 +21,7 @@ class HeldAnswer:
 
     @property
     def _grants(self) -> list[Grant]:
-        return self.entry.losses if self.transient else [self.grant]
+        return self.entry.failures if self.transient else [self.grant]
 
     def verdict(self) -> Verdict:
         """Whether to record the answer, to hold it further, or to discard it, so that the segment is pending again."""
@@ -33,10 +33,10 @@ class HeldAnswer:
         return {(grant.index, grant.reason) for grant in held}
 
 
-def count_attempts(entry: Entry) -> int:
+def count_attempts(entry: QueueEntry) -> int:
     """Number of failed attempts, without those that failed because of an outage, a drift or a ban."""
-    entry.losses = [grant for grant in entry.losses if grant.verdict() is not Verdict.DISCARD]
-    return len(entry.losses)
+    entry.failures = [grant for grant in entry.failures if grant.verdict() is not Verdict.DISCARD]
+    return len(entry.failures)
 
 
 def settle(egress: EgressPool, held: Iterable[HeldAnswer]) -> None:

@@ -39,9 +39,9 @@ from audioset_batch.worker.messages import Attempt, Kind
 from audioset_batch.worker.pool import WorkerExit
 from audioset_batch.worker.progress import ShardProgress
 from audioset_batch.worker.rows import Recorder
+from audioset_batch.worker.segment_queue import QueueEntry, QueueOrder, SegmentQueue, backoff
 from audioset_batch.worker.sink import open_sink
 from audioset_batch.worker.temporary import temporary_folders
-from audioset_batch.worker.todo import Entry, Ordering, Todo, backoff
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class OpenShard:
         bars: The live display; None without a terminal.
 
     Attributes:
-        todo: The segments to process, now or later.
+        queue: The segments to process, now or later.
         held: Answers that are recorded only if it is certain that they are about the video.
         tmp_dir: Folder in which its clips are made.
         in_flight: Number of its jobs without an answer.
@@ -80,7 +80,7 @@ class OpenShard:
         bars: Progress | None = None,
     ) -> None:
         self.shard = shard
-        self.todo = Todo(())
+        self.queue = SegmentQueue(())
         self.held: list[HeldAnswer] = []
         self.in_flight = 0
         self.lost: ShardHeld | InputRefused | None = None
@@ -118,14 +118,14 @@ class OpenShard:
                     data.state(shard), self._counts, every=config.worker.state_seconds, holder=recorder.holder()
                 )
             )
-            self.todo = Todo(self._ordering(known).apply(left))
+            self.queue = SegmentQueue(self._ordering(known).apply(left))
             if left:
                 _log.info("%s: %d of %d segments to do", shard, len(left), len(segments))
             self._stack = stack.pop_all()
 
-    def _ordering(self, known: Mapping[SegmentKey, Outcome]) -> Ordering:
+    def _ordering(self, known: Mapping[SegmentKey, Outcome]) -> QueueOrder:
         order = self._config.worker.order
-        return Ordering(
+        return QueueOrder(
             order,
             seed=str(self.shard),
             counts=label_counts(self._data, self.shard.subset) if order == "rare-first" else {},
@@ -136,13 +136,13 @@ class OpenShard:
     @property
     def done(self) -> bool:
         """True if nothing is left to do or to decide."""
-        return not (self.in_flight or len(self.todo) or self.held)
+        return not (self.in_flight or len(self.queue) or self.held)
 
     @property
     def unsettled(self) -> bool:
         """True if the next run would have to ask again what this one has asked."""
-        losses = (grant for entry in self.todo.tried() for grant in entry.losses)
-        return bool(self.held) or any(grant.verdict() is not Verdict.DISCARD for grant in losses)
+        failures = (grant for entry in self.queue.tried() for grant in entry.failures)
+        return bool(self.held) or any(grant.verdict() is not Verdict.DISCARD for grant in failures)
 
     @contextlib.contextmanager
     def losing(self) -> Iterator[None]:
@@ -157,19 +157,19 @@ class OpenShard:
             if self.lost is None:
                 _log.error("%s", error)
             self.lost = error
-            self.todo, self.held = Todo(()), []
+            self.queue, self.held = SegmentQueue(()), []
 
     # Starting jobs
 
-    def record_published(self, entry: Entry) -> bool:
+    def record_published(self, entry: QueueEntry) -> bool:
         """Record the next entry if its clip was published before without a row; returns whether it was."""
         columns = self._published.columns(entry.segment)
         if columns is None:
             return False
-        self._record(self.todo.pop(), Status.OK, "", columns=columns, detail="published before, without a row")
+        self._record(self.queue.pop(), Status.OK, "", columns=columns, detail="published before, without a row")
         return True
 
-    def take(self) -> Entry:
+    def take(self) -> QueueEntry:
         """Remove the next entry from the queue, to be started at once.
 
         Raises:
@@ -177,11 +177,11 @@ class OpenShard:
         """
         self._lease.check()  # the last check may be long ago: another worker may have the shard now
         self.in_flight += 1
-        return self.todo.pop()
+        return self.queue.pop()
 
     # Results
 
-    def answered(self, entry: Entry, grant: Grant, attempt: Attempt, verdict: Verdict) -> None:
+    def answered(self, entry: QueueEntry, grant: Grant, attempt: Attempt, verdict: Verdict) -> None:
         """Process the result of an attempt, which has been reported to the egress already.
 
         Args:
@@ -200,7 +200,7 @@ class OpenShard:
             self._after_block(entry)
             return
         if attempt.kind is Kind.LATE:
-            self.todo.put_back(entry)
+            self.queue.put_back(entry)
             return
         if attempt.kind is Kind.STORAGE:
             raise StorageUnusable(attempt.detail)
@@ -221,12 +221,12 @@ class OpenShard:
         else:
             self.held.append(HeldAnswer(entry, grant, attempt.reason, attempt.detail, transient=False))
 
-    def worker_exited(self, entry: Entry, grant: Grant, worker_exit: WorkerExit, *, hung: bool) -> None:
+    def worker_exited(self, entry: QueueEntry, grant: Grant, worker_exit: WorkerExit, *, hung: bool) -> None:
         """Process the exit of the worker process of a job; `hung`: this job exceeded its timeout."""
         if self.lost is not None:
             return
         if worker_exit.failed_at_startup:
-            self.todo.put_back(entry)
+            self.queue.put_back(entry)
         elif hung:
             self._retry_or_hold(entry, grant, Reason.TIMEOUT, worker_exit.why)
         elif worker_exit.alone and worker_exit.hung is None:
@@ -234,7 +234,7 @@ class OpenShard:
             self._retry_or_hold(entry, grant, Reason.INTERNAL, worker_exit.why)
         else:
             entry.suspect = entry.suspect or worker_exit.hung is None
-            self.todo.put_back(entry)
+            self.queue.put_back(entry)
 
     def review_held(self) -> None:
         """Record held answers that are certain now, and put segments back whose answers the egress caused."""
@@ -243,7 +243,7 @@ class OpenShard:
             verdict = held.verdict()
             if verdict is Verdict.DISCARD:
                 held.entry.attempts = count_attempts(held.entry)
-                self.todo.put_back(held.entry)
+                self.queue.put_back(held.entry)
             elif verdict is Verdict.HOLD:
                 waiting.append(held)
             elif held.transient:
@@ -252,16 +252,16 @@ class OpenShard:
                 self._record_unavailable(held.entry, held.grant, held.reason, held.detail)
         self.held = waiting
 
-    def _after_block(self, entry: Entry) -> None:
+    def _after_block(self, entry: QueueEntry) -> None:
         """Put a segment back after a block, the second time at the end: YouTube may always answer so for this video."""
         entry.blocks += 1
         if entry.blocks > 1:
-            self.todo.put_last(entry)
+            self.queue.put_last(entry)
         else:
-            self.todo.put_back(entry)
+            self.queue.put_back(entry)
 
-    def _retry_or_hold(self, entry: Entry, grant: Grant, reason: Reason, detail: str) -> None:
-        entry.losses.append(grant)
+    def _retry_or_hold(self, entry: QueueEntry, grant: Grant, reason: Reason, detail: str) -> None:
+        entry.failures.append(grant)
         entry.attempts = count_attempts(entry)
         worker = self._config.worker
         if entry.attempts > (0 if reason in ONCE_A_RUN else worker.retries):
@@ -269,15 +269,15 @@ class OpenShard:
             return
         pause = backoff(entry.attempts, worker.backoff_seconds, worker.backoff_max_seconds)
         _log.debug("%s: %s (%s); again in %.1f s", entry.segment.ytid, reason, detail, pause)
-        self.todo.put_later(entry, time.monotonic() + pause)
+        self.queue.put_later(entry, time.monotonic() + pause)
 
     # Rows
 
-    def _record_unavailable(self, entry: Entry, grant: Grant, reason: str, detail: str) -> None:
+    def _record_unavailable(self, entry: QueueEntry, grant: Grant, reason: str, detail: str) -> None:
         entry.attempts += 1
         self._record(entry, Status.UNAVAILABLE, grant.name, reason=reason, detail=detail)
 
-    def _record(self, entry: Entry, status: Status, egress: str, **columns: Any) -> None:
+    def _record(self, entry: QueueEntry, status: Status, egress: str, **columns: Any) -> None:
         self._lease.check()
         row = self._recorder.row(
             entry.segment,

@@ -15,7 +15,7 @@ from audioset_batch.reasons import Reason, Status
 from audioset_batch.record.hints import HintWriter
 from audioset_batch.record.manifest import ManifestWriter
 from audioset_batch.standin import Catalog, Outcome, Standin
-from audioset_batch.worker.todo import Ordering
+from audioset_batch.worker.segment_queue import QueueOrder
 from tests.support.loopback import Project
 from tests.support.loopback.dataset import Row
 
@@ -72,9 +72,9 @@ def segment(ytid: str, *labels: str) -> Segment:
 
 def test_random_is_the_same_after_a_restart_and_differs_by_shard() -> None:
     segments = [segment(f"{number:011}") for number in range(50)]
-    first = Ordering("random", seed="a.01").apply(segments)
-    assert first == Ordering("random", seed="a.01").apply(segments) != segments
-    assert first != Ordering("random", seed="a.02").apply(segments)
+    first = QueueOrder("random", seed="a.01").apply(segments)
+    assert first == QueueOrder("random", seed="a.01").apply(segments) != segments
+    assert first != QueueOrder("random", seed="a.02").apply(segments)
     assert sorted(first, key=segments.index) == segments
 
 
@@ -83,7 +83,7 @@ def test_each_order_keeps_every_segment_and_its_groups() -> None:
     dead = {one.ytid: False for one in segments[::4]}
     failed = {one.key for one in segments[::5]}
     for order in ("csv", "rare-first", "random"):
-        found = Ordering(order, "s", {COMMON: 20, RARE: 10}, failed, dead).apply(segments)
+        found = QueueOrder(order, "s", {COMMON: 20, RARE: 10}, failed, dead).apply(segments)
         groups = [(one.ytid in dead, one.key in failed) for one in found]
         assert groups == sorted(groups) and len(set(groups)) == 4
         assert sorted(found, key=segments.index) == segments

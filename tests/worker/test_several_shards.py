@@ -19,8 +19,8 @@ from audioset_batch.record.state import read_state
 from audioset_batch.sharedfs.lease import Holder, Lease, is_held
 from audioset_batch.standin import Fault, Trouble
 from audioset_batch.worker.coordinator import Coordinator
+from audioset_batch.worker.segment_queue import SegmentQueue
 from audioset_batch.worker.stop import StopRequest
-from audioset_batch.worker.todo import Todo
 from tests.support.loopback import Project
 from tests.support.running import Worker
 from tests.support.verdicts import check_not_asked_again, leftovers, settled_at
@@ -175,7 +175,7 @@ def test_of_shards_that_cannot_be_used_a_few_are_left_out(unusable: set[int], op
         tried.append(shard.number)
         if shard.number in unusable:
             raise StorageUnusable(f"{shard}: Permission denied")
-        shown = Mock(done=True, lost=None, held=[], todo=Todo(()))
+        shown = Mock(done=True, lost=None, held=[], queue=SegmentQueue(()))
         shown.losing.return_value = contextlib.nullcontext()
         shown.finish.return_value = Counter(ok=1)
         return shown

@@ -14,11 +14,11 @@ from audioset_batch.model import Segment, SegmentKey
 
 
 @dataclass(slots=True)
-class Entry:
+class QueueEntry:
     """A segment in the queue, with the cost of its attempts so far.
 
     Attributes:
-        losses: Grants of its attempts that failed with a transient reason, without those that the egress caused.
+        failures: Grants of its attempts that failed with a transient reason, without those that the egress caused.
         blocks: Number of answers to it that were about the egress.
         suspect: True after its process has crashed: it runs alone from then on.
     """
@@ -28,23 +28,23 @@ class Entry:
     elapsed: float = 0.0
     requests: int = 0
     fetched_bytes: int = 0
-    losses: list[Grant] = field(default_factory=list)
+    failures: list[Grant] = field(default_factory=list)
     blocks: int = 0
     suspect: bool = False
 
 
-class Todo:
+class SegmentQueue:
     """A queue that also holds retries until they are due. Times are those of `time.monotonic`."""
 
     def __init__(self, segments: Iterable[Segment]) -> None:
-        self._ready = deque(Entry(segment) for segment in segments)
-        self._later: list[tuple[float, int, Entry]] = []
-        self._tie = itertools.count()
+        self._ready = deque(QueueEntry(segment) for segment in segments)
+        self._later: list[tuple[float, int, QueueEntry]] = []
+        self._tie_breaker = itertools.count()
 
     def __len__(self) -> int:
         return len(self._ready) + len(self._later)
 
-    def peek(self, now: float) -> Entry | None:
+    def peek(self, now: float) -> QueueEntry | None:
         """The next entry that may run now, without removing it; None if there is none."""
         while self._later and self._later[0][0] <= now:
             self._ready.appendleft(heapq.heappop(self._later)[2])
@@ -55,29 +55,29 @@ class Todo:
         self.peek(now)
         return len(self._ready)
 
-    def tried(self) -> list[Entry]:
+    def tried(self) -> list[QueueEntry]:
         """Entries that are to be tried again."""
         return [*(entry for _, _, entry in self._later), *itertools.islice(self._ready, 1)]
 
-    def pop(self) -> Entry:
+    def pop(self) -> QueueEntry:
         """Remove and return the entry that `peek` returns."""
         return self._ready.popleft()
 
-    def put_back(self, entry: Entry) -> None:
+    def put_back(self, entry: QueueEntry) -> None:
         """Put an entry at the front, because its attempt does not count."""
         self._ready.appendleft(entry)
 
-    def put_last(self, entry: Entry) -> None:
+    def put_last(self, entry: QueueEntry) -> None:
         """Put an entry at the end: its attempt does not count, but it must not block the others."""
         self._ready.append(entry)
 
-    def put_later(self, entry: Entry, due: float) -> None:
+    def put_later(self, entry: QueueEntry, due: float) -> None:
         """Put an entry back that must not run before `due`."""
-        heapq.heappush(self._later, (due, next(self._tie), entry))
+        heapq.heappush(self._later, (due, next(self._tie_breaker), entry))
 
 
 @dataclass(frozen=True, slots=True)
-class Ordering:
+class QueueOrder:
     """The order of a shard's queue.
 
     Attributes:
