@@ -32,7 +32,6 @@ from audioset_batch.record.shard_counts import ShardCounts
 from audioset_batch.record.state import StateWriter
 from audioset_batch.sharedfs.lease import Lease
 from audioset_batch.sharedfs.publish import make_folders, storage
-from audioset_batch.worker.former import FormerFiles, differing
 from audioset_batch.worker.found import PublishedFiles
 from audioset_batch.worker.held_answers import HeldAnswer, count_attempts
 from audioset_batch.worker.messages import Attempt, Kind
@@ -41,6 +40,7 @@ from audioset_batch.worker.progress import ShardProgress
 from audioset_batch.worker.rows import Recorder
 from audioset_batch.worker.segment_queue import QueueEntry, QueueOrder, SegmentQueue, backoff
 from audioset_batch.worker.sink import open_sink
+from audioset_batch.worker.stale_clips import StaleFiles, describe_stale_clips
 from audioset_batch.worker.temporary import temporary_folders
 
 _log = logging.getLogger(__name__)
@@ -102,10 +102,10 @@ class OpenShard:
             stack.callback(self._sink.close)
             for key in self._sink.lost:
                 del known[key]
-            self._former = FormerFiles(data, known)
+            self._stale_files = StaleFiles(data, known)
             self._published = PublishedFiles(data, config, known)
             left = [s for s in segments if s.key not in known or not known[s.key].settled]
-            if difference := differing((known[s.key] for s in segments if s.key in known), config):
+            if difference := describe_stale_clips((known[s.key] for s in segments if s.key in known), config):
                 _log.warning("%s: %s", shard, difference)
             self._counts = ShardCounts([segment.key for segment in segments], known, rows)
             # Synced now and then: NFS reports a full disk or quota only then, and a node may crash.
@@ -214,7 +214,7 @@ class OpenShard:
             self._lease.check()
             with storage(self._data.root):
                 columns = attempt.clip.columns | self._sink.put(entry.segment, attempt.clip)
-                self._former.remove(entry.segment, columns)
+                self._stale_files.remove(entry.segment, columns)
             self._record(entry, Status.OK, grant.name, columns=columns)
         elif verdict is Verdict.RECORD:
             self._record_unavailable(entry, grant, attempt.reason, attempt.detail)

@@ -18,7 +18,7 @@ _AUDIO: Final[tuple[str, ...]] = get_args(Audio.model_fields["format"].annotatio
 _VIDEO: Final[tuple[str, ...]] = get_args(Video.model_fields["format"].annotation)
 
 
-def differing(recorded: Iterable[Outcome], config: Config) -> str:
+def describe_stale_clips(recorded: Iterable[Outcome], config: Config) -> str:
     """Describe the recorded clips that differ from what the config asks for; "" if there are none."""
     found: Counter[str] = Counter()
     clips = 0
@@ -47,7 +47,7 @@ def _differences(clip: Outcome, config: Config) -> list[str]:
     return found
 
 
-class FormerFiles:
+class StaleFiles:
     """Files of clips that were reset. Their names differ from the new ones if the format has changed."""
 
     def __init__(self, data: DataDir, known: Mapping[SegmentKey, Outcome]) -> None:
