@@ -32,7 +32,6 @@ from audioset_batch.record.shard_counts import ShardCounts
 from audioset_batch.record.state import StateWriter
 from audioset_batch.sharedfs.lease import Lease
 from audioset_batch.sharedfs.publish import make_folders, storage
-from audioset_batch.worker.found import PublishedFiles
 from audioset_batch.worker.held_answers import HeldAnswer, count_attempts
 from audioset_batch.worker.messages import Attempt, Kind
 from audioset_batch.worker.pool import WorkerExit
@@ -42,6 +41,7 @@ from audioset_batch.worker.segment_queue import QueueEntry, QueueOrder, SegmentQ
 from audioset_batch.worker.sink import open_sink
 from audioset_batch.worker.stale_clips import StaleFiles, describe_stale_clips
 from audioset_batch.worker.temporary import temporary_folders
+from audioset_batch.worker.unrecorded import UnrecordedClips
 
 _log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ class OpenShard:
             for key in self._sink.lost:
                 del known[key]
             self._stale_files = StaleFiles(data, known)
-            self._published = PublishedFiles(data, config, known)
+            self._unrecorded = UnrecordedClips(data, config, known)
             left = [s for s in segments if s.key not in known or not known[s.key].settled]
             if difference := describe_stale_clips((known[s.key] for s in segments if s.key in known), config):
                 _log.warning("%s: %s", shard, difference)
@@ -163,7 +163,7 @@ class OpenShard:
 
     def record_published(self, entry: QueueEntry) -> bool:
         """Record the next entry if its clip was published before without a row; returns whether it was."""
-        columns = self._published.columns(entry.segment)
+        columns = self._unrecorded.columns(entry.segment)
         if columns is None:
             return False
         self._record(self.queue.pop(), Status.OK, "", columns=columns, detail="published before, without a row")

@@ -17,7 +17,7 @@ from audioset_batch.record.manifest import Outcome
 _log = logging.getLogger(__name__)
 
 
-class PublishedFiles:
+class UnrecordedClips:
     """Looks for files of segments without a row, before they are resolved. Costs one `lstat` for each segment.
 
     Args:
@@ -30,14 +30,14 @@ class PublishedFiles:
         self._data = data
         self._config = config
         self._known = known
-        self._looked: set[SegmentKey] = set()
+        self._checked: set[SegmentKey] = set()
 
     def columns(self, segment: Segment) -> dict[str, Any] | None:
         """The manifest columns of a clip that exists, is valid and matches the config; None if it has to be made."""
         config = self._config
-        if segment.key in self._known or segment.key in self._looked or config.output.layout != "files":
+        if segment.key in self._known or segment.key in self._checked or config.output.layout != "files":
             return None
-        self._looked.add(segment.key)
+        self._checked.add(segment.key)
         audio = self._data.audio(segment, config.audio.format)
         video = self._data.video(segment, config.video.format) if config.video.mode != "none" else None
         if not all(_is_file(path) for path in (audio, video) if path is not None):
