@@ -25,7 +25,7 @@ from audioset_batch.slurm.job import JobIdentity
 from audioset_batch.standin import Access
 from audioset_batch.worker import make_clip as stage
 from audioset_batch.worker.child import client_for
-from audioset_batch.worker.rows import Recorder
+from audioset_batch.worker.rows import RowTemplate
 from audioset_batch.worker.sink import FilesSink
 from audioset_batch.youtube.client import YtDlpClient
 from audioset_batch.youtube.streams import RequestContext
@@ -85,7 +85,7 @@ def _run(clips: Sequence[Clip], access: Access, folder: Path) -> _Clock:
     )
     client = client_for(config, 0)
     data, shard = DataDir(folder), ShardId(f"{SUBSET}_segments", 1)
-    recorder = Recorder(1, JobIdentity.from_environment(), "")
+    row_template = RowTemplate(1, JobIdentity.from_environment(), "")
     sink = FilesSink(data, folder)
     clock = _Clock()
     with (
@@ -104,7 +104,7 @@ def _run(clips: Sequence[Clip], access: Access, folder: Path) -> _Clock:
                 lease.check()
                 columns = made.columns | sink.put(segment, made)
                 lease.check()
-                manifest.append(recorder.row(segment, Status.OK, egress="loopback", attempts=1, columns=columns))
+                manifest.append(row_template.row(segment, Status.OK, egress="loopback", attempts=1, columns=columns))
     return clock
 
 

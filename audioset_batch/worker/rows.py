@@ -13,7 +13,7 @@ from audioset_batch.slurm.job import JobIdentity
 
 
 @dataclass(frozen=True, slots=True)
-class Recorder:
+class RowTemplate:
     """The values that are the same in all rows that a worker writes for a shard."""
 
     shard: int

@@ -24,7 +24,7 @@ from audioset_batch.worker.coordinator import Coordinator
 from audioset_batch.worker.memory import memory_shortage
 from audioset_batch.worker.pool import Pool, default_processes
 from audioset_batch.worker.progress import live_bars
-from audioset_batch.worker.rows import Recorder
+from audioset_batch.worker.rows import RowTemplate
 from audioset_batch.worker.settings import note_settings
 from audioset_batch.worker.shard import OpenShard
 from audioset_batch.worker.stop import StopRequest, stop_on_signals
@@ -159,8 +159,8 @@ class ShardRun:
         ):
 
             def open_shard(shard: ShardId) -> OpenShard:
-                recorder = Recorder(shard.number, self._job, version_in_use())
-                return OpenShard(self._config, self._data, shard, recorder, usage.rows, bars)
+                row_template = RowTemplate(shard.number, self._job, version_in_use())
+                return OpenShard(self._config, self._data, shard, row_template, usage.rows, bars)
 
             self._coordinator = Coordinator(
                 self._config, self._shards, open_shard, pool, egress, self._stop, usage.rows

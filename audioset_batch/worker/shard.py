@@ -36,7 +36,7 @@ from audioset_batch.worker.held_answers import HeldAnswer, count_attempts
 from audioset_batch.worker.messages import Attempt, Kind
 from audioset_batch.worker.pool import WorkerExit
 from audioset_batch.worker.progress import ShardProgress
-from audioset_batch.worker.rows import Recorder
+from audioset_batch.worker.rows import RowTemplate
 from audioset_batch.worker.segment_queue import QueueEntry, QueueOrder, SegmentQueue, backoff
 from audioset_batch.worker.sink import open_sink
 from audioset_batch.worker.stale_clips import StaleFiles, describe_stale_clips
@@ -53,7 +53,7 @@ class OpenShard:
         config: As loaded.
         data: The data directory.
         shard: The shard to open.
-        recorder: What all its rows have in common.
+        row_template: What all its rows have in common.
         rows: Rows of this run by status, incremented with each one.
         bars: The live display; None without a terminal.
 
@@ -75,7 +75,7 @@ class OpenShard:
         config: Config,
         data: DataDir,
         shard: ShardId,
-        recorder: Recorder,
+        row_template: RowTemplate,
         rows: Counter[Status],
         bars: Progress | None = None,
     ) -> None:
@@ -86,11 +86,11 @@ class OpenShard:
         self.lost: ShardHeld | InputRefused | None = None
         self._config = config
         self._data = data
-        self._recorder = recorder
+        self._row_template = row_template
         with contextlib.ExitStack() as stack:
             make_folders(data.states, data.root)
             self._lease = stack.enter_context(
-                Lease.acquire(data.lease(shard), recorder.holder(), config.worker.lease_seconds)
+                Lease.acquire(data.lease(shard), row_template.holder(), config.worker.lease_seconds)
             )
             forget_resubmissions(data, [shard])
             ensure_settled(data)
@@ -115,7 +115,7 @@ class OpenShard:
             self._progress = stack.enter_context(ShardProgress(str(shard), self._counts, bars))
             self._state = stack.enter_context(
                 StateWriter(
-                    data.state(shard), self._counts, every=config.worker.state_seconds, holder=recorder.holder()
+                    data.state(shard), self._counts, every=config.worker.state_seconds, holder=row_template.holder()
                 )
             )
             self.queue = SegmentQueue(self._ordering(known).apply(left))
@@ -279,7 +279,7 @@ class OpenShard:
 
     def _record(self, entry: QueueEntry, status: Status, egress: str, **columns: Any) -> None:
         self._lease.check()
-        row = self._recorder.row(
+        row = self._row_template.row(
             entry.segment,
             status,
             egress=egress,
