@@ -28,7 +28,7 @@ from audioset_batch.errors import (
 from audioset_batch.reasons import Reason
 from audioset_batch.untrusted import visible
 from audioset_batch.worker.make_clip import make_clip
-from audioset_batch.worker.messages import READY, Attempt, Job, Kind, Waiting
+from audioset_batch.worker.messages import READY, Attempt, AttemptResult, Job, WaitNotice
 from audioset_batch.worker.oom import die_before_us
 from audioset_batch.worker.probe import reach_media
 from audioset_batch.youtube.client import YtDlpClient
@@ -62,7 +62,7 @@ def serve(connection: Connection, config: Config, threads: int) -> None:
 def _thread(jobs: queue.SimpleQueue[Job], connection: Connection, sending: threading.Lock, config: Config) -> None:
     clients: dict[int, YtDlpClient] = {}
 
-    def send(message: Attempt | Waiting) -> None:
+    def send(message: Attempt | WaitNotice) -> None:
         with sending:
             connection.send(message)
 
@@ -78,10 +78,10 @@ def _run(
     job: Job,
     clients: dict[int, YtDlpClient],
     config: Config,
-    send: Callable[[Waiting], None] = lambda message: None,
+    send: Callable[[WaitNotice], None] = lambda message: None,
 ) -> Attempt:
     started = time.monotonic()
-    kind, reason, detail, proven, clip = Kind.OK, "", "", True, None
+    result, reason, detail, proven, clip = AttemptResult.OK, "", "", True, None
     client = clients.get(job.egress)
     try:
         if client is None:
@@ -90,33 +90,33 @@ def _run(
             deadline=started + job.timeout,
             start_by=job.start_by,
             max_bytes=config.worker.max_clip_bytes,
-            on_wait=lambda seconds: send(Waiting(job.number, seconds)),
+            on_wait=lambda seconds: send(WaitNotice(job.number, seconds)),
         )
         if job.segment is None:
             reach_media(job.probe, client, context)
         else:
             clip = make_clip(job.segment, client, config, job.tmp_dir / f"{job.number}", context)
     except TooLate:
-        kind = Kind.LATE
+        result = AttemptResult.SLOT_EXPIRED
     except EgressBlocked as error:
-        kind, detail = Kind.BLOCKED, str(error)
+        result, detail = AttemptResult.BLOCKED, str(error)
     except SegmentUnavailable as error:
-        kind, reason, detail, proven = Kind.UNAVAILABLE, error.reason, error.detail, error.proven
+        result, reason, detail, proven = AttemptResult.UNAVAILABLE, error.reason, error.detail, error.proven
     except SegmentTransient as error:
-        kind, reason, detail, proven = Kind.TRANSIENT, error.reason, error.detail, error.proven
+        result, reason, detail, proven = AttemptResult.TRANSIENT, error.reason, error.detail, error.proven
     except StorageUnusable as error:
-        kind, detail = Kind.STORAGE, str(error)
+        result, detail = AttemptResult.STORAGE, str(error)
     except StopRun as error:
-        kind, detail = Kind.REFUSED, str(error)
+        result, detail = AttemptResult.USAGE_ERROR, str(error)
     except Exception as error:  # noqa: BLE001 - an unexpected error is recorded for its segment and must not end the shard
-        kind, reason, detail = Kind.TRANSIENT, Reason.INTERNAL, f"{type(error).__name__}: {error}"[:300]
+        result, reason, detail = AttemptResult.TRANSIENT, Reason.INTERNAL, f"{type(error).__name__}: {error}"[:300]
         clients.pop(job.egress, None)
     if clip is None and job.segment is not None:
         _remove_leftovers(job, config)
     traffic = None if client is None else client.traffic.take()
     return Attempt(
         number=job.number,
-        kind=kind,
+        result=result,
         reason=str(reason),
         proven=proven,
         detail=visible(redact(detail)),  # messages of HTTP libraries may contain the proxy's URL

@@ -32,7 +32,7 @@ from audioset_batch.humanize import counted
 from audioset_batch.layout import ShardId
 from audioset_batch.reasons import Reason, Status
 from audioset_batch.worker.held_answers import settle
-from audioset_batch.worker.messages import Attempt, Job, Kind
+from audioset_batch.worker.messages import Attempt, AttemptResult, Job
 from audioset_batch.worker.pool import Pool, WorkerExit
 from audioset_batch.worker.segment_queue import QueueEntry
 from audioset_batch.worker.shard import OpenShard
@@ -334,20 +334,20 @@ class Coordinator:
             return
         shard, entry, grant = in_flight.shard, in_flight.entry, in_flight.grant
         verdict = Verdict.RECORD
-        if attempt.kind is Kind.BLOCKED:
+        if attempt.result is AttemptResult.BLOCKED:
             _log.warning("egress %s is blocked: %s", grant.name, attempt.detail)
             grant.blocked(attempt.detail)
-        elif attempt.kind in (Kind.REFUSED, Kind.LATE, Kind.STORAGE):
+        elif attempt.result in (AttemptResult.USAGE_ERROR, AttemptResult.SLOT_EXPIRED, AttemptResult.STORAGE):
             grant.release()
         else:
             reason = attempt.reason if attempt.proven else Reason.NONEXISTENT
             verdict = grant.answered(reason, attempt.detail, again=entry is not None and bool(entry.failures))
-        if attempt.kind is Kind.REFUSED:
+        if attempt.result is AttemptResult.USAGE_ERROR:
             raise UsageError(attempt.detail)
         if shard is not None and entry is not None:
             with shard.losing():
                 shard.answered(entry, grant, attempt, verdict)
-        elif attempt.kind is Kind.STORAGE:
+        elif attempt.result is AttemptResult.STORAGE:
             raise StorageUnusable(attempt.detail)
 
     def _on_worker_exit(self, worker_exit: WorkerExit) -> None:

@@ -14,7 +14,7 @@ READY: Final = "ready"
 """The first message of a worker process: it has started and accepts jobs."""
 
 
-class Kind(StrEnum):
+class AttemptResult(StrEnum):
     """How an attempt at a segment or a probe ended."""
 
     OK = "ok"
@@ -22,8 +22,8 @@ class Kind(StrEnum):
     TRANSIENT = "transient"
     BLOCKED = "blocked"
     STORAGE = "storage"
-    REFUSED = "refused"
-    LATE = "late"
+    USAGE_ERROR = "usage_error"
+    SLOT_EXPIRED = "slot_expired"
     """It was not begun: the slot of the egress had expired."""
 
 
@@ -56,18 +56,18 @@ class Attempt:
 
     Attributes:
         number: The number of the job.
-        kind: How it ended.
-        reason: A `Reason`; "" if the kind says everything.
+        result: How it ended.
+        reason: A `Reason`; "" if the result says everything.
         proven: False if only the user's `youtube.wordings` say so.
         detail: Text for the `detail` column.
-        clip: Present when `kind` is OK and the job was a segment.
+        clip: Present when `result` is OK and the job was a segment.
         elapsed: Seconds.
         requests: HTTP requests of every sort.
         fetched_bytes: Bytes of media.
     """
 
     number: int
-    kind: Kind
+    result: AttemptResult
     reason: str = ""
     proven: bool = True
     detail: str = ""
@@ -78,7 +78,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitNotice:
     """An attempt waits `seconds` for an ad to end; its timeout is extended by as much."""
 
     number: int

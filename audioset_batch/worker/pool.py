@@ -19,7 +19,7 @@ from typing import Final
 
 from audioset_batch.config import Config
 from audioset_batch.errors import StopEarly
-from audioset_batch.worker.messages import Attempt, Job, Waiting
+from audioset_batch.worker.messages import Attempt, Job, WaitNotice
 from audioset_batch.worker.oom import die_before_us, memory_limit_mb, oom_kills
 from audioset_batch.youtube import versions as ytdlp_versions
 
@@ -193,13 +193,13 @@ class Pool:
         for ready in connection.wait(list(pipes), timeout) if pipes else ():
             worker = pipes[ready]  # type: ignore[index]
             try:
-                attempt: Attempt | Waiting | str = worker.pipe.recv()
+                attempt: Attempt | WaitNotice | str = worker.pipe.recv()
             except (EOFError, OSError):
                 yield from self._exited(worker, hung=None)
                 continue
             if isinstance(attempt, str):
                 worker.ready, self._startup_failures = True, 0
-            elif isinstance(attempt, Waiting):
+            elif isinstance(attempt, WaitNotice):
                 if (running := worker.running.get(attempt.number)) is not None:
                     running.overdue_at += attempt.seconds
             elif worker.running.pop(attempt.number, None) is not None:

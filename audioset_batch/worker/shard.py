@@ -33,7 +33,7 @@ from audioset_batch.record.state import StateWriter
 from audioset_batch.sharedfs.lease import Lease
 from audioset_batch.sharedfs.publish import make_folders, storage
 from audioset_batch.worker.held_answers import HeldAnswer, count_attempts
-from audioset_batch.worker.messages import Attempt, Kind
+from audioset_batch.worker.messages import Attempt, AttemptResult
 from audioset_batch.worker.pool import WorkerExit
 from audioset_batch.worker.progress import ShardProgress
 from audioset_batch.worker.rows import RowTemplate
@@ -196,20 +196,20 @@ class OpenShard:
         """
         if self.lost is not None:
             return
-        if attempt.kind is Kind.BLOCKED:
+        if attempt.result is AttemptResult.BLOCKED:
             self._after_block(entry)
             return
-        if attempt.kind is Kind.LATE:
+        if attempt.result is AttemptResult.SLOT_EXPIRED:
             self.queue.put_back(entry)
             return
-        if attempt.kind is Kind.STORAGE:
+        if attempt.result is AttemptResult.STORAGE:
             raise StorageUnusable(attempt.detail)
         entry.elapsed += attempt.elapsed
         entry.requests += attempt.requests
         entry.fetched_bytes += attempt.fetched_bytes
-        if attempt.kind is Kind.TRANSIENT:
+        if attempt.result is AttemptResult.TRANSIENT:
             self._retry_or_hold(entry, grant, Reason(attempt.reason), attempt.detail)
-        elif attempt.kind is Kind.OK and attempt.clip is not None:
+        elif attempt.result is AttemptResult.OK and attempt.clip is not None:
             entry.attempts += 1
             self._lease.check()
             with storage(self._data.root):

@@ -13,7 +13,7 @@ from audioset_batch.model import Segment
 from audioset_batch.reasons import Reason
 from audioset_batch.worker import child
 from audioset_batch.worker import pool as pool_module
-from audioset_batch.worker.messages import Job, Kind, Waiting
+from audioset_batch.worker.messages import AttemptResult, Job, WaitNotice
 from audioset_batch.youtube.streams import RequestContext
 
 SEGMENT = Segment("eval_segments", "abcdefghijk", 0, 10_000, ("/m/09x0r",))
@@ -28,7 +28,7 @@ def test_a_try_in_vain_leaves_no_file_and_no_secret(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(child, "make_clip", fails_late)
     (tmp_path / "8.flac").write_bytes(b"of another job")
     attempt = child._run(Job(7, SEGMENT, "", 0, tmp_path, 60.0), {}, Config())
-    assert attempt.kind is Kind.TRANSIENT
+    assert attempt.result is AttemptResult.TRANSIENT
     assert attempt.detail == "Failed to parse: https://***@host:99999"
     assert [path.name for path in tmp_path.iterdir()] == ["8.flac"]
 
@@ -39,9 +39,9 @@ def test_a_try_that_waits_for_an_ad_says_so_and_gets_the_time(tmp_path: Path, mo
         raise SegmentTransient(Reason.TIMEOUT, "")
 
     monkeypatch.setattr(child, "make_clip", waits)
-    said: list[Waiting] = []
+    said: list[WaitNotice] = []
     child._run(Job(7, SEGMENT, "", 0, tmp_path, 60.0), {}, Config(), said.append)
-    assert said == [Waiting(7, 100.0)]
+    assert said == [WaitNotice(7, 100.0)]
 
     pool = pool_module.Pool(Config(), 1, 1)
     ours, theirs = multiprocessing.Pipe()
