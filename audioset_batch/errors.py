@@ -13,7 +13,7 @@
     |       |-- EgressExhausted     every egress is closed for longer than is to be waited for
     |       `-- Interrupted         a signal asked the worker to stop
     |-- EgressBlocked               pause the egress; the segment goes back to pending
-    |-- TooLate                     nothing was asked; the segment goes back to pending
+    |-- SlotExpired                     nothing was asked; the segment goes back to pending
     `-- SegmentError                about one segment; carries a `Reason`
         |-- SegmentTransient        retry it: now with backoff, then in later runs
         `-- SegmentUnavailable      record it and go on: permanent
@@ -98,7 +98,7 @@ class EgressBlocked(AudiosetBatchError):
     """The answer is about the egress (bot check, rate limit, 429), never about the segment."""
 
 
-class TooLate(AudiosetBatchError):
+class SlotExpired(AudiosetBatchError):
     """The time to begin a resolve had passed before its first request; nothing was asked."""
 
 

@@ -21,9 +21,9 @@ from audioset_batch.errors import (
     EgressBlocked,
     SegmentTransient,
     SegmentUnavailable,
+    SlotExpired,
     StopRun,
     StorageUnusable,
-    TooLate,
 )
 from audioset_batch.reasons import Reason
 from audioset_batch.untrusted import visible
@@ -96,7 +96,7 @@ def _run(
             reach_media(job.probe, client, context)
         else:
             clip = make_clip(job.segment, client, config, job.tmp_dir / f"{job.number}", context)
-    except TooLate:
+    except SlotExpired:
         result = AttemptResult.SLOT_EXPIRED
     except EgressBlocked as error:
         result, detail = AttemptResult.BLOCKED, str(error)

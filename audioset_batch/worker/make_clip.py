@@ -43,7 +43,7 @@ def make_clip(segment: Segment, client: YtDlpClient, config: Config, stem: Path,
         context: Limits of the attempt.
 
     Raises:
-        TooLate: `context.start_by` had passed before.
+        SlotExpired: `context.start_by` had passed before.
         EgressBlocked, SegmentUnavailable, SegmentTransient: from the client and the media readers.
         StorageUnusable: the temporary files cannot be written.
     """

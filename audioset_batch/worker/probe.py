@@ -26,7 +26,7 @@ def reach_media(ytid: str, client: YtDlpClient, context: RequestContext) -> None
         context: Limits of the attempt.
 
     Raises:
-        TooLate, EgressBlocked, SegmentUnavailable, SegmentTransient: as `make_clip`.
+        SlotExpired, EgressBlocked, SegmentUnavailable, SegmentTransient: as `make_clip`.
     """
     resolved = client.resolve(ytid, context)
     wait_for_ads(resolved, context)

@@ -125,7 +125,7 @@ class YtDlpClient:
             context: Limits of the attempt; None: no limits.
 
         Raises:
-            TooLate: `context.start_by` had passed before.
+            SlotExpired: `context.start_by` had passed before.
             EgressBlocked: bot check, rate limit or 429.
             SegmentUnavailable: the video is not available, for the given reason.
             SegmentTransient: it could not be found out this time.

@@ -13,7 +13,7 @@ import yt_dlp
 from yt_dlp.networking import Request
 from yt_dlp.networking.exceptions import HTTPError, RequestError, TransportError
 
-from audioset_batch.errors import TooLate
+from audioset_batch.errors import SlotExpired
 from audioset_batch.sharedfs.clock import boot_time
 from audioset_batch.youtube.player_answers import Exchange, client_of
 from audioset_batch.youtube.streams import RequestContext, Traffic
@@ -117,13 +117,13 @@ class Session(yt_dlp.YoutubeDL):  # type: ignore[misc]
         """Send a request within these limits.
 
         Raises:
-            TooLate: the context's first request comes after its `start_by`.
+            SlotExpired: the context's first request comes after its `start_by`.
             RequestError: of yt-dlp; also where the deadline has passed.
         """
         left = _seconds_left(context)
         # Checked here and no sooner: yt-dlp takes long to get to its first request, the first time above all.
         if boot_time() > context.start_by:
-            raise TooLate("the time for this resolve has passed")
+            raise SlotExpired("the time for this resolve has passed")
         context.start_by = math.inf
         self._traffic.requests += 1
         if isinstance(req, str):

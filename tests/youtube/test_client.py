@@ -7,7 +7,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from audioset_batch.errors import EgressBlocked, SegmentTransient, SegmentUnavailable, TooLate, UsageError
+from audioset_batch.errors import EgressBlocked, SegmentTransient, SegmentUnavailable, SlotExpired, UsageError
 from audioset_batch.reasons import Reason
 from audioset_batch.sharedfs.clock import boot_time
 from audioset_batch.standin import Block, Catalog, Fault, Outcome, Standin, Trouble, Video, Where
@@ -51,7 +51,7 @@ def test_a_resolve_whose_time_passes_on_the_way_to_its_first_request_is_not_begu
     client: YtDlpClient, youtube: Standin
 ) -> None:
     before = len(youtube.events("resolve"))
-    with pytest.raises(TooLate):
+    with pytest.raises(SlotExpired):
         client.resolve(ALL[Outcome.OK], RequestContext(start_by=boot_time() + 1e-4))
     assert len(youtube.events("resolve")) == before
     assert client.traffic.take().requests == 0
@@ -60,7 +60,7 @@ def test_a_resolve_whose_time_passes_on_the_way_to_its_first_request_is_not_begu
 
 def test_a_resolve_that_has_begun_in_time_goes_on_after_it(youtube: Standin, client: YtDlpClient) -> None:
     thorough = make_client(youtube, player_skip=(), lean=False)
-    with pytest.raises(TooLate):
+    with pytest.raises(SlotExpired):
         thorough.resolve(ALL[Outcome.OK], RequestContext(start_by=boot_time()))
     youtube.set_delay(0.8)
     start_by = boot_time() + 1.5
