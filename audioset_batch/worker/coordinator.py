@@ -173,9 +173,9 @@ class Coordinator:
                 else:
                     self._on_attempt(event)
             for shard in self._open:
-                with shard.losing():
+                with shard.isolating_errors():
                     shard.review_held()
-                    shard.tell()
+                    shard.report_progress()
 
     # Opening and closing
 
@@ -224,7 +224,7 @@ class Coordinator:
         """Close shards that are done or lost; True if there were any."""
         finished = [shard for shard in self._open if shard.done]
         for shard in finished:
-            with shard.losing():
+            with shard.isolating_errors():
                 if shard.lost is None:
                     self._counts += shard.finish()
             if shard.lost is not None:
@@ -271,7 +271,7 @@ class Coordinator:
             return
         settle(self._egress, held)
         for shard in self._open:
-            with shard.losing():
+            with shard.isolating_errors():
                 shard.review_held()
 
     def _start_job(self) -> bool:
@@ -290,7 +290,7 @@ class Coordinator:
         if shard is None or entry is None or not self._pool.can_take(alone=entry.suspect):
             return False
         recorded = True
-        with shard.losing():
+        with shard.isolating_errors():
             recorded = shard.record_published(entry)
         if recorded:
             return True
@@ -298,7 +298,7 @@ class Coordinator:
         if isinstance(grant, Wait):
             return False
         taken = None
-        with shard.losing():
+        with shard.isolating_errors():
             taken = shard.take()
         if taken is None:
             grant.release()
@@ -345,7 +345,7 @@ class Coordinator:
         if attempt.result is AttemptResult.USAGE_ERROR:
             raise UsageError(attempt.detail)
         if shard is not None and entry is not None:
-            with shard.losing():
+            with shard.isolating_errors():
                 shard.answered(entry, grant, attempt, verdict)
         elif attempt.result is AttemptResult.STORAGE:
             raise StorageUnusable(attempt.detail)

@@ -145,7 +145,7 @@ class OpenShard:
         return bool(self.held) or any(grant.verdict() is not Verdict.DISCARD for grant in failures)
 
     @contextlib.contextmanager
-    def losing(self) -> Iterator[None]:
+    def isolating_errors(self) -> Iterator[None]:
         """Limit errors to this shard: a lost lease, or a link in place of one of its files, ends only this shard."""
         try:
             try:
@@ -294,7 +294,7 @@ class OpenShard:
 
     # State and end
 
-    def tell(self) -> None:
+    def report_progress(self) -> None:
         """Update the progress display and, if it is due, the state file.
 
         Raises:

@@ -176,7 +176,7 @@ def test_of_shards_that_cannot_be_used_a_few_are_left_out(unusable: set[int], op
         if shard.number in unusable:
             raise StorageUnusable(f"{shard}: Permission denied")
         shown = Mock(done=True, lost=None, held=[], queue=SegmentQueue(()))
-        shown.losing.return_value = contextlib.nullcontext()
+        shown.isolating_errors.return_value = contextlib.nullcontext()
         shown.finish.return_value = Counter(ok=1)
         return shown
 
