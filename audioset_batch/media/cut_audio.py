@@ -117,7 +117,7 @@ def decode_audio(track: Track, samples: list[Sample], start: Fraction, stop: Fra
         SegmentTransient: `decode_error`.
     """
     context: Any = open_decoder(track, label)
-    stretch = _Stretch(track, start, stop, label)
+    buffer = _ClipBuffer(track, start, stop, label)
     for sample in (*samples, None):
         packet = None
         if sample is not None:
@@ -130,17 +130,17 @@ def decode_audio(track: Track, samples: list[Sample], start: Fraction, stop: Fra
                 Reason.DECODE_ERROR, f"{label}: {track.codec} at {_seconds(track, sample)}: {error}"
             ) from error
         for frame in frames:
-            stretch.add(frame)
-    length = stretch.filled
+            buffer.add(frame)
+    length = buffer.filled
     if samples:
-        presented = (samples[-1].pts + samples[-1].duration) * track.time_base * stretch.rate
-        length = min(length, int(presented) - stretch.first)
+        presented = (samples[-1].pts + samples[-1].duration) * track.time_base * buffer.rate
+        length = min(length, int(presented) - buffer.first)
     if length <= 0:
         raise _past_end(label, start)
-    return AudioClip(stretch.out[:length], stretch.rate, stretch.rate, track.codec)
+    return AudioClip(buffer.out[:length], buffer.rate, buffer.rate, track.codec)
 
 
-class _Stretch:
+class _ClipBuffer:
     """The samples [start, stop) of a stream; decoded frames are copied to the place that their timestamps give.
 
     Attributes:
