@@ -221,7 +221,7 @@ def test_the_reader_asks_for_nothing_twice() -> None:
         source = MemorySource(data, len(data))
         reader = RangeReader(source)
         for start, length in ranges:
-            assert reader.upto(start, start + length) == data[start : start + length]
+            assert reader.read_range(start, start + length) == data[start : start + length]
             assert reader.has(start, min(start + length, len(data)))
         assert source.bytes_read <= len(data)
 

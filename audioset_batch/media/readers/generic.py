@@ -87,11 +87,11 @@ class RangeFile(io.RawIOBase):
             self._block = min(self._block * 2, _MAX_BLOCK) if self._at == self._next else _BLOCK
             reach = min(max(stop, self._at + self._block), end)
             if self._kept > _KEEP:
-                self._reader.forget()
+                self._reader.clear()
                 self._kept = 0
-            self._kept += len(self._reader.upto(self._at, reach))
+            self._kept += len(self._reader.read_range(self._at, reach))
             self._next = reach
-        data = self._reader.upto(self._at, stop)
+        data = self._reader.read_range(self._at, stop)
         self._at += len(data)
         return data
 

@@ -61,9 +61,9 @@ def _header(reader: RangeReader, at: int) -> BoxHeader | None:
     # A box behind the media (a moov at the end) is read up to the end of the file at once: it is the last.
     far = not reader.has(at, at + 8)
     if far and size is not None and size - at <= MAX_INDEX_BYTES:
-        head = reader.upto(at, min(size, at + (1 << 20)))[:16]
+        head = reader.read_range(at, min(size, at + (1 << 20)))[:16]
     else:
-        head = reader.upto(at, at + (16 << 10 if far else 16))[:16]
+        head = reader.read_range(at, at + (16 << 10 if far else 16))[:16]
     return read_header(head) if len(head) >= 8 else None
 
 
@@ -71,7 +71,7 @@ def _payload(reader: RangeReader, at: int, header: BoxHeader) -> bytes:
     size = header.size
     if not size or size > MAX_INDEX_BYTES:
         raise UnexpectedLayout(f"box {header.kind!r} claims {size} bytes")
-    return reader.get(at + header.head, at + size)
+    return reader.read_exactly(at + header.head, at + size)
 
 
 class ProgressiveMp4:
@@ -104,7 +104,7 @@ class ProgressiveMp4:
             else:
                 merged.append((start, stop))
         for start, stop in merged:
-            self._reader.get(start, stop)
+            self._reader.read_exactly(start, stop)
         return [load_samples(self._reader, cut) for cut in cuts]
 
     def _cut(self, want: Want) -> SampleTable:

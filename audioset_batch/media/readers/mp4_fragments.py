@@ -104,7 +104,7 @@ class FragmentedMp4:
             return []
         start = self._first_byte(track, span)
         stop = self._last_byte(track, span)
-        self._reader.upto(start, stop)
+        self._reader.read_range(start, stop)
         parts = [self._fragment(track, number) for number in range(span.first, span.last + 1)]
         table = concat(parts).cut(span.lo, span.hi, track.track.kind == "video")
         if span.first > 0 and self._starts_late(table, track, span):
@@ -138,7 +138,7 @@ class FragmentedMp4:
         end, size = int(self._index.offset[-1]), self._reader.size
         if size is None or end + 8 > size:
             return False
-        return self._reader.upto(end, end + 8)[4:] in _MEDIA_BOXES
+        return self._reader.read_range(end, end + 8)[4:] in _MEDIA_BOXES
 
     def _share(self, track: Mp4Track, number: int, tick: int) -> Fraction:
         """Position of a presentation tick within fragment `number`, from 0 to 1."""
@@ -173,7 +173,7 @@ class FragmentedMp4:
         at = int(self._index.offset[0])
         ticks = max(int(self._index.start[1] - self._index.start[0]), 1)
         if self._reader.has(at, at + 16):
-            header = read_header(self._reader.get(at, at + 16))
+            header = read_header(self._reader.read_exactly(at, at + 16))
             if header.kind == b"moof" and header.size < MAX_INDEX_BYTES:
                 return min(header.size / ticks, 1.0)
         return 8 / 1024
@@ -186,12 +186,12 @@ class FragmentedMp4:
         parts: list[SampleTable] = []
         reach = self._moof_bytes(number)
         while at + 8 <= end:
-            header = read_header(self._reader.get(at, min(at + max(reach, 16), end)))
+            header = read_header(self._reader.read_exactly(at, min(at + max(reach, 16), end)))
             reach = 16
             if not header.size or at + header.size > end:
                 raise UnexpectedLayout(f"box {header.kind!r} reaches out of its fragment")
             if header.kind == b"moof":
-                parts.append(fragment_table(self._reader.get(at, at + header.size), at, track))
+                parts.append(fragment_table(self._reader.read_exactly(at, at + header.size), at, track))
             at += header.size
         if not parts:
             raise UnexpectedLayout("a fragment without moof")

@@ -252,7 +252,7 @@ def load_samples(reader: RangeReader, table: SampleTable) -> list[Sample]:
     start, stop = int(table.offset.min()), int((table.offset + table.size).max())
     if start < 0 or int(table.size.min()) < 0:
         raise UnexpectedLayout("a sample before the start of the file")
-    data = memoryview(reader.get(start, stop))
+    data = memoryview(reader.read_exactly(start, stop))
     rows = zip(
         (table.offset - start).tolist(),
         table.size.tolist(),

@@ -59,7 +59,7 @@ def _sniff(reader: RangeReader, hint: StreamHint) -> str:
     first = max(mp4_first_request(hint), webm_first_request(hint))
     if hint.content_length is not None and hint.content_length <= max(_SMALL_FILE, first):
         first = max(hint.content_length, _MAGIC)
-    head = reader.upto(0, first)[:64]
+    head = reader.read_range(0, first)[:64]
     if not head:
         raise SegmentTransient(Reason.TRUNCATED, f"{reader.label}: the stream is empty")
     if head[4:8] in (b"ftyp", b"styp", b"moov", b"mdat", b"free", b"skip", b"sidx"):

@@ -65,13 +65,13 @@ class RangeReader:
         """Size of the file in bytes, if known."""
         return self.source.size if self._end is None else self._end
 
-    def get(self, start: int, stop: int) -> bytes:
+    def read_exactly(self, start: int, stop: int) -> bytes:
         """Exactly the bytes [start, stop).
 
         Raises:
             SegmentTransient: `truncated` if the file ends before `stop`; `decode_error` if `max_bytes` is exceeded.
         """
-        data = self.upto(start, stop)
+        data = self.read_range(start, stop)
         if len(data) < stop - start:
             raise SegmentTransient(
                 Reason.TRUNCATED,
@@ -79,7 +79,7 @@ class RangeReader:
             )
         return data
 
-    def upto(self, start: int, stop: int) -> bytes:
+    def read_range(self, start: int, stop: int) -> bytes:
         """The bytes [start, stop), fewer if the file ends before `stop`; missing parts are fetched.
 
         Raises:
@@ -114,7 +114,7 @@ class RangeReader:
             at = end
         return True
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Drop the cache, for sequential readers that keep a window of their own."""
         self._starts.clear()
         self._spans.clear()
@@ -162,10 +162,10 @@ class KeptSource:
         return self._reader.size
 
     def read(self, start: int, stop: int) -> bytes:
-        """Bytes [start, stop) with one request for each missing part. Raises what `RangeReader.upto` raises."""
+        """Bytes [start, stop) with one request for each missing part. Raises what `RangeReader.read_range` raises."""
         if not self._reader.has(start, stop):
             if self._kept > _MOST_KEPT:  # longer than any index or clip: a sequential read
-                self._reader.forget()
+                self._reader.clear()
                 self._kept = 0
             self._kept += stop - start
-        return self._reader.upto(start, stop)
+        return self._reader.read_range(start, stop)

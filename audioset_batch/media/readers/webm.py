@@ -64,7 +64,7 @@ class WebM:
         if header.cue_time[0] * 1000 > _FIRST_CUE_MS * header.ticks:
             raise UnexpectedLayout("the first cue is not at the start")
         start = header.cue_byte[0]
-        first = parse_clusters(reader.upto(start, start + 64), 0, header.track.number, heads_only=True)
+        first = parse_clusters(reader.read_range(start, start + 64), 0, header.track.number, heads_only=True)
         if not first.blocks:
             raise UnexpectedLayout("no block where the first cue points")
         self._zero = first.blocks[0].time
@@ -132,7 +132,7 @@ class WebM:
 
     def _parse(self, begin: int, stop: int, first: int, lo: int) -> list[Block]:
         """The blocks in bytes [begin, stop); none if their times are doubtful."""
-        data = self._reader.get(begin, stop)
+        data = self._reader.read_exactly(begin, stop)
         header = self._header
         number = header.track.number
         if begin == self._cue_byte(first):

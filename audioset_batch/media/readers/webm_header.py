@@ -57,13 +57,13 @@ def _element(reader: RangeReader, at: int) -> ebml.Head | None:
     size = reader.size
     if size is not None and at >= size:
         return None
-    return ebml.read_head(reader.upto(at, at + ebml.HEAD_MAX), 0)
+    return ebml.read_head(reader.read_range(at, at + ebml.HEAD_MAX), 0)
 
 
 def _payload(reader: RangeReader, at: int, head: ebml.Head) -> bytes:
     if not 0 <= head.size <= _MAX_HEADER:
         raise UnexpectedLayout(f"an element of {head.size} bytes in the header")
-    return reader.get(at + head.start, at + head.start + head.size)
+    return reader.read_exactly(at + head.start, at + head.start + head.size)
 
 
 def parse_header(reader: RangeReader) -> Header:
@@ -108,7 +108,7 @@ def _parse_header(reader: RangeReader) -> Header:
         elif head.id == ebml.CUES and track is not None:
             stop = at + head.start + head.size
             if 0 <= head.size <= _MAX_HEADER and not reader.has(at, stop):
-                reader.upto(at, stop + _BEYOND_CUES)
+                reader.read_range(at, stop + _BEYOND_CUES)
             cues = _cues(_payload(reader, at, head), track.number, origin)
         elif head.size == ebml.UNKNOWN:
             raise UnexpectedLayout("an element of unknown size in the header")
@@ -126,7 +126,7 @@ def _parse_header(reader: RangeReader) -> Header:
 def _far_cues(reader: RangeReader, at: int, end: int | None, track: int, origin: int) -> list[tuple[int, int]]:
     """Read cues behind the clusters, mostly the last element: if the end of the file is near, up to there at once."""
     if end is not None and at < end <= at + (1 << 20) and (reader.size or end) >= end:
-        reader.upto(at, end)
+        reader.read_range(at, end)
     head = _element(reader, at)
     if head is None or head.id != ebml.CUES:
         return []
