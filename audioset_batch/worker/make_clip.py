@@ -15,7 +15,7 @@ from audioset_batch.errors import SegmentTransient, SegmentUnavailable
 from audioset_batch.media.convert import convert_audio
 from audioset_batch.media.cut_audio import AudioClip, cut_audio
 from audioset_batch.media.cut_video import VideoClip, cut_video, write_video
-from audioset_batch.media.readers.source import ByteSource, KeptSource, StreamHint
+from audioset_batch.media.readers.source import ByteSource, CachingSource, StreamHint
 from audioset_batch.media.verify import verify_audio
 from audioset_batch.media.verify_video import verify_video
 from audioset_batch.media.write import write_audio
@@ -134,7 +134,7 @@ class _Reader:
         assert audio is not None
         source: ByteSource = self.client.open(audio, self.context)
         if video is not None and not audio.segmented:
-            source = KeptSource(source)
+            source = CachingSource(source)
         pictures = None
         if video is audio:
             # In one file the pictures span more than the sound: fetching them first fetches the sound as well.

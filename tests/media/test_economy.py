@@ -17,7 +17,7 @@ import pytest
 from audioset_batch.config.schema import Video
 from audioset_batch.media.cut_audio import cut_audio
 from audioset_batch.media.cut_video import cut_video
-from audioset_batch.media.readers.source import KeptSource, StreamHint
+from audioset_batch.media.readers.source import CachingSource, StreamHint
 from tests.support.media_data import MemorySource, encode_audio_file
 
 PREROLL = {251: 0.08, 140: 1024 / 44100, 18: 1024 / 44100}
@@ -93,10 +93,10 @@ def check_video(path: Path, itag: int, start: float, seconds: float, told: bool,
     source = MemorySource.of(path)
     hint = hint_of(source, itag, seconds, told)
     times = round(start * 1000), round((start + 10) * 1000)
-    kept = KeptSource(source)
-    cut_video(kept, *times, video, hint=hint)
+    cached = CachingSource(source)
+    cut_video(cached, *times, video, hint=hint)
     if video.mode == "bestvideoaudio":
-        cut_audio(kept, *times, hint=hint)
+        cut_audio(cached, *times, hint=hint)
     assert_within(source, layout(path, itag, "video").bound(start, start + 10, 0.0), f"{itag} at {start}")
     return source.requests
 
@@ -134,7 +134,7 @@ def test_exact_cuts_fetch_no_more(youtube: Callable[..., Path], itag: int, mode:
 def test_sound_from_the_keyframe_on_is_fetched_once(youtube: Callable[..., Path]) -> None:
     """`bestvideowithaudio` by copying: the audio file begins at the start, the sound in the video before it."""
     pictures, audio = MemorySource.of(youtube(134, 60)), MemorySource.of(youtube(140, 60))
-    kept = KeptSource(audio)
+    cached = CachingSource(audio)
     hint = hint_of(audio, 140, 60, True)
     clip = cut_video(
         pictures,
@@ -142,11 +142,11 @@ def test_sound_from_the_keyframe_on_is_fetched_once(youtube: Callable[..., Path]
         23_000,
         Video(mode="bestvideowithaudio", cut="copy"),
         hint=hint_of(pictures, 134, 60, True),
-        sound_source=kept,
+        sound_source=cached,
         sound_hint=hint,
     )
     assert clip.start_seconds == 10 and clip.sound_seconds == 13
-    cut_audio(kept, 13_000, 23_000, hint=hint)
+    cut_audio(cached, 13_000, 23_000, hint=hint)
     assert_within(audio, layout(youtube(140, 60), 140).bound(10, 23, PREROLL[140]), "sound")
 
 
@@ -155,15 +155,15 @@ def test_a_kept_source_forgets_what_is_too_much(monkeypatch: pytest.MonkeyPatch,
     path = tmp_path / "file"
     path.write_bytes(bytes(range(256)) * 10)
     source = MemorySource.of(path)
-    kept = KeptSource(source)
-    assert kept.size == 2560
+    cached = CachingSource(source)
+    assert cached.size == 2560
     for start in (0, 600, 0, 1200):
-        assert kept.read(start, start + 600) == path.read_bytes()[start : start + 600]
+        assert cached.read(start, start + 600) == path.read_bytes()[start : start + 600]
     assert source.requests == 3, "the third is at hand"
-    assert kept.read(1800, 2400) == path.read_bytes()[1800:2400]
-    assert kept.read(0, 600) == path.read_bytes()[:600]
+    assert cached.read(1800, 2400) == path.read_bytes()[1800:2400]
+    assert cached.read(0, 600) == path.read_bytes()[:600]
     assert source.requests == 5, "and then forgotten"
-    assert kept.read(2500, 2600) == path.read_bytes()[2500:]
+    assert cached.read(2500, 2600) == path.read_bytes()[2500:]
 
 
 @pytest.mark.parametrize("bit_rate", [48_000, 160_000])

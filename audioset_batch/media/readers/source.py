@@ -145,7 +145,7 @@ class RangeReader:
                 )
 
 
-class KeptSource:
+class CachingSource:
     """A `ByteSource` for several readers in turn: what one of them has fetched is not fetched again."""
 
     def __init__(self, source: ByteSource) -> None:
