@@ -36,7 +36,7 @@ class Runtime:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Environment:
     """JavaScript runtimes, PO token providers and plugins of this machine.
 
     Attributes:
@@ -52,31 +52,33 @@ class Surroundings:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class JavaScriptSupport:
     """Whether player scripts can be run, as text; `advice` is "" if nothing needs to be done."""
 
     text: str
     advice: str = ""
 
 
-def javascript(found: Surroundings) -> Verdict:
+def javascript(found: Environment) -> JavaScriptSupport:
     """Describe whether yt-dlp can run player scripts, with which runtime, and what to do if it cannot."""
     named = {one.name: f"{one.name} {one.version} at {one.path}" for one in found.runtimes}
     used = [named[one.name] for one in found.runtimes if one.enabled and one.supported]
     if found.solves:
-        return Verdict(", ".join(used))
+        return JavaScriptSupport(", ".join(used))
     if used:
-        return Verdict(f"{', '.join(used)}, but yt-dlp's scripts for it (yt-dlp-ejs) are missing", "./setup.sh")
+        return JavaScriptSupport(
+            f"{', '.join(used)}, but yt-dlp's scripts for it (yt-dlp-ejs) are missing", "./setup.sh"
+        )
     for one in found.runtimes:
         if one.supported:
             advice = f'youtube: {{args: ["--js-runtimes", "{one.name}"]}} in the config, or {_INSTALL}'
-            return Verdict(f"{named[one.name]} is there, but yt-dlp uses only deno by default", advice)
+            return JavaScriptSupport(f"{named[one.name]} is there, but yt-dlp uses only deno by default", advice)
     old = [f"{named[one.name]} is older than {one.oldest}, which yt-dlp needs" for one in found.runtimes]
     none = "no runtime that yt-dlp takes: YouTube gives it fewer formats without one"
-    return Verdict("; ".join([none, *old]), _INSTALL)
+    return JavaScriptSupport("; ".join([none, *old]), _INSTALL)
 
 
-def look_around(args: Sequence[str]) -> Surroundings:
+def detect_environment(args: Sequence[str]) -> Environment:
     """Find out what yt-dlp finds with these command-line options.
 
     Raises:
@@ -86,7 +88,7 @@ def look_around(args: Sequence[str]) -> Surroundings:
     ydl, extractor = client.parts
     tokens = tuple(providers(extractor))
     solvers = getattr(getattr(extractor, "_jsc_director", None), "providers", {}).values()
-    return Surroundings(
+    return Environment(
         runtimes=tuple(_runtimes(getattr(ydl, "_js_runtimes", {}))),
         solves=any(one.is_available() for one in solvers),
         providers=tokens,

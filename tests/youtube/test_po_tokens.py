@@ -15,7 +15,7 @@ from audioset_batch.errors import SegmentTransient
 from audioset_batch.reasons import Reason
 from audioset_batch.standin import Catalog, Standin, Video
 from audioset_batch.youtube.client import YtDlpClient
-from audioset_batch.youtube.environment import Runtime, Surroundings, javascript
+from audioset_batch.youtube.environment import Environment, Runtime, javascript
 from audioset_batch.youtube.streams import ClientOptions
 
 YTID = "tokens_0001"
@@ -41,12 +41,12 @@ PROGRAM = """
 import json, sys
 from audioset_batch.youtube.streams import ClientOptions
 from audioset_batch.youtube.client import YtDlpClient
-from audioset_batch.youtube.environment import look_around
+from audioset_batch.youtube.environment import detect_environment
 from audioset_batch.config import Youtube
 from audioset_batch.errors import SegmentTransient
 
 proxy, ytid, questions = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
-found = look_around(("--no-cache-dir",))
+found = detect_environment(("--no-cache-dir",))
 answers = []
 for more in questions:
     args = ("--no-cache-dir", *more.pop("args", ()))
@@ -150,5 +150,5 @@ def test_what_check_says_of_runtimes(
     runtimes: list[tuple[str, bool, bool]], solves: bool, text: str, advice: str
 ) -> None:
     found = tuple(runtime(name, enabled=enabled, supported=supported) for name, enabled, supported in runtimes)
-    verdict = javascript(Surroundings(found, solves, (), ()))
+    verdict = javascript(Environment(found, solves, (), ()))
     assert text in verdict.text and (advice in verdict.advice if advice else not verdict.advice)

@@ -17,7 +17,7 @@ from audioset_batch.errors import UsageError
 from audioset_batch.submit.checks.finding import Finding, error, ok, warning
 from audioset_batch.submit.checks.versions import sox_version
 from audioset_batch.youtube.client import YtDlpClient
-from audioset_batch.youtube.environment import javascript, look_around
+from audioset_batch.youtube.environment import detect_environment, javascript
 from audioset_batch.youtube.streams import ClientOptions
 from audioset_batch.youtube.versions import age_days, version_in_use
 
@@ -86,7 +86,7 @@ def _powers(config: Config) -> Iterator[Finding]:
 def _surroundings(config: Config) -> Iterator[Finding]:
     """What yt-dlp itself finds beside it: JavaScript runtimes, plugins, PO token providers."""
     try:
-        found = look_around(config.youtube.args)
+        found = detect_environment(config.youtube.args)
     except UsageError:
         return  # told above
     scripts = javascript(found)

@@ -39,8 +39,8 @@ def _distribution(name: str) -> str:
 def _javascript() -> str:
     """The same answer as `check` gives, without options of yt-dlp."""
     try:
-        from audioset_batch.youtube.environment import javascript, look_around
+        from audioset_batch.youtube.environment import detect_environment, javascript
     except ImportError as error:
         return f"JavaScript: {error}"
-    found = javascript(look_around(()))
+    found = javascript(detect_environment(()))
     return f"JavaScript: {found.text} ({found.advice})" if found.advice else found.text
