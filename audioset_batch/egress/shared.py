@@ -27,7 +27,7 @@ from audioset_batch.sharedfs.clock import FsClock
 from audioset_batch.sharedfs.folders import Folder
 from audioset_batch.sharedfs.lease import Holder
 from audioset_batch.sharedfs.publish import make_folders, storage
-from audioset_batch.sharedfs.versioned_file import Register, Version
+from audioset_batch.sharedfs.versioned_file import AtomicVersionedFile, Version
 
 FORMAT: Final = 2
 """Format version of the state file, incremented if older versions would misread it. They refuse later formats."""
@@ -146,7 +146,7 @@ class SharedEgress:
         self._root = next(above for above in folder.absolute().parents[1:] if above.exists())
         self.clock = FsClock(folder)
         self.names: list[str] = []
-        self._register = Register(folder, "state", keep=_KEPT_VERSIONS)
+        self._versions = AtomicVersionedFile(folder, "state", keep=_KEPT_VERSIONS)
         self._version: Version | None = None
         self._damage: ValueError | None = None
         self.state = EgressState()
@@ -172,13 +172,13 @@ class SharedEgress:
                     self.names = folder.names()
             except FileNotFoundError:
                 self.names = []
-            numbers = self._register.numbers_among(self.names)
+            numbers = self._versions.numbers_among(self.names)
             if numbers and (self._version is None or numbers[-1] > self._version.number):
                 self._read()
         return self.state
 
     def _read(self) -> None:
-        version = self._register.read()
+        version = self._versions.read()
         if version is None or (self._version is not None and version.number < self._version.number):
             return
         self._version = version
@@ -186,7 +186,7 @@ class SharedEgress:
             self.state, self._damage = self._decoded(version), None
         except InputRefused as error:
             raise InputRefused(
-                f"{self._register.path(version.number)}: {error}. Update this installation, or use another egress_dir"
+                f"{self._versions.path(version.number)}: {error}. Update this installation, or use another egress_dir"
             ) from None
         except ValueError as error:
             if self._damage is None:
@@ -209,7 +209,7 @@ class SharedEgress:
     def _safe(self, damaged: Version) -> EgressState:
         """A replacement for a damaged state: the latest valid one, but paused until a probe has passed."""
         known = None
-        for version in self._register.earlier(damaged):
+        for version in self._versions.earlier(damaged):
             with contextlib.suppress(ValueError, InputRefused):
                 known = self._decoded(version)
                 break
@@ -244,10 +244,10 @@ class SharedEgress:
                 with_burst = changed.grid is not None and changed.grid.burst > 0
                 values = {"format": FORMAT if with_burst else _FORMAT_WITHOUT_BURST, **asdict(changed)}
                 data = json.dumps(values, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
-                version = self._register.swap(self._version, data)
+                version = self._versions.swap(self._version, data)
                 if version is not None:
                     if self._damage is not None and self._version is not None:
-                        self._register.set_aside(self._version, self._damage)
+                        self._versions.set_aside(self._version, self._damage)
                     self._version, self.state, self._damage = version, changed, None
                     return True
 

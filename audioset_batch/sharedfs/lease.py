@@ -29,7 +29,7 @@ from audioset_batch.errors import ShardHeld, StorageUnusable, UnsafePath
 from audioset_batch.sharedfs.clock import boot_time, read_clock
 from audioset_batch.sharedfs.folders import Folder
 from audioset_batch.sharedfs.publish import storage, unusable
-from audioset_batch.sharedfs.versioned_file import DATA_AT, Register, Version
+from audioset_batch.sharedfs.versioned_file import DATA_AT, AtomicVersionedFile, Version
 
 _NAME: Final = "holder"
 _UNKNOWN_SECONDS: Final = 120.0
@@ -158,7 +158,7 @@ def read_lease(path: Path) -> LeaseInfo | None:
         StorageUnusable: it cannot be read.
     """
     with storage(path):
-        version = Register(path, _NAME).read()
+        version = AtomicVersionedFile(path, _NAME).read()
         return None if version is None else _info(path, version)
 
 
@@ -179,7 +179,7 @@ def last_term(path: Path) -> int:
         StorageUnusable: it cannot be read.
     """
     with storage(path.parent):
-        return max(Register(path, _NAME).numbers(), default=0)
+        return max(AtomicVersionedFile(path, _NAME).numbers(), default=0)
 
 
 def _info(path: Path, version: Version) -> LeaseInfo | None:
@@ -222,7 +222,7 @@ class Lease:
         self.predecessor_may_live = False
         """True if this lease was taken over from a holder that is not known to be dead: it may wake up and write."""
         self._shard = path.name.removesuffix(".lease")
-        self._register = Register(path, _NAME)
+        self._versions = AtomicVersionedFile(path, _NAME)
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._fd = -1
@@ -257,7 +257,7 @@ class Lease:
         return lease
 
     def _try(self) -> bool:
-        version = self._register.read()
+        version = self._versions.read()
         info = None if version is None else _info(self.path, version)
         if info is not None:
             if info.alive and not info.holder.is_succeeded_by(self.holder):
@@ -268,7 +268,7 @@ class Lease:
 
     def _begin_term(self, basis: Version | None) -> bool:
         started = boot_time()
-        version = self._register.swap(basis, _encode(self.holder, self.lease_seconds, released=False))
+        version = self._versions.swap(basis, _encode(self.holder, self.lease_seconds, released=False))
         if version is None:
             return False
         try:
@@ -304,7 +304,7 @@ class Lease:
             if not self.path.exists():
                 raise  # nobody took it: the data directory has gone
             raise self._lost() from None
-        if self._register.numbers()[-1:] != [self._version.number]:
+        if self._versions.numbers()[-1:] != [self._version.number]:
             raise self._lost()
 
     def _open(self, version: Version, flags: int) -> int:
@@ -326,7 +326,7 @@ class Lease:
         self._version = None
         self._close_fd()
         try:
-            version = self._register.read()
+            version = self._versions.read()
             info = None if version is None else _info(self.path, version)
         except (OSError, UnsafePath):
             info = None

@@ -55,7 +55,7 @@ class Version:
     changed_at: float = field(default=0.0, compare=False)
 
 
-class Register:
+class AtomicVersionedFile:
     """A value in a folder that all nodes share, replaced by compare-and-swap.
 
     Args:

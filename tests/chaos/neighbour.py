@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from audioset_batch.sharedfs.versioned_file import Register, Version
+from audioset_batch.sharedfs.versioned_file import AtomicVersionedFile, Version
 
 _FAR = 4_000_000_000
 _LONG_PAUSE = 30.0
@@ -39,7 +39,7 @@ class Neighbour:
         self._egress = egress
         self._states = states
         self._victim = victim
-        self._register = Register(egress, "state", keep=4)
+        self._versions = AtomicVersionedFile(egress, "state", keep=4)
 
     def acts(self) -> dict[str, Callable[[], None]]:
         """What can be done, by its name."""
@@ -59,7 +59,7 @@ class Neighbour:
         return paths
 
     def _next(self, beyond: int = 1) -> Path:
-        return self._register.path((self._register.numbers() or [0])[-1] + beyond)
+        return self._versions.path((self._versions.numbers() or [0])[-1] + beyond)
 
     def _links(self) -> None:
         self._next().symlink_to(self._victim.file)
@@ -105,12 +105,12 @@ class Neighbour:
     def _change(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Version | None:
         """Swap the state, by the same rules as the tasks do."""
         for _ in range(20):
-            version = self._register.read()
+            version = self._versions.read()
             if version is None:
                 return None
             with suppress(ValueError):
                 values = change(json.loads(version.data))
-                made = self._register.swap(version, json.dumps(values).encode() + b"\n")
+                made = self._versions.swap(version, json.dumps(values).encode() + b"\n")
                 if made is not None:
                     return made
             time.sleep(0.05)
@@ -131,8 +131,8 @@ class Neighbour:
 
         def leave() -> None:
             if made is not None:
-                found = self._register.read()
+                found = self._versions.read()
                 assert found == made, f"a later version's state was changed: {found}"
-                self._register.path(made.number).unlink()
+                self._versions.path(made.number).unlink()
 
         return leave

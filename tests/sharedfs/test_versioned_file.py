@@ -12,13 +12,13 @@ import pytest
 
 from audioset_batch.sharedfs import versioned_file as registers
 from audioset_batch.sharedfs.clock import FsClock, read_clock
-from audioset_batch.sharedfs.versioned_file import Register
+from audioset_batch.sharedfs.versioned_file import AtomicVersionedFile
 
 FORK = multiprocessing.get_context("fork")
 
 
 def increment(folder: Path, log: Path, stop_at: float) -> None:
-    register = Register(folder, "n", keep=3)
+    register = AtomicVersionedFile(folder, "n", keep=3)
     with log.open("ab", buffering=0) as file:
         while time.monotonic() < stop_at:
             version = register.read()
@@ -45,7 +45,7 @@ def test_no_swap_is_lost_though_writers_are_killed(tmp_path: Path) -> None:
         process.join(20)
         assert process.exitcode == 0
     swaps = sum(log.stat().st_size for log in tmp_path.glob("log*"))
-    version = Register(folder, "n").read()
+    version = AtomicVersionedFile(folder, "n").read()
     assert version is not None
     assert swaps > 100
     # A writer killed between its swap and its log line, or told of failure for sure too late, may add to the value.
@@ -54,7 +54,7 @@ def test_no_swap_is_lost_though_writers_are_killed(tmp_path: Path) -> None:
 
 
 def test_a_swap_from_an_old_value_fails_however_late_it_comes(tmp_path: Path) -> None:
-    register = Register(tmp_path / "r", "n")
+    register = AtomicVersionedFile(tmp_path / "r", "n")
     first = register.swap(None, b"1\n")
     assert first is not None
     value = first
@@ -73,7 +73,7 @@ def test_a_swap_from_an_old_value_fails_however_late_it_comes(tmp_path: Path) ->
 
 def test_a_name_that_exists_again_is_not_the_version_of_before(tmp_path: Path) -> None:
     """Its file may even have the inode of before, which the filesystem gives out again."""
-    register = Register(tmp_path, "n")
+    register = AtomicVersionedFile(tmp_path, "n")
     first = register.swap(None, b"1\n")
     second = register.swap(first, b"2\n")
     third = register.swap(second, b"3\n")
@@ -95,14 +95,14 @@ def test_leftovers_of_a_kill_are_removed_when_they_are_old(tmp_path: Path) -> No
     for path in (old, young):
         path.write_text("")
     os.utime(old, (1, 1))
-    assert Register(tmp_path, "n").swap(None, b"1\n") is not None
+    assert AtomicVersionedFile(tmp_path, "n").swap(None, b"1\n") is not None
     assert not old.exists()
     assert young.exists()
 
 
 def test_a_torn_version_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registers, "_TORN_SECONDS", 0.1)
-    register = Register(tmp_path, "n", keep=2)
+    register = AtomicVersionedFile(tmp_path, "n", keep=2)
     value = register.swap(None, b"1\n")
     (tmp_path / "n.2").write_bytes(b'{"a": ')
     read = register.read()
@@ -115,7 +115,7 @@ def test_a_torn_version_is_passed_over(tmp_path: Path, monkeypatch: pytest.Monke
 def test_only_lines_are_values(tmp_path: Path) -> None:
     for data in (b"", b"1", b"1\n2\n"):
         with pytest.raises(ValueError, match="one line"):
-            Register(tmp_path, "n").swap(None, data)
+            AtomicVersionedFile(tmp_path, "n").swap(None, data)
 
 
 def test_the_clock_is_the_filesystems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
