@@ -30,7 +30,7 @@ from audioset_batch.untrusted import visible
 from audioset_batch.worker.make_clip import make_clip
 from audioset_batch.worker.messages import READY, Attempt, AttemptResult, Job, WaitNotice
 from audioset_batch.worker.oom import die_before_us
-from audioset_batch.worker.probe import reach_media
+from audioset_batch.worker.probe import probe_media
 from audioset_batch.youtube.client import YtDlpClient
 from audioset_batch.youtube.streams import ClientOptions, RequestContext
 
@@ -93,7 +93,7 @@ def _run(
             on_wait=lambda seconds: send(WaitNotice(job.number, seconds)),
         )
         if job.segment is None:
-            reach_media(job.probe, client, context)
+            probe_media(job.probe, client, context)
         else:
             clip = make_clip(job.segment, client, config, job.tmp_dir / f"{job.number}", context)
     except SlotExpired:

@@ -26,10 +26,10 @@ from audioset_batch.youtube.client import YtDlpClient
 from audioset_batch.youtube.ranged import label_of
 from audioset_batch.youtube.streams import RequestContext, Resolved, Stream
 
-NEXT_FORMAT: Final = frozenset({Reason.MEDIA_FORBIDDEN, Reason.DECODE_ERROR})
+TRY_NEXT_FORMAT: Final = frozenset({Reason.MEDIA_FORBIDDEN, Reason.DECODE_ERROR})
 """With these reasons another format of the same track may work; the others concern the connection or the video."""
-MOST_FURTHER: Final = 2
-_LONGEST_WAIT: Final = 180.0
+MAX_FALLBACKS: Final = 2
+_MAX_AD_SECONDS: Final = 180.0
 
 
 def make_clip(segment: Segment, client: YtDlpClient, config: Config, stem: Path, context: RequestContext) -> Clip:
@@ -88,7 +88,7 @@ def wait_for_ads(resolved: Resolved, context: RequestContext) -> None:
     seconds = max(stream.available_at or 0.0 for stream in streams) - time.time()
     if seconds <= 0:
         return
-    if seconds > _LONGEST_WAIT:
+    if seconds > _MAX_AD_SECONDS:
         raise SegmentTransient(Reason.TIMEOUT, f"YouTube shows ads for {seconds:.0f} s before it gives the media")
     context.wait(seconds)
 
@@ -121,7 +121,7 @@ class _Reader:
             except SegmentTransient as error:
                 errors.append(error)
                 following = None
-                if error.reason in NEXT_FORMAT and len(errors) <= MOST_FURTHER:
+                if error.reason in TRY_NEXT_FORMAT and len(errors) <= MAX_FALLBACKS:
                     following = resolved.without(_stream_of(error, resolved))
                 if following is None:
                     if len(errors) == 1:

@@ -8,14 +8,14 @@ from typing import Final
 from audioset_batch.errors import SegmentTransient
 from audioset_batch.media.readers.demux import UnexpectedLayout
 from audioset_batch.media.readers.hls import SegmentedSource
-from audioset_batch.worker.make_clip import MOST_FURTHER, NEXT_FORMAT, wait_for_ads
+from audioset_batch.worker.make_clip import MAX_FALLBACKS, TRY_NEXT_FORMAT, wait_for_ads
 from audioset_batch.youtube.client import YtDlpClient
 from audioset_batch.youtube.streams import RequestContext
 
 _BYTES: Final = 64 * 1024
 
 
-def reach_media(ytid: str, client: YtDlpClient, context: RequestContext) -> None:
+def probe_media(ytid: str, client: YtDlpClient, context: RequestContext) -> None:
     """Resolve a video and read the beginning of its media, as `make_clip` would: media may be refused separately.
 
     No clip is made: a problem of this node, such as missing software, must not close the egress for all tasks.
@@ -30,7 +30,7 @@ def reach_media(ytid: str, client: YtDlpClient, context: RequestContext) -> None
     """
     resolved = client.resolve(ytid, context)
     wait_for_ads(resolved, context)
-    for left in reversed(range(1 + MOST_FURTHER)):
+    for left in reversed(range(1 + MAX_FALLBACKS)):
         stream = resolved.audio or resolved.video
         if stream is None:
             return
@@ -43,7 +43,7 @@ def reach_media(ytid: str, client: YtDlpClient, context: RequestContext) -> None
                 source.read(0, _BYTES)
             return
         except SegmentTransient as error:
-            following = resolved.without(stream) if left and error.reason in NEXT_FORMAT else None
+            following = resolved.without(stream) if left and error.reason in TRY_NEXT_FORMAT else None
             if following is None:
                 raise
             resolved = following
