@@ -19,11 +19,11 @@ from audioset_batch.record.resubmission import forget_resubmissions
 from audioset_batch.record.usage import UsageNote
 from audioset_batch.sharedfs.lease import Holder
 from audioset_batch.slurm.job import BatchJob, JobIdentity
-from audioset_batch.worker.comeback import come_back, unfinished
 from audioset_batch.worker.coordinator import Coordinator
 from audioset_batch.worker.memory import memory_shortage
 from audioset_batch.worker.pool import Pool, default_processes
 from audioset_batch.worker.progress import live_bars
+from audioset_batch.worker.requeue import requeue_task, unfinished
 from audioset_batch.worker.rows import RowTemplate
 from audioset_batch.worker.settings import note_settings
 from audioset_batch.worker.shard import OpenShard
@@ -109,7 +109,7 @@ def run_shards(config: Config, data: DataDir, shards: Sequence[ShardId], argumen
         except StopEarly as error:
             # A worker that finds a shard held leaves it to the holder and is not requeued; unless prep is splitting.
             if isinstance(error, PlanChanging) or not isinstance(error, ShardHeld):
-                come_back(config, data, shards, batch, error, stop, idle=run.idle, arguments=arguments)
+                requeue_task(config, data, shards, batch, error, stop, idle=run.idle, arguments=arguments)
             raise
 
 

@@ -15,7 +15,7 @@ from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.slurm import job as slurm
 from audioset_batch.slurm.job import BatchJob, JobIdentity, RequeueFailed, requeue
 from audioset_batch.standin import Block
-from audioset_batch.worker import comeback
+from audioset_batch.worker import requeue as worker_requeue
 from audioset_batch.worker.stop import StopRequest
 from tests.support import CHECKOUT
 from tests.support.loopback import Project
@@ -228,7 +228,7 @@ def test_a_script_that_cannot_be_looked_at_keeps_no_job_from_coming_back() -> No
 def test_two_jobs_for_the_same_shards_count_their_idle_restarts_apart(
     tmp_path: Path, controller: Controller, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(comeback, "ignore_term", lambda: None)  # of this very process
+    monkeypatch.setattr(worker_requeue, "ignore_term", lambda: None)  # of this very process
     config = Config.model_validate({"worker": {"max_requeues": 2}})
     data, shards = DataDir(tmp_path), [ShardId("eval_segments", 1)]
     data.states.mkdir()
@@ -236,6 +236,6 @@ def test_two_jobs_for_the_same_shards_count_their_idle_restarts_apart(
         for job_id in ("7_2", "8"):
             batch = BatchJob(JobIdentity(job_id, restart), {})
             controller.state, controller.restarts = "RUNNING", restart
-            comeback.come_back(config, data, shards, batch, Interrupted("x"), StopRequest(), idle=True)
+            worker_requeue.requeue_task(config, data, shards, batch, Interrupted("x"), StopRequest(), idle=True)
     assert controller.requeues == 4, "two restarts each"
     assert caplog.text.count("restarted 2 times without finishing a segment") == 2

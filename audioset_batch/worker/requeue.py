@@ -52,7 +52,7 @@ _MOST_JOBS: Final = 16
 _log = logging.getLogger(__name__)
 
 
-def come_back(
+def requeue_task(
     config: Config,
     data: DataDir,
     shards: Sequence[ShardId],
@@ -81,7 +81,7 @@ def come_back(
     job = batch.identity
     if not job.job_id:
         return
-    notes = _Notes(config, data, shards, batch, arguments)
+    notes = _ResubmissionNotes(config, data, shards, batch, arguments)
     waits = isinstance(error, EgressExhausted | StorageUnusable) and not isinstance(error, EgressDoubtful)
     if idle and not waits:
         before = _idle_restarts(data, shards, job)
@@ -93,10 +93,10 @@ def come_back(
                 error,
             )
             notes.leave(f"{len(before)} restarts in a row have finished nothing")
-            notes.tell()
+            notes.log()
             return
         with contextlib.suppress(OSError, StorageUnusable, UnsafePath):
-            others = {one: restarts for one, restarts in _noted(data, shards).items() if one != job.job_id}
+            others = {one: restarts for one, restarts in _read_idle_restarts(data, shards).items() if one != job.job_id}
             kept = dict(list(others.items())[-_MOST_JOBS:])
             atomic_write_json(data.idle_restarts(shards[0]), {**kept, job.job_id: [*before, job.restart_count]})
     delay = 0.0
@@ -113,9 +113,9 @@ def come_back(
     except RequeueFailed as failure:
         _log.error("not requeued: %s", failure)
         notes.leave(str(failure))
-        notes.tell()
+        notes.log()
     else:
-        notes.take_back()
+        notes.remove()
 
 
 def _time_left(batch: BatchJob, stop: StopRequest) -> float:
@@ -130,7 +130,7 @@ def _time_left(batch: BatchJob, stop: StopRequest) -> float:
     return max(0.0, min(left))
 
 
-class _Notes:
+class _ResubmissionNotes:
     """What is left behind for users where SLURM does not take the task back; written before that is certain."""
 
     def __init__(
@@ -149,7 +149,7 @@ class _Notes:
             index=batch.identity.index,
             parallel=int(throttle) if throttle.isdigit() else 0,
             options=tuple(batch.options),
-            **_again(config, batch, arguments),
+            **_continuation(config, batch, arguments),
         )
 
     def leave(self, why: str) -> None:
@@ -165,12 +165,12 @@ class _Notes:
                 break
             note_resubmission(self._data, note)
 
-    def tell(self) -> None:
+    def log(self) -> None:
         """Say the same in the log."""
         for line in commands(self._left):
             _log.error("%s", line)
 
-    def take_back(self) -> None:
+    def remove(self) -> None:
         """SLURM runs the task again, or deals with it in its own way."""
         if self._left:
             forget_resubmissions(self._data, self._shards)
@@ -185,7 +185,7 @@ def unfinished(data: DataDir, shard: ShardId) -> bool:
     return True
 
 
-def _again(config: Config, batch: BatchJob, arguments: Sequence[str]) -> dict[str, Any]:
+def _continuation(config: Config, batch: BatchJob, arguments: Sequence[str]) -> dict[str, Any]:
     """What to submit from where: the job's own script, where it is still there, or the checkout's."""
     own, given = batch.submitted
     if own is not None:
@@ -203,14 +203,14 @@ def _again(config: Config, batch: BatchJob, arguments: Sequence[str]) -> dict[st
 
 def _idle_restarts(data: DataDir, shards: Sequence[ShardId], job: JobIdentity) -> list[int]:
     """Earlier restarts of this very job that were idle, since one that was not."""
-    restarts = [n for n in _noted(data, shards).get(job.job_id, []) if n < job.restart_count]
+    restarts = [n for n in _read_idle_restarts(data, shards).get(job.job_id, []) if n < job.restart_count]
     if not restarts:
         return []  # the manifests of a whole data set take a while to read, and SLURM does not wait
     last_useful = _last_useful_restart(data, shards, job)
     return sorted({n for n in restarts if n > last_useful})
 
 
-def _noted(data: DataDir, shards: Sequence[ShardId]) -> dict[str, list[int]]:
+def _read_idle_restarts(data: DataDir, shards: Sequence[ShardId]) -> dict[str, list[int]]:
     """Idle restarts of the jobs that have noted any under this shard: two jobs may serve the same shards."""
     try:
         noted = untrusted.load_object(read_file(data.idle_restarts(shards[0]), _MOST_NOTED))
