@@ -18,7 +18,7 @@ from audioset_batch.dataset.waveform import Waveform, decode, fit, resample, to_
 from audioset_batch.errors import InputRefused, UsageError
 from audioset_batch.paths import expand_home
 from audioset_batch.reasons import Status
-from audioset_batch.record.clipbytes import in_tar, read_clip, row_stem
+from audioset_batch.record.clip_files import in_tar, read_clip, row_stem
 from audioset_batch.record.schema import MANIFEST_SCHEMA
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from audioset_batch.model import Segment
 from audioset_batch.plan.labels import load_class_names
 from audioset_batch.plan.swap import watch_split
 from audioset_batch.reasons import Status
-from audioset_batch.record.clipbytes import AUDIO_ENDINGS
+from audioset_batch.record.clip_files import AUDIO_ENDINGS
 from audioset_batch.record.manifest import RETRY, ManifestWriter, Outcome, latest_rows, read_rows, replay, row_key
 from audioset_batch.record.tars import settle_left_open
 from audioset_batch.sharedfs.lease import Holder, Lease

@@ -24,7 +24,7 @@ from audioset_batch.layout import DataDir
 from audioset_batch.plan.labels import load_class_names
 from audioset_batch.plan.swap import watch_split
 from audioset_batch.reasons import Status
-from audioset_batch.record.clipbytes import row_stem
+from audioset_batch.record.clip_files import row_stem
 from audioset_batch.sharedfs.publish import atomic_write_text, replacing, storage
 
 _ROW_GROUP: Final = 100

@@ -12,7 +12,7 @@ from audioset_batch.errors import InputRefused
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import COLUMNS, ManifestRow, Segment
 from audioset_batch.plan.segments_csv import read_shard
-from audioset_batch.record.clipbytes import AUDIO_ENDINGS, read_files
+from audioset_batch.record.clip_files import AUDIO_ENDINGS, read_files
 from audioset_batch.record.manifest import latest_rows, read_rows, row_key
 
 

@@ -23,7 +23,7 @@ from audioset_batch.errors import UnsafePath
 from audioset_batch.layout import DataDir, ShardId, shard_suffix
 from audioset_batch.model import ManifestRow, Segment, SegmentKey
 from audioset_batch.reasons import Status
-from audioset_batch.record.clipbytes import BLOCK, OPEN_SUFFIX, sample_end
+from audioset_batch.record.clip_files import BLOCK, OPEN_SUFFIX, sample_end
 from audioset_batch.record.manifest import RETRY, ManifestWriter, Outcome, latest_rows, read_rows, replay
 from audioset_batch.sharedfs.folders import Folder
 from audioset_batch.sharedfs.publish import make_folders, storage

@@ -11,7 +11,7 @@ from typing import Any, Final
 from audioset_batch.config import Config
 from audioset_batch.layout import DataDir
 from audioset_batch.reasons import Status
-from audioset_batch.record.sample import newest_rows
+from audioset_batch.record.recent_rows import newest_rows
 
 _SECONDS: Final = 10
 _FLAC_SHARE: Final = 0.6

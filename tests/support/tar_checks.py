@@ -11,7 +11,7 @@ from typing import Any
 import soundfile
 
 from audioset_batch.layout import DataDir
-from audioset_batch.record.clipbytes import read_clip, row_stem
+from audioset_batch.record.clip_files import read_clip, row_stem
 from audioset_batch.record.manifest import read_rows
 from audioset_batch.standin import Outcome
 from tests.support.loopback import Project

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from audioset_batch.record.clipbytes import read_clip, row_stem
+from audioset_batch.record.clip_files import read_clip, row_stem
 from tests.support.loopback import Project
 from tests.support.tar_checks import all_rows, check_row, ok_rows, samples_in, tars_of
 

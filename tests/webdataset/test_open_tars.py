@@ -18,7 +18,7 @@ from audioset_batch.plan import swap
 from audioset_batch.plan.retry import Choice, reset
 from audioset_batch.plan.segments_csv import read_segments_csv
 from audioset_batch.plan.split import split
-from audioset_batch.record.clipbytes import open_tar, read_clip
+from audioset_batch.record.clip_files import open_tar, read_clip
 from audioset_batch.record.manifest import latest_rows, read_rows, replay
 from audioset_batch.record.tars import OpenTar, encode_sample, next_number, open_tars, resume, settle_left_open
 from audioset_batch.sharedfs.lease import is_held

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from audioset_batch.record.clipbytes import read_clip, row_stem
+from audioset_batch.record.clip_files import read_clip, row_stem
 from tests.support.loopback import Project
 from tests.support.tar_checks import all_rows, ok_rows, tars_of
 

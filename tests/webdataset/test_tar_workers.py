@@ -11,7 +11,7 @@ import pytest
 
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.learn.vggish.inputs import ShardOf, audio_source, clips_of_manifest
-from audioset_batch.record.clipbytes import read_clip, row_stem
+from audioset_batch.record.clip_files import read_clip, row_stem
 from audioset_batch.sharedfs.lease import is_held
 from tests.support.filesystems import mount
 from tests.support.loopback import Project

@@ -16,7 +16,7 @@ from audioset_batch.learn.features.csvs import read_label_table
 from audioset_batch.learn.features.released import SPLITS
 from audioset_batch.learn.vggish.audio import EXTENSIONS
 from audioset_batch.reasons import Status
-from audioset_batch.record.clipbytes import read_clip
+from audioset_batch.record.clip_files import read_clip
 
 FOLDER_SPLIT: Final = "audio"
 """Split of clips from a plain folder."""
