@@ -107,7 +107,7 @@ class CircuitBreaker:
         served = self._served > (ticket.epoch, ended_at) or lost_at < state.losses.served_at
         return Verdict.RECORD if served and not self.in_doubt else Verdict.HOLD
 
-    def settle(self, reason: str, issued: int) -> bool:
+    def decide(self, reason: str, issued: int) -> bool:
         """Accept failures with this reason, as nothing else is left to resolve; False if a probe has to decide.
 
         Args:

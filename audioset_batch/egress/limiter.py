@@ -298,7 +298,7 @@ class EgressLimiter:
         self._probe_wanted = False
         self.slots.release()
 
-    def settle_loss(self, reason: str) -> float:
+    def decide_losses(self, reason: str) -> float:
         """Decide about held failures, or request a probe, because nothing else is left to resolve.
 
         Returns a Unix time at which to retry those that stay pending; 0 if none do.
@@ -309,7 +309,7 @@ class EgressLimiter:
         state = self.slots.state()
         if self.breaker.throttle() is Throttle.SLOW:
             return state.losses.cleared_at + pausing.cleared_for(self.config)
-        if not self.breaker.settle(reason, self._serial):
+        if not self.breaker.decide(reason, self._serial):
             self.want_probe()
         return 0.0
 

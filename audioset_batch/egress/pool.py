@@ -250,7 +250,7 @@ class EgressPool:
         with self.lock:
             return min([longest, *(limiter.slots.seconds_to_slot for limiter in self._limiters)])
 
-    def settle(self, index: int, reason: str = Reason.NONEXISTENT) -> None:
+    def decide(self, index: int, reason: str = Reason.NONEXISTENT) -> None:
         """Decide about held answers, with a probe if necessary, because nothing else is left to resolve.
 
         Args:
@@ -265,7 +265,7 @@ class EgressPool:
             limiter = self._limiters[index]
             if reason in BAN_LIKE_REASONS:
                 limiter.want_probe()
-            if reason in TRANSIENT_REASONS and (reopens_at := limiter.settle_loss(reason)):
+            if reason in TRANSIENT_REASONS and (reopens_at := limiter.decide_losses(reason)):
                 words = slow_message(limiter.shared.state.losses)
                 raise EgressDoubtful(f"egress {limiter.config.name}: {words}", _to_local_clock(reopens_at, limiter))
 

@@ -23,7 +23,7 @@ from audioset_batch.plan.swap import watch_split
 from audioset_batch.reasons import Status
 from audioset_batch.record.clip_files import AUDIO_ENDINGS
 from audioset_batch.record.manifest import RETRY, ManifestWriter, Outcome, latest_rows, read_rows, replay, row_key
-from audioset_batch.record.tars import settle_left_open
+from audioset_batch.record.tars import publish_left_open_tars
 from audioset_batch.sharedfs.lease import Holder, Lease
 from audioset_batch.sharedfs.publish import make_folders, publish, replacing, storage
 from audioset_batch.worker.tar_sink import TarSink, sample_json
@@ -144,7 +144,7 @@ class _Export:
             )
             lost = sink.lost
         else:
-            lost = frozenset(settle_left_open(self._target, self._shard, fence=fence))
+            lost = frozenset(publish_left_open_tars(self._target, self._shard, fence=fence))
         try:
             with ManifestWriter(path) as manifest:
                 for segment, row in planned_rows(self._source, self._shard, self._unchanged):

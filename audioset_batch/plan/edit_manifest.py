@@ -11,7 +11,7 @@ from audioset_batch.model import ManifestRow, Segment
 from audioset_batch.plan.swap import ensure_settled
 from audioset_batch.record.manifest import ManifestWriter
 from audioset_batch.record.state import update_state
-from audioset_batch.record.tars import settle_left_open
+from audioset_batch.record.tars import publish_left_open_tars
 from audioset_batch.sharedfs.lease import Holder, Lease
 
 
@@ -36,7 +36,7 @@ def edit_manifest(data: DataDir, shard: ShardId, planned: Sequence[Segment]) -> 
         if ensure_settled(data):
             raise PlanChanging(f"{data.root}: an unfinished split was ended just now. Run this again")
         if lease.predecessor_may_live:  # the next worker will not learn that from our lease
-            settle_left_open(data, shard, fence=True)
+            publish_left_open_tars(data, shard, fence=True)
         writer: ManifestWriter | None = None
 
         def append(row: ManifestRow) -> None:

@@ -22,7 +22,7 @@ from audioset_batch.model import SegmentKey
 from audioset_batch.plan.move_rows import RowMover
 from audioset_batch.plan.swap import Swap, ensure_settled, splitting
 from audioset_batch.plan.table import YTID_DTYPE, SegmentTable, segment_hashes
-from audioset_batch.record.tars import open_tars, settle_left_open
+from audioset_batch.record.tars import open_tars, publish_left_open_tars
 from audioset_batch.sharedfs.folders import read_file
 from audioset_batch.sharedfs.lease import read_lease
 from audioset_batch.sharedfs.publish import storage
@@ -97,7 +97,7 @@ def _publish_open_tars(data: DataDir, subset: str) -> None:
     for shard in data.recorded_shards():
         if shard.subset == subset and open_tars(data, shard):
             info = read_lease(data.lease(shard))
-            settle_left_open(data, shard, fence=info is not None and not info.holder.is_dead())
+            publish_left_open_tars(data, shard, fence=info is not None and not info.holder.is_dead())
 
 
 def refuse_if_held(data: DataDir, subsets: Sequence[str]) -> None:

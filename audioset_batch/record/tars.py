@@ -191,7 +191,7 @@ def _reset(data: DataDir, shard: ShardId, lost: Iterable[SegmentKey], tar: str) 
             manifest.append(ManifestRow.of(segment, shard.number, Status.PENDING, reason=RETRY, detail=detail))
 
 
-def settle(
+def publish_open_tars(
     data: DataDir, shard: ShardId, known: Mapping[SegmentKey, Outcome], staging: Path, *, fence: bool
 ) -> list[SegmentKey]:
     """Publish the tars that earlier runs of this shard left open, truncated after the last recorded sample.
@@ -205,11 +205,11 @@ def settle(
     return lost
 
 
-def settle_left_open(data: DataDir, shard: ShardId, *, fence: bool) -> list[SegmentKey]:
-    """As `settle`, for commands that change a shard's manifest but make no clips; cheap if no tar is open.
+def publish_left_open_tars(data: DataDir, shard: ShardId, *, fence: bool) -> list[SegmentKey]:
+    """As `publish_open_tars`, for commands that change a shard's manifest but make no clips; cheap if no tar is open.
 
     Returns:
-        As `settle`.
+        As `publish_open_tars`.
 
     Raises:
         StorageUnusable: an open tar cannot be published.
@@ -218,7 +218,7 @@ def settle_left_open(data: DataDir, shard: ShardId, *, fence: bool) -> list[Segm
         return []
     staging = data.tmp(shard)
     make_folders(staging, data.root)
-    return settle(data, shard, replay(data.manifest(shard)), staging, fence=fence)
+    return publish_open_tars(data, shard, replay(data.manifest(shard)), staging, fence=fence)
 
 
 def _good_until(final: Path, recorded: Iterable[tuple[int | None, SegmentKey]]) -> tuple[int, list[SegmentKey]]:

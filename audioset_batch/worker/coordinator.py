@@ -31,7 +31,7 @@ from audioset_batch.errors import (
 from audioset_batch.humanize import counted
 from audioset_batch.layout import ShardId
 from audioset_batch.reasons import Reason, Status
-from audioset_batch.worker.held_answers import settle
+from audioset_batch.worker.held_answers import decide_held
 from audioset_batch.worker.messages import Attempt, AttemptResult, Job
 from audioset_batch.worker.pool import Pool, WorkerExit
 from audioset_batch.worker.segment_queue import QueueEntry
@@ -269,7 +269,7 @@ class Coordinator:
             return
         if self._pending and len(self._open) < MAX_OPEN_SHARDS:
             return
-        settle(self._egress, held)
+        decide_held(self._egress, held)
         for shard in self._open:
             with shard.isolating_errors():
                 shard.review_held()

@@ -39,7 +39,7 @@ def count_attempts(entry: QueueEntry) -> int:
     return len(entry.failures)
 
 
-def settle(egress: EgressPool, held: Iterable[HeldAnswer]) -> None:
+def decide_held(egress: EgressPool, held: Iterable[HeldAnswer]) -> None:
     """Ask the egresses to decide about these answers, because nothing else is left to resolve.
 
     Raises:
@@ -47,4 +47,4 @@ def settle(egress: EgressPool, held: Iterable[HeldAnswer]) -> None:
         StorageUnusable: the shared folder cannot be read.
     """
     for index, reason in {question for one in held for question in one.undecided()}:
-        egress.settle(index, reason)
+        egress.decide(index, reason)

@@ -11,7 +11,7 @@ from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import Clip, Segment, SegmentKey
 from audioset_batch.plan.labels import load_class_names
 from audioset_batch.record.manifest import Outcome
-from audioset_batch.record.tars import settle
+from audioset_batch.record.tars import publish_open_tars
 from audioset_batch.sharedfs.publish import publish
 from audioset_batch.worker.tar_sink import TarSink
 
@@ -64,7 +64,7 @@ def open_sink(
     if config.output.layout == "webdataset":
         names = load_class_names(data.class_labels_csv)
         return TarSink(data, shard, known, staging, tar_bytes=config.output.tar_bytes, names=names, fence=fence)
-    lost = settle(data, shard, known, staging, fence=fence)  # tars of an earlier run with the other layout
+    lost = publish_open_tars(data, shard, known, staging, fence=fence)  # tars of an earlier run with the other layout
     return FilesSink(data, staging, frozenset(lost))
 
 

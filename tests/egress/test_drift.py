@@ -150,14 +150,14 @@ def test_a_good_probe_lets_go_on_and_then_one_slot_in_twenty(tmp_path: Path) -> 
     status = read_egress_status(tmp_path, [config])[0]
     assert status.state == "slow" and "one slot in 20" in status.detail
     with pytest.raises(EgressExhausted, match="stay pending"):
-        pool.settle(0, "no_usable_format")
+        pool.decide(0, "no_usable_format")
 
 
 def test_few_losses_at_the_end_of_a_list_are_recorded_without_a_probe(tmp_path: Path) -> None:
     (pool,) = tasks(tmp_path, 1)
     lost = [take(pool) for _ in range(3)]
     assert {grant.answered("http_error", "x") for grant in lost} == {Verdict.HOLD}
-    pool.settle(0, "http_error")
+    pool.decide(0, "http_error")
     assert {grant.verdict() for grant in lost} == {Verdict.RECORD}
     assert pool.probe_due() is None
 
@@ -208,7 +208,7 @@ def test_one_flaky_server_fails_its_own_videos_alone(tmp_path: Path) -> None:
     lost = [take(pool) for _ in range(3)]
     for grant in lost:
         grant.answered("network", "reset by peer")
-    pool.settle(0, "network")
+    pool.decide(0, "network")
     assert {grant.verdict() for grant in lost} == {Verdict.HOLD}, "nothing shows yet that the network is there"
     wait_until(pool.probe_due, "a probe").answered("")
     assert {grant.verdict() for grant in lost} == {Verdict.RECORD}

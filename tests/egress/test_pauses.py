@@ -382,7 +382,7 @@ def test_settle_probes_for_what_is_held_back_at_the_end(tmp_path: Path) -> None:
     dead = take(pool)
     dead.answered("nonexistent")
     assert pool.probe_due() is None
-    pool.settle(dead.index)
+    pool.decide(dead.index)
     due = pool.probe_due()
     assert due is not None
     due.answered("")

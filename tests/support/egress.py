@@ -9,7 +9,7 @@ from typing import Any
 
 from audioset_batch.config.schema import Egress, Probe
 from audioset_batch.egress import EgressPool, Grant
-from audioset_batch.egress.limiter import Lane
+from audioset_batch.egress.limiter import EgressLimiter
 from audioset_batch.egress.shared import SharedEgress
 from audioset_batch.sharedfs.lease import Holder
 from tests.support.waiting import wait_until
@@ -42,11 +42,11 @@ def limiter(
     burst: float = 0.0,
     hold: Callable[[], float] = lambda: math.inf,
     **config: Any,
-) -> Lane:
+) -> EgressLimiter:
     """One task's view of the egress `one`, by a clock of a simulation."""
     shared = SharedEgress(folder / "one")
     shared.clock = clock  # type: ignore[assignment]
-    return Lane(egress(**config), probe(), shared, Holder.current(name), burst, hold)
+    return EgressLimiter(egress(**config), probe(), shared, Holder.current(name), burst, hold)
 
 
 def egress(**changes: Any) -> Egress:

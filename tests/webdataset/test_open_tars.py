@@ -20,7 +20,7 @@ from audioset_batch.plan.segments_csv import read_segments_csv
 from audioset_batch.plan.split import split
 from audioset_batch.record.clip_files import open_tar, read_clip
 from audioset_batch.record.manifest import latest_rows, read_rows, replay
-from audioset_batch.record.tars import OpenTar, encode_sample, next_number, open_tars, resume, settle_left_open
+from audioset_batch.record.tars import OpenTar, encode_sample, next_number, open_tars, publish_left_open_tars, resume
 from audioset_batch.sharedfs.lease import is_held
 from tests.support import tar_writer
 from tests.support.tar_checks import all_rows, check_row, samples_in, tars_of
@@ -227,7 +227,7 @@ def test_a_damaged_sample_is_made_again_whatever_happens_in_between(tmp_path: Pa
     known = replay(data.manifest(tar_writer.SHARD))
     last = tar_writer.segment(2).key
     os.truncate(f"{tar}.open", (known[last].offset or 0) + 700)
-    assert settle_left_open(data, tar_writer.SHARD, fence=False) == [last]
+    assert publish_left_open_tars(data, tar_writer.SHARD, fence=False) == [last]
     known = replay(data.manifest(tar_writer.SHARD))
     assert known[last].status == "pending"
     assert [known[tar_writer.segment(number).key].status for number in (0, 1)] == ["ok", "ok"]
