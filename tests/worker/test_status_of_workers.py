@@ -140,7 +140,7 @@ def test_failed_segments_point_to_their_log(make_project: MakeProject) -> None:
         writer.append(ManifestRow.of(segment, 1, Status.PENDING, reason="retry"))
         writer.append(ManifestRow.of(segment, 1, Status.FAILED, reason=Reason.TIMEOUT))
     os.utime(data.manifest(name), (data.manifest(name).stat().st_mtime + 60,) * 2)
-    log = data.logs / "audiosetdl-local_1.log"
+    log = data.logs / "audiosetdl-local.log"
     data.logs.mkdir()
     log.write_text("".join(f"line {n}\n" for n in range(40)))
     text = project.run("logs", str(project.data), "--lines", "3").stdout
