@@ -1,4 +1,4 @@
-"""Whether a task of SLURM that stopped early comes back, and when."""
+"""Requeue a SLURM task that stopped early, or leave notes on how to continue."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ from audioset_batch.slurm.job import BatchJob, JobIdentity, RequeueFailed, ignor
 from audioset_batch.worker.stop import StopRequest
 
 _STORAGE_PAUSE: Final = 600.0
-"""Seconds before a requeued task looks again at a filesystem that was full or gone."""
+"""Seconds before a task starts again after its filesystem was full or unavailable."""
 _SPLIT_PAUSE: Final = 180.0
-"""The same after a prep that was splitting: longer than the lease of one that was killed."""
+"""The same after `prep` was splitting: longer than the lease of a killed `prep`."""
 
 _START_SECONDS: Final = 30.0
-"""A requeued task starts so much before the end of what it waits for, for SLURM and Python take a while to start."""
+"""A requeued task starts so many seconds before the end of a pause, because SLURM and Python take a while to start."""
 _LONGEST_TRY: Final = 3600.0
-"""Seconds of asking to be requeued: a controller that is down starts no other job on the node, either."""
+"""Longest time to try requeueing, seconds. A controller that is down starts no other job on the node, either."""
 _WARNED_SECONDS: Final = 150.0
-"""After USR1, where the end of the job is not known: the job scripts ask for it 180 s before the time limit."""
+"""Seconds left after USR1, if the end of the job is unknown: job scripts request it 180 s before the time limit."""
 _KILL_WAIT: Final = 25.0
-"""After TERM: SLURM kills after KillWait, 30 s by default."""
+"""Seconds left after TERM: SLURM kills after KillWait, 30 s by default."""
 _FOR_THE_NOTE: Final = 5.0
 _LONGEST_NOTING: Final = 10.0
 _MOST_NOTED: Final = 1 << 16
 _MOST_JOBS: Final = 16
-"""Jobs, besides this one, whose idle restarts are kept."""
+"""Number of other jobs whose idle restarts are kept."""
 
 _log = logging.getLogger(__name__)
 
@@ -63,27 +63,26 @@ def requeue_task(
     idle: bool,
     arguments: Sequence[str] = (),
 ) -> None:
-    """Ask SLURM to run this task again, unless it has come back too often without progress.
+    """Ask SLURM to run this task again, unless too many restarts in a row have finished nothing.
 
-    A ban, an outage, a drift and a full disk end some day, and waiting for that costs nothing: a task that they stop
-    always comes back. Where it cannot, notes in `state/` and the log say how to continue.
+    A ban, an outage, a drift and a full disk end at some time, and waiting for that costs nothing: a task that they
+    stop is always requeued. If that fails, notes in `state/` and the log say how to continue.
 
     Args:
         config: As loaded.
         data: The data directory.
-        shards: Of the task.
+        shards: The shards of the task.
         batch: The task.
         error: Why it stops.
-        stop: Whether and when a signal asked for it.
+        stop: Whether and when a signal asked to stop.
         idle: True if this run has finished nothing although an egress was open.
-        arguments: Of the job script, for another task that continues this one.
+        arguments: Arguments of the job script, for another task that continues this one.
     """
     job = batch.identity
     if not job.job_id:
         return
     notes = _ResubmissionNotes(config, data, shards, batch, arguments)
-    waits = isinstance(error, EgressExhausted | StorageUnusable) and not isinstance(error, EgressDoubtful)
-    if idle and not waits:
+    if idle and not _ends_by_itself(error):
         before = _idle_restarts(data, shards, job)
         if len(before) >= config.worker.max_requeues:
             _log.error(
@@ -95,21 +94,10 @@ def requeue_task(
             notes.leave(f"{len(before)} restarts in a row have finished nothing")
             notes.log()
             return
-        with contextlib.suppress(OSError, StorageUnusable, UnsafePath):
-            others = {one: restarts for one, restarts in _read_idle_restarts(data, shards).items() if one != job.job_id}
-            kept = dict(list(others.items())[-_MOST_JOBS:])
-            atomic_write_json(data.idle_restarts(shards[0]), {**kept, job.job_id: [*before, job.restart_count]})
-    delay = 0.0
-    if isinstance(error, EgressExhausted) and error.reopens_at is not None:
-        delay = max(0.0, error.reopens_at - time.time())
-        delay -= min(_START_SECONDS, delay / 20)
-    elif isinstance(error, PlanChanging):
-        delay = _SPLIT_PAUSE
-    elif waits:
-        delay = _STORAGE_PAUSE
+        _write_idle_restarts(data, shards, job, [*before, job.restart_count])
     ignore_term()
     try:
-        requeue(batch, delay, _time_left(batch, stop), notes.leave)
+        requeue(batch, _delay(error), _time_left(batch, stop), notes.leave)
     except RequeueFailed as failure:
         _log.error("not requeued: %s", failure)
         notes.leave(str(failure))
@@ -118,8 +106,23 @@ def requeue_task(
         notes.remove()
 
 
+def _delay(error: StopEarly) -> float:
+    """Seconds until a requeued task is to start."""
+    if isinstance(error, EgressExhausted) and error.reopens_at is not None:
+        seconds = max(0.0, error.reopens_at - time.time())
+        return seconds - min(_START_SECONDS, seconds / 20)
+    if isinstance(error, PlanChanging):
+        return _SPLIT_PAUSE
+    return _STORAGE_PAUSE if _ends_by_itself(error) else 0.0
+
+
+def _ends_by_itself(error: StopEarly) -> bool:
+    """True for a pause of the egresses and for unusable storage."""
+    return isinstance(error, EgressExhausted | StorageUnusable) and not isinstance(error, EgressDoubtful)
+
+
 def _time_left(batch: BatchJob, stop: StopRequest) -> float:
-    """Seconds until SLURM kills this process, as far as is known, and an hour at most."""
+    """Seconds until SLURM kills this process, as far as is known; at most an hour."""
     left = [_LONGEST_TRY]
     if (seconds := batch.seconds_left) is not None:
         left.append(seconds - _FOR_THE_NOTE)
@@ -131,7 +134,7 @@ def _time_left(batch: BatchJob, stop: StopRequest) -> float:
 
 
 class _ResubmissionNotes:
-    """What is left behind for users where SLURM does not take the task back; written before that is certain."""
+    """Notes for users in case SLURM does not requeue the task; written before that is certain."""
 
     def __init__(
         self, config: Config, data: DataDir, shards: Sequence[ShardId], batch: BatchJob, arguments: Sequence[str]
@@ -153,7 +156,7 @@ class _ResubmissionNotes:
         )
 
     def leave(self, why: str) -> None:
-        """One note for each shard that has work left."""
+        """Write a note for each shard that has work left."""
         self._left = [
             replace(self._form, shard=str(shard), number=shard.number, why=why, at=time.time())
             for shard in self._shards
@@ -161,23 +164,23 @@ class _ResubmissionNotes:
         ]
         end = time.monotonic() + _LONGEST_NOTING
         for note in self._left:
-            if time.monotonic() > end:  # SLURM has to be asked again; the log names them all
+            if time.monotonic() > end:  # requeueing has to be tried again; the log names all shards
                 break
             note_resubmission(self._data, note)
 
     def log(self) -> None:
-        """Say the same in the log."""
+        """Log the notes."""
         for line in commands(self._left):
             _log.error("%s", line)
 
     def remove(self) -> None:
-        """SLURM runs the task again, or deals with it in its own way."""
+        """Remove the notes, because SLURM runs the task again."""
         if self._left:
             forget_resubmissions(self._data, self._shards)
 
 
 def unfinished(data: DataDir, shard: ShardId) -> bool:
-    """True unless its state file says that all is settled."""
+    """True unless the state file of the shard says that all segments are settled."""
     with contextlib.suppress(OSError, StorageUnusable, UnsafePath):
         state = read_state(data.state(shard))
         if state is not None and state.planned:
@@ -186,7 +189,7 @@ def unfinished(data: DataDir, shard: ShardId) -> bool:
 
 
 def _continuation(config: Config, batch: BatchJob, arguments: Sequence[str]) -> dict[str, Any]:
-    """What to submit from where: the job's own script, where it is still there, or the checkout's."""
+    """The folder, script and arguments to submit: the job's own script if it still exists, or the checkout's."""
     own, given = batch.submitted
     if own is not None:
         checkout = next((one for one in own.parents[:2] if seen((one / "jobs" / "environment.sh").is_file)), None)
@@ -195,23 +198,23 @@ def _continuation(config: Config, batch: BatchJob, arguments: Sequence[str]) -> 
         return {"folder": batch.fact("WorkDir"), "script": str(own), "arguments": tuple(given)}
     checkout = Path(__file__).resolve().parents[2]
     script = checkout / ("jobs/download.s" if batch.identity.index is None else "audiosetdl-job-array.s")
-    # What `submit` writes has lines that the plain script lacks.
+    # A script that `submit` writes has lines that the plain script lacks.
     if config.slurm.setup or config.slurm.modules or not seen(script.is_file) or not arguments:
         return {"arguments": tuple(arguments)}
     return {"folder": str(checkout), "script": str(script), "arguments": tuple(arguments), "ours": True}
 
 
 def _idle_restarts(data: DataDir, shards: Sequence[ShardId], job: JobIdentity) -> list[int]:
-    """Earlier restarts of this very job that were idle, since one that was not."""
+    """Earlier restarts of this job that were idle, since the last one that was not."""
     restarts = [n for n in _read_idle_restarts(data, shards).get(job.job_id, []) if n < job.restart_count]
     if not restarts:
-        return []  # the manifests of a whole data set take a while to read, and SLURM does not wait
+        return []  # reading the manifests of a whole data set takes a while, and SLURM does not wait
     last_useful = _last_useful_restart(data, shards, job)
     return sorted({n for n in restarts if n > last_useful})
 
 
 def _read_idle_restarts(data: DataDir, shards: Sequence[ShardId]) -> dict[str, list[int]]:
-    """Idle restarts of the jobs that have noted any under this shard: two jobs may serve the same shards."""
+    """Read the idle restarts by job: two jobs may work on the same shards."""
     try:
         noted = untrusted.load_object(read_file(data.idle_restarts(shards[0]), _MOST_NOTED))
     except (OSError, UnsafePath, ValueError):
@@ -220,8 +223,16 @@ def _read_idle_restarts(data: DataDir, shards: Sequence[ShardId]) -> dict[str, l
     return {one: [n for n in restarts if isinstance(n, int)] for one, restarts in lists.items()}
 
 
+def _write_idle_restarts(data: DataDir, shards: Sequence[ShardId], job: JobIdentity, restarts: Sequence[int]) -> None:
+    """Record the idle restarts of this job; a file that cannot be written is not an error."""
+    with contextlib.suppress(OSError, StorageUnusable, UnsafePath):
+        others = {one: restarts for one, restarts in _read_idle_restarts(data, shards).items() if one != job.job_id}
+        kept = dict(list(others.items())[-_MOST_JOBS:])
+        atomic_write_json(data.idle_restarts(shards[0]), {**kept, job.job_id: [*restarts]})
+
+
 def _last_useful_restart(data: DataDir, shards: Sequence[ShardId], job: JobIdentity) -> int:
-    """The latest restart of this very job that wrote a row; -1 if none did or nothing can be read."""
+    """The latest restart of this job that wrote a row; -1 if none did or nothing can be read."""
     latest = -1
     for shard in shards:
         with contextlib.suppress(OSError, StorageUnusable, InputRefused):
