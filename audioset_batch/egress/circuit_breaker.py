@@ -14,7 +14,7 @@ from audioset_batch.config.redact import redact
 from audioset_batch.config.schema import Egress
 from audioset_batch.egress import pausing
 from audioset_batch.egress.advice import slow_message
-from audioset_batch.egress.losses import DOUBTFUL, MOST_LOST, TRANSPORT, Losses, Throttle
+from audioset_batch.egress.losses import DOUBTFUL, MAX_LOST, TRANSPORT, Losses, Throttle
 from audioset_batch.egress.shared import EgressState, SharedEgress
 from audioset_batch.egress.soft_ban import Verdict
 from audioset_batch.egress.tickets import Ticket
@@ -97,7 +97,7 @@ class CircuitBreaker:
         state = self._shared.state
         if state.epoch != ticket.epoch:
             return Verdict.DISCARD
-        if state.losses.lost >= MOST_LOST:
+        if state.losses.lost >= MAX_LOST:
             self._drifted = max(self._drifted, (ticket.epoch, ended_at))
             return Verdict.HOLD
         if (ticket.epoch, ended_at) <= self._drifted:  # failed during a drift that is over now
@@ -115,7 +115,7 @@ class CircuitBreaker:
             issued: Number of tickets issued so far.
         """
         state = self._shared.state
-        if state.losses.lost >= MOST_LOST or state.paused:
+        if state.losses.lost >= MAX_LOST or state.paused:
             return True
         everything = (state.epoch, issued + 1)
         if reason not in TRANSPORT:

@@ -17,7 +17,7 @@ from audioset_batch.config.schema import Egress, Probe
 from audioset_batch.egress import pausing
 from audioset_batch.egress.advice import drift_message, outage_message
 from audioset_batch.egress.circuit_breaker import CircuitBreaker
-from audioset_batch.egress.losses import MOST_LOST, SLOW_SLOTS, TRANSPORT, Throttle
+from audioset_batch.egress.losses import MAX_LOST, SLOW_SLOTS, TRANSPORT, Throttle
 from audioset_batch.egress.polling import min_poll_seconds
 from audioset_batch.egress.prober_role import ProberRole
 from audioset_batch.egress.shared import EgressState, SharedEgress
@@ -232,7 +232,7 @@ class EgressLimiter:
             what = redact(f"{reason} ({ticket.probe}: {detail})")
             self.breaker.note(ticket, reason, detail)
             losses = self.shared.state.losses
-            drifting = losses.lost >= MOST_LOST or (state.paused and state.kind == pausing.DRIFT)
+            drifting = losses.lost >= MAX_LOST or (state.paused and state.kind == pausing.DRIFT)
             # If there are few answers, the failure that led to the probe and the probe's own suffice.
             unreachable = state.paused or not losses.untroubled or (self._probe_wanted and losses.cut > 1)
             if reason in TRANSPORT and unreachable:

@@ -18,15 +18,15 @@ TRANSPORT: Final = frozenset({Reason.NETWORK, Reason.TIMEOUT})
 
 DOUBTFUL: Final = 5
 """From so many losses on, all tasks together have one resolve in flight, because others would probably fail, too."""
-MOST_LOST: Final = 20
+MAX_LOST: Final = 20
 """From so many losses on, a probe decides."""
-MOST_CUT: Final = 5
+MAX_CUT: Final = 5
 """After so many failed connections in a row, a probe decides."""
 SLOW_SLOTS: Final = 20
 """One slot in so many is used if resolves keep failing although the probe passed."""
 
 _EXAMPLE_LENGTH: Final = 160
-_MOST_COUNTED: Final = 10**9
+_MAX_COUNTED: Final = 10**9
 
 
 class Throttle(StrEnum):
@@ -43,13 +43,13 @@ class Losses:
     """The recent failures of one egress, over all tasks. Times are Unix times of the filesystem's clock.
 
     Attributes:
-        lost: Transient failures minus successes since; at most `MOST_LOST`.
-        cut: Failed connections since the last answer of any kind; at most `MOST_CUT`.
+        lost: Transient failures minus successes since; at most `MAX_LOST`.
+        cut: Failed connections since the last answer of any kind; at most `MAX_CUT`.
         reasons: Number of failures by reason.
         example: Text of the last failure.
         served_at: Start of the latest successful resolve that was written down, which happens after failures only.
         reached_at: When a requested probe last passed.
-        cleared_at: The same, for probes after `MOST_LOST` losses.
+        cleared_at: The same, for probes after `MAX_LOST` losses.
     """
 
     lost: int = 0
@@ -71,17 +71,15 @@ class Losses:
         reasons = values.get("reasons", {}) if isinstance(values, dict) else {}
         if not isinstance(reasons, dict):
             raise ValueError(f"reasons: expected an object, found {type(reasons).__name__}")
-        known = {
-            str(r): untrusted.whole(reasons[r], 0, _MOST_COUNTED) for r in sorted(TRANSIENT_REASONS & set(reasons))
-        }
-        bounds = {name: min(found.get(name, 0), most) for name, most in (("lost", MOST_LOST), ("cut", MOST_CUT))}
+        known = {str(r): untrusted.whole(reasons[r], 0, _MAX_COUNTED) for r in sorted(TRANSIENT_REASONS & set(reasons))}
+        bounds = {name: min(found.get(name, 0), most) for name, most in (("lost", MAX_LOST), ("cut", MAX_CUT))}
         return cls(**{**found, **bounds, "reasons": known, "example": found.get("example", "")[:_EXAMPLE_LENGTH]})
 
     def lose(self, reason: str, detail: str, *, again: bool = False) -> Losses:
         """Count a transient failure; `again`: the same segment has failed before, which does not count at first."""
-        cut = min(self.cut + 1, MOST_CUT) if reason in TRANSPORT else 0
+        cut = min(self.cut + 1, MAX_CUT) if reason in TRANSPORT else 0
         no_news = again and self.lost < DOUBTFUL and self.cleared_at <= self.served_at
-        lost = self.lost if no_news else min(self.lost + 1, MOST_LOST)
+        lost = self.lost if no_news else min(self.lost + 1, MAX_LOST)
         if (lost, cut) == (self.lost, self.cut):
             return self  # unchanged: nothing to write
         return replace(
@@ -106,7 +104,7 @@ class Losses:
 
     def passed(self, now: float) -> Losses:
         """Count a passed probe, which resets the losses unless it follows another one without success in between."""
-        if self.lost < MOST_LOST:
+        if self.lost < MAX_LOST:
             return replace(self, cut=0, reached_at=now)
         if self.cleared_at > self.served_at:
             return replace(self, cut=0, reached_at=now, cleared_at=now)
@@ -117,18 +115,18 @@ class Losses:
 
         Args:
             now: Time of the filesystem's clock.
-            cleared_for: Seconds for which a probe that passed after `MOST_LOST` losses is valid.
+            cleared_for: Seconds for which a probe that passed after `MAX_LOST` losses is valid.
         """
-        if self.lost >= MOST_LOST and 0 <= now - self.cleared_at < cleared_for:
+        if self.lost >= MAX_LOST and 0 <= now - self.cleared_at < cleared_for:
             return Throttle.SLOW
-        if self.lost >= MOST_LOST or self.cut >= MOST_CUT:
+        if self.lost >= MAX_LOST or self.cut >= MAX_CUT:
             return Throttle.PROBE
         return Throttle.SINGLE if self.lost >= DOUBTFUL else Throttle.FULL
 
     @property
     def untroubled(self) -> bool:
         """True if resolves are not throttled at all."""
-        return self.lost < DOUBTFUL and self.cut < MOST_CUT
+        return self.lost < DOUBTFUL and self.cut < MAX_CUT
 
     @property
     def summary(self) -> str:

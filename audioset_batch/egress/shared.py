@@ -36,7 +36,7 @@ _FORMAT_WITHOUT_BURST: Final = 1
 
 _KEPT_VERSIONS: Final = 4
 _HISTORY: Final = "pauses.jsonl"
-_MOST_HISTORY: Final = 4 << 20
+_MAX_HISTORY: Final = 4 << 20
 _LATEST: Final = 4102444800.0
 """The year 2100, as an upper limit for times: `datetime` fails at much later ones."""
 _log = logging.getLogger(__name__)
@@ -300,7 +300,7 @@ def read_pauses(folder: Path) -> list[Pause]:
     with storage(folder.parent):
         try:
             with Folder(folder) as opened:
-                lines = opened.read_end(_HISTORY, _MOST_HISTORY).splitlines()
+                lines = opened.read_end(_HISTORY, _MAX_HISTORY).splitlines()
         except FileNotFoundError:
             return []
         except UnsafePath as error:

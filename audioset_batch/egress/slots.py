@@ -34,7 +34,7 @@ _SLACK_MOST: Final = 10.0
 _SPREAD_SHARE: Final = 0.05
 _HORIZON_SECONDS: Final = 30.0
 _KEPT: Final = 400
-_MOST_BUDGET: Final = 1e9
+_MAX_BUDGET: Final = 1e9
 _LONGEST_WINDOW: Final = 31 * 86400.0
 _LONGEST_BURST: Final = 86400.0
 _PRUNED_AT_ONCE: Final = 100
@@ -94,7 +94,7 @@ class Grid:
     def is_sane(self, written_at: float) -> bool:
         """False for slots that no task can have written at `written_at`, such as ones that start in the far future."""
         if not (
-            0 < self.budget <= _MOST_BUDGET and 0 < self.window <= _LONGEST_WINDOW and 0 <= self.burst <= _LONGEST_BURST
+            0 < self.budget <= _MAX_BUDGET and 0 < self.window <= _LONGEST_WINDOW and 0 <= self.burst <= _LONGEST_BURST
         ):
             return False
         # After a change, slots start when the old ones have expired, which may have had a longer window or burst.

@@ -12,7 +12,7 @@ from audioset_batch.errors import SegmentTransient
 from audioset_batch.media.cut_audio import AudioClip
 from audioset_batch.reasons import Reason
 
-_MOST_IN_MP3: Final = 2
+_MAX_IN_MP3: Final = 2
 
 
 def convert_audio(clip: AudioClip, audio: Audio) -> AudioClip:
@@ -28,7 +28,7 @@ def convert_audio(clip: AudioClip, audio: Audio) -> AudioClip:
     """
     channels = clip.samples.shape[1] if audio.channels == "keep" else audio.channels
     if audio.format == "mp3":
-        channels = min(channels, _MOST_IN_MP3)
+        channels = min(channels, _MAX_IN_MP3)
     rate = clip.sample_rate if audio.sample_rate == "keep" else audio.sample_rate
     if (rate, channels) == (clip.sample_rate, clip.samples.shape[1]):
         return clip

@@ -17,7 +17,7 @@ from audioset_batch.slurm.accounting import JobHeld
 
 _PATIENCE: Final = 10.0
 """Seconds to wait for sacct; the user sees an empty screen meanwhile."""
-_MOST_JOBS: Final = 500
+_MAX_JOBS: Final = 500
 _SMALL: Final = 1.0
 """Core-hours or GB-hours beyond the need that are ignored, such as those of start-ups."""
 
@@ -114,7 +114,7 @@ def _noted(tasks: Sequence[TaskUsage]) -> JobHeld:
 def _ask(jobs: Mapping[str, Sequence[TaskUsage]], tasks: Sequence[TaskUsage]) -> dict[str, JobHeld]:
     if not jobs or shutil.which("sacct") is None:
         return {}
-    newest = sorted(jobs, key=int)[-_MOST_JOBS:]
+    newest = sorted(jobs, key=int)[-_MAX_JOBS:]
     began = [task.began for task in tasks if task.job_id and task.began is not None]
     try:
         since = min(began) - datetime.timedelta(days=30) if began else None  # the job may have waited in the queue

@@ -12,7 +12,7 @@ from audioset_batch.errors import UnsafePath
 from audioset_batch.sharedfs.folders import Folder, read_file
 from audioset_batch.sharedfs.publish import storage
 
-_MOST_BYTES: Final = 256 << 20
+_MAX_BYTES: Final = 256 << 20
 
 
 def read_hints(path: Path) -> dict[str, bool]:
@@ -24,7 +24,7 @@ def read_hints(path: Path) -> dict[str, bool]:
     hints: dict[str, bool] = {}
     with storage(path.parent):
         try:
-            data = read_file(path, _MOST_BYTES)
+            data = read_file(path, _MAX_BYTES)
         except (FileNotFoundError, UnsafePath):
             return hints
     for line in data.splitlines():

@@ -9,7 +9,7 @@ from audioset_batch.record.manifest import decode_row
 from audioset_batch.sharedfs.publish import storage
 
 _MANIFESTS: Final = 32
-_MOST_BYTES: Final = 2 << 20
+_MAX_BYTES: Final = 2 << 20
 
 
 def newest_rows(data: DataDir) -> list[dict[str, Any]]:
@@ -25,7 +25,7 @@ def newest_rows(data: DataDir) -> list[dict[str, Any]]:
     for shard in chosen:
         path = data.manifest(shard)
         with storage(path), path.open("rb") as file:
-            start = max(0, file.seek(0, 2) - _MOST_BYTES // len(chosen))
+            start = max(0, file.seek(0, 2) - _MAX_BYTES // len(chosen))
             file.seek(start)
             lines = file.read().split(b"\n")
         for line in lines[1 if start else 0 :]:

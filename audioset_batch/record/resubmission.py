@@ -27,8 +27,8 @@ from audioset_batch.sharedfs.publish import atomic_write_bytes, storage
 
 FORMAT: Final = 1
 """Format version of the note; later versions are skipped."""
-_MOST_BYTES: Final = 1 << 16
-_MOST_WORDS: Final = 200
+_MAX_BYTES: Final = 1 << 16
+_MAX_WORDS: Final = 200
 _LONGEST_WORD: Final = 4096
 _LATEST: Final = 4102444800.0
 
@@ -110,7 +110,7 @@ def read_resubmissions(data: DataDir) -> list[Resubmission]:
             for name in sorted(folder.names()):
                 if name.endswith(data.resubmission("").name):
                     with contextlib.suppress(FileNotFoundError, PermissionError, UnsafePath, ValueError):
-                        content, facts = folder.read(name, _MOST_BYTES)
+                        content, facts = folder.read(name, _MAX_BYTES)
                         note = _decoded(content, facts)
                         if name == data.resubmission(note.shard).name:
                             found.append(note)
@@ -130,7 +130,7 @@ def _decoded(content: bytes, facts: os.stat_result) -> Resubmission:
         known[name] = _word(values.get(name, ""))
     for name in ("options", "arguments"):
         words = values.get(name, [])
-        if not isinstance(words, list) or len(words) > _MOST_WORDS:
+        if not isinstance(words, list) or len(words) > _MAX_WORDS:
             raise ValueError(f"{name}: expected a short list")
         known[name] = tuple(map(_word, words))
     try:

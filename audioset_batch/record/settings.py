@@ -18,7 +18,7 @@ from audioset_batch.layout import DataDir
 from audioset_batch.sharedfs.folders import Folder
 from audioset_batch.sharedfs.publish import storage
 
-_MOST_BYTES: Final = 1 << 20
+_MAX_BYTES: Final = 1 << 20
 _PACE: Final = ("processes", "threads", "hold_seconds", "burst")
 _RESERVED: Final = ("cpus_per_task", "mem", "array_parallelism")
 
@@ -36,7 +36,7 @@ def read_settings(data: DataDir) -> list[dict[str, Any]]:
                 for name in folder.names():
                     if name.endswith(".json") and not name.startswith("."):
                         with contextlib.suppress(ValueError, FileNotFoundError, UnsafePath):
-                            content, facts = folder.read(name, _MOST_BYTES)
+                            content, facts = folder.read(name, _MAX_BYTES)
                             values = untrusted.load_object(content)
                             if isinstance(values.get("config"), dict):
                                 moment = min(facts.st_mtime, time.time())

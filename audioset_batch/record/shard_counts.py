@@ -12,7 +12,7 @@ from audioset_batch.reasons import Reason, Status
 from audioset_batch.record.manifest import Outcome
 
 HOUR: Final = 3600.0
-_MOST_WORDINGS: Final = 20
+_MAX_WORDINGS: Final = 20
 
 _StatusReasonWords = tuple[Status, str, str]
 _NOT_YET: _StatusReasonWords = (Status.PENDING, "", "")
@@ -90,7 +90,7 @@ class ShardCounts:
     def unrecognized(self) -> dict[str, int]:
         """The most frequent refusals with unrecognized wording, and their counts."""
         words = Counter({words: count for (_, _, words), count in self._segments.items() if words and count})
-        return dict(words.most_common(_MOST_WORDINGS))
+        return dict(words.most_common(_MAX_WORDINGS))
 
     def recorded_within(self, seconds: float) -> tuple[int, float]:
         """Rows recorded in the last `seconds` (at most an hour) or since the start, and the length of that time."""

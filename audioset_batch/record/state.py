@@ -27,8 +27,8 @@ from audioset_batch.sharedfs.publish import atomic_write_json, storage
 FORMAT: Final = 1
 """Format version of the state file, incremented if older versions would misread it. They skip later formats."""
 
-_MOST_BYTES: Final = 1 << 20
-_MOST_COUNTS: Final = 1000
+_MAX_BYTES: Final = 1 << 20
+_MAX_COUNTS: Final = 1000
 _log = logging.getLogger(__name__)
 
 
@@ -79,7 +79,7 @@ def read_state(path: Path) -> ShardState | None:
     """
     with storage(path.parent):
         try:
-            values = untrusted.load_object(read_file(path, _MOST_BYTES))
+            values = untrusted.load_object(read_file(path, _MAX_BYTES))
             if untrusted.whole(values.get("format", FORMAT), 1, 10**6) > FORMAT:
                 raise ValueError(f"format {values['format']} of a later version, known here: {FORMAT}")
             found = untrusted.fields_of(ShardState, values)
@@ -94,7 +94,7 @@ def read_state(path: Path) -> ShardState | None:
 
 
 def _counts(value: object) -> dict[str, int]:
-    if not isinstance(value, dict) or len(value) > _MOST_COUNTS:
+    if not isinstance(value, dict) or len(value) > _MAX_COUNTS:
         raise ValueError("expected counts by name")
     return {untrusted.visible(name, 300): untrusted.whole(count, 0, 10**12) for name, count in value.items()}
 

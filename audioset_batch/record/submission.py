@@ -15,7 +15,7 @@ from audioset_batch.sharedfs.folders import read_file
 from audioset_batch.sharedfs.publish import atomic_write_json, storage
 
 Role = Literal["prep", "array", "merge", "report"]
-_MOST_BYTES: Final = 16 << 20
+_MAX_BYTES: Final = 16 << 20
 _JOB_ID: Final = re.compile(r"[A-Za-z0-9_.+-]{1,64}")
 """Under SLURM a number, without the cluster's name after `;`; with the local executor a word."""
 
@@ -73,7 +73,7 @@ def read_submission(data: DataDir) -> Submission | None:
     """
     with storage(data.root):
         try:
-            values = untrusted.load_object(read_file(data.submission_json, _MOST_BYTES))
+            values = untrusted.load_object(read_file(data.submission_json, _MAX_BYTES))
         except FileNotFoundError:
             return None
         except (ValueError, UnsafePath):

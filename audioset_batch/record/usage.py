@@ -34,8 +34,8 @@ from audioset_batch.slurm.job import given
 FORMAT: Final = 1
 """Format version of the file, incremented if older versions would misread it. They ignore later formats."""
 
-_MOST_BYTES: Final = 1 << 16
-_MOST_TASKS: Final = 32
+_MAX_BYTES: Final = 1 << 16
+_MAX_TASKS: Final = 32
 _FEWEST_SEGMENTS: Final = 100
 """Most tasks in one file; the oldest are added up."""
 _JOB_ID: Final = re.compile(r"(\d{1,12}(_\d{1,9})?)?")
@@ -99,7 +99,7 @@ def read_usage(data: DataDir) -> list[TaskUsage]:
                 for name in sorted(folder.names()):
                     if name.endswith(".json") and not name.startswith("."):
                         with contextlib.suppress(ValueError, TypeError, FileNotFoundError, PermissionError, UnsafePath):
-                            found += _parse(folder.read(name, _MOST_BYTES)[0])
+                            found += _parse(folder.read(name, _MAX_BYTES)[0])
         except (FileNotFoundError, PermissionError, UnsafePath):
             return []
     return found
@@ -209,7 +209,7 @@ class UsageNote:
 
 def _read(path: Path) -> list[TaskUsage]:
     try:
-        return _parse(read_file(path, _MOST_BYTES))
+        return _parse(read_file(path, _MAX_BYTES))
     except (OSError, StorageUnusable, UnsafePath, ValueError, TypeError):
         return []
 
@@ -220,7 +220,7 @@ def _parse(content: bytes) -> list[TaskUsage]:
     if untrusted.whole(values.get("format", FORMAT), 1, 10**6) > FORMAT:
         raise ValueError("of a later version")
     listed = values["tasks"] if isinstance(values.get("tasks"), list) else []
-    if len(listed) > 2 * _MOST_TASKS:
+    if len(listed) > 2 * _MAX_TASKS:
         raise ValueError("too many tasks")
     tasks = [TaskUsage(**untrusted.fields_of(TaskUsage, one)) for one in listed]
     for task in tasks:
@@ -231,7 +231,7 @@ def _parse(content: bytes) -> list[TaskUsage]:
 
 def _fewer(tasks: list[TaskUsage]) -> list[TaskUsage]:
     """Add up the oldest tasks until there is room for one more."""
-    while len(tasks) >= _MOST_TASKS:
+    while len(tasks) >= _MAX_TASKS:
         first, second, *rest = tasks
         tasks = [dataclasses.replace(_added(first, second), job_id=""), *rest]
     return tasks

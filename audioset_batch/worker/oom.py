@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-_MOST_ADJUSTED: Final = 1000
+_MAX_ADJUSTED: Final = 1000
 _NO_LIMIT: Final = 1 << 60
 _KILLS: Final = re.compile(r"^oom_kill (\d+)$", re.MULTILINE)
 _MEMBERSHIP: Final = re.compile(r"^\d+:([^:\n]*):(.*)$", re.MULTILINE)
@@ -27,7 +27,7 @@ def die_before_us(pid: int | str, amount: int) -> None:
     """
     with contextlib.suppress(OSError, ValueError):
         ours = int(Path("/proc/self/oom_score_adj").read_text())
-        Path(f"/proc/{pid}/oom_score_adj").write_text(str(min(_MOST_ADJUSTED, ours + amount)))
+        Path(f"/proc/{pid}/oom_score_adj").write_text(str(min(_MAX_ADJUSTED, ours + amount)))
 
 
 def memory_limit_mb(proc: Path = Path("/proc/self")) -> int | None:

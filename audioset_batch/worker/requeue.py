@@ -45,8 +45,8 @@ _KILL_WAIT: Final = 25.0
 """Seconds left after TERM: SLURM kills after KillWait, 30 s by default."""
 _FOR_THE_NOTE: Final = 5.0
 _LONGEST_NOTING: Final = 10.0
-_MOST_NOTED: Final = 1 << 16
-_MOST_JOBS: Final = 16
+_MAX_NOTED: Final = 1 << 16
+_MAX_JOBS: Final = 16
 """Number of other jobs whose idle restarts are kept."""
 
 _log = logging.getLogger(__name__)
@@ -216,7 +216,7 @@ def _idle_restarts(data: DataDir, shards: Sequence[ShardId], job: JobIdentity) -
 def _read_idle_restarts(data: DataDir, shards: Sequence[ShardId]) -> dict[str, list[int]]:
     """Read the idle restarts by job: two jobs may work on the same shards."""
     try:
-        noted = untrusted.load_object(read_file(data.idle_restarts(shards[0]), _MOST_NOTED))
+        noted = untrusted.load_object(read_file(data.idle_restarts(shards[0]), _MAX_NOTED))
     except (OSError, UnsafePath, ValueError):
         return {}
     lists = {one: restarts for one, restarts in noted.items() if isinstance(restarts, list)}
@@ -227,7 +227,7 @@ def _write_idle_restarts(data: DataDir, shards: Sequence[ShardId], job: JobIdent
     """Record the idle restarts of this job; a file that cannot be written is not an error."""
     with contextlib.suppress(OSError, StorageUnusable, UnsafePath):
         others = {one: restarts for one, restarts in _read_idle_restarts(data, shards).items() if one != job.job_id}
-        kept = dict(list(others.items())[-_MOST_JOBS:])
+        kept = dict(list(others.items())[-_MAX_JOBS:])
         atomic_write_json(data.idle_restarts(shards[0]), {**kept, job.job_id: [*restarts]})
 
 

@@ -23,7 +23,7 @@ Format = dict[str, Any]
 Select = Callable[[str, list[Format]], Format | None]
 """yt-dlp's format selection: the format that an expression picks from a list (worst first), or None."""
 
-_MOST_CANDIDATES: Final = 3
+_MAX_CANDIDATES: Final = 3
 """The chosen format, and two others in case it cannot be read."""
 _DIRECT: Final = "https"
 _SEGMENTED: Final = "m3u8_native"
@@ -226,7 +226,7 @@ class FormatChooser:
         for protocol in (_DIRECT, _SEGMENTED):
             left = [entry for entry in formats if entry["protocol"] == protocol]
             found: list[Format] = []
-            while len(found) < _MOST_CANDIDATES:
+            while len(found) < _MAX_CANDIDATES:
                 picked = next(filter(None, (self._select(spec, left) for spec in specs)), None)
                 # Of a selection such as bestvideo+bestaudio, the wanted part.
                 parts = [] if picked is None else picked.get("requested_formats") or [picked]

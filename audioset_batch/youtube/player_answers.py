@@ -23,7 +23,7 @@ _COMPLETE_CLIENTS: Final = frozenset({"WEB", "MWEB", "ANDROID", "IOS", "TVHTML5"
 """Clients that can play every kind of public video. Others, including those of later yt-dlp versions, may refuse videos
 that exist: made for kids, not embeddable, not music, or of another account."""
 _LONGEST_TEXT: Final = 1000
-_MOST_MESSAGES: Final = 8
+_MAX_MESSAGES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +198,7 @@ def _texts(status: Any, screen: Any) -> Iterator[str]:
         _dig(captcha, "title"),
         _dig(message, "subreason"),
         _dig(interstitial, "description"),
-        *(messages[:_MOST_MESSAGES] if isinstance(messages, list) else ()),
+        *(messages[:_MAX_MESSAGES] if isinstance(messages, list) else ()),
     ):
         text = untrusted.visible(" ".join(_plain_text(part)[:_LONGEST_TEXT].split()))
         if text and not any(text.rstrip(".") in known for known in found):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from audioset_batch.egress import EgressPool, Grant, Verdict, Wait, read_egress_status, read_pauses
-from audioset_batch.egress.losses import MOST_CUT, MOST_LOST
+from audioset_batch.egress.losses import MAX_CUT, MAX_LOST
 from audioset_batch.errors import EgressExhausted
 from audioset_batch.sharedfs.lease import Holder
 from tests.support.egress import egress, probe, take
@@ -89,7 +89,7 @@ def test_a_drift_with_a_budget(tmp_path: Path) -> None:
         return None
 
     due = wait_until(probing, "a probe")
-    assert MOST_LOST <= len(lost) <= 25
+    assert MAX_LOST <= len(lost) <= 25
     due.answered("http_error")
     assert read_pauses(tmp_path / "one")[0].kind == "drift"
 
@@ -130,7 +130,7 @@ def test_a_good_probe_lets_go_on_and_then_one_slot_in_twenty(tmp_path: Path) -> 
         elif isinstance(grant, Grant):
             lost += 1
             grant.answered("no_usable_format", "SABR only")
-        return lost >= 2 * MOST_LOST
+        return lost >= 2 * MAX_LOST
 
     wait_until(slow, "the slow course")
     assert probes == 1
@@ -170,7 +170,7 @@ def test_an_outage_pauses_briefly_and_longer_while_it_lasts(tmp_path: Path, reas
     config = egress(pause_seconds=3.0, pause_max_seconds=30.0)
     pools = tasks(tmp_path, 3, config)
     lost = lose_all(pools, reason)
-    assert len(lost) <= MOST_CUT + len(pools)
+    assert len(lost) <= MAX_CUT + len(pools)
     lengths = []
     for _ in range(3):
         due = wait_until(lambda: next((grant for pool in pools if (grant := pool.probe_due())), None), "a probe")
@@ -199,7 +199,7 @@ def test_a_dead_egress_takes_nothing_with_it(tmp_path: Path) -> None:
         else:
             grant.answered("network", "connection refused")
             lost += [] if grant.probe_ytid else [grant]
-    assert len(lost) == MOST_CUT
+    assert len(lost) == MAX_CUT
     assert {grant.verdict() for grant in lost} == {Verdict.DISCARD}
 
 

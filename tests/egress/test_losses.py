@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from audioset_batch.egress.losses import DOUBTFUL, MOST_CUT, MOST_LOST, Losses, Throttle
+from audioset_batch.egress.losses import DOUBTFUL, MAX_CUT, MAX_LOST, Losses, Throttle
 from audioset_batch.reasons import Reason
 
 HOUR = 3600.0
@@ -22,7 +22,7 @@ def after(count: int, reason: str = Reason.MEDIA_FORBIDDEN, losses: Losses | Non
 
 @pytest.mark.parametrize(
     ("lost", "throttle"),
-    [(0, Throttle.FULL), (DOUBTFUL - 1, Throttle.FULL), (DOUBTFUL, Throttle.SINGLE), (MOST_LOST, Throttle.PROBE)],
+    [(0, Throttle.FULL), (DOUBTFUL - 1, Throttle.FULL), (DOUBTFUL, Throttle.SINGLE), (MAX_LOST, Throttle.PROBE)],
 )
 def test_the_course_by_what_was_lost(lost: int, throttle: Throttle) -> None:
     assert after(lost).throttle(NOW, HOUR) is throttle
@@ -30,16 +30,16 @@ def test_the_course_by_what_was_lost(lost: int, throttle: Throttle) -> None:
 
 
 def test_connections_that_fail_are_probed_sooner_and_any_answer_ends_that() -> None:
-    losses = after(MOST_CUT, Reason.NETWORK)
+    losses = after(MAX_CUT, Reason.NETWORK)
     assert losses.throttle(NOW, HOUR) is Throttle.PROBE
     assert losses.answer().throttle(NOW, HOUR) is Throttle.SINGLE
     assert after(1, Reason.HTTP_ERROR, losses).throttle(NOW, HOUR) is Throttle.SINGLE
-    assert after(MOST_CUT - 1, Reason.TIMEOUT).throttle(NOW, HOUR) is Throttle.FULL
+    assert after(MAX_CUT - 1, Reason.TIMEOUT).throttle(NOW, HOUR) is Throttle.FULL
 
 
 def test_clips_make_up_for_losses_one_by_one() -> None:
-    losses = after(MOST_LOST)
-    for _ in range(MOST_LOST - DOUBTFUL + 1):
+    losses = after(MAX_LOST)
+    for _ in range(MAX_LOST - DOUBTFUL + 1):
         losses = losses.serve(NOW)
     assert losses.throttle(NOW, HOUR) is Throttle.FULL
     assert losses.served_at == NOW
@@ -47,9 +47,9 @@ def test_clips_make_up_for_losses_one_by_one() -> None:
 
 
 def test_a_good_probe_gives_a_second_chance_and_then_slow() -> None:
-    cleared = after(MOST_LOST).passed(NOW)
+    cleared = after(MAX_LOST).passed(NOW)
     assert cleared.throttle(NOW, HOUR) is Throttle.FULL
-    again = after(MOST_LOST, losses=cleared)
+    again = after(MAX_LOST, losses=cleared)
     assert again.throttle(NOW + 60, HOUR) is Throttle.SLOW
     assert again.throttle(NOW + HOUR, HOUR) is Throttle.PROBE, "one an hour"
     assert again.passed(NOW + HOUR).throttle(NOW + HOUR, HOUR) is Throttle.SLOW, "no third chance without a clip"
@@ -57,8 +57,8 @@ def test_a_good_probe_gives_a_second_chance_and_then_slow() -> None:
 
 
 def test_a_probe_for_a_broken_connection_says_nothing_about_other_losses() -> None:
-    losses = after(MOST_CUT, Reason.NETWORK, after(10)).passed(NOW)
-    assert (losses.lost, losses.cut, losses.cleared_at) == (10 + MOST_CUT, 0, 0.0)
+    losses = after(MAX_CUT, Reason.NETWORK, after(10)).passed(NOW)
+    assert (losses.lost, losses.cut, losses.cleared_at) == (10 + MAX_CUT, 0, 0.0)
 
 
 def test_what_one_segment_loses_again_is_no_news_at_first() -> None:
@@ -70,7 +70,7 @@ def test_what_one_segment_loses_again_is_no_news_at_first() -> None:
 
 
 def test_counting_ends_so_that_writing_does() -> None:
-    losses = after(MOST_LOST)
+    losses = after(MAX_LOST)
     assert losses.lose(Reason.HTTP_ERROR, "x") is losses
 
 
@@ -97,7 +97,7 @@ def test_huge_counts_and_texts_are_cut() -> None:
     losses = Losses.from_values(
         {"lost": 10**9, "cut": 10**9, "example": "x" * 10_000, "cleared_at": NOW + 10**9, "reasons": {"no such": 1}}
     )
-    assert (losses.lost, losses.cut, losses.reasons) == (MOST_LOST, MOST_CUT, {})
+    assert (losses.lost, losses.cut, losses.reasons) == (MAX_LOST, MAX_CUT, {})
     assert len(losses.example) < 1000
     assert losses.throttle(NOW, HOUR) is Throttle.PROBE, "a probe of the future clears nothing"
 

@@ -7,7 +7,7 @@ import pytest
 
 from audioset_batch.config.schema import Egress, Probe
 from audioset_batch.egress import EgressPool, Wait, slots
-from audioset_batch.egress.losses import MOST_CUT, Losses
+from audioset_batch.egress.losses import MAX_CUT, Losses
 from audioset_batch.egress.polling import MAX_POLL_SECONDS, poll_seconds
 from audioset_batch.egress.shared import EgressState, SharedEgress
 from audioset_batch.egress.slots import Reservation
@@ -15,7 +15,7 @@ from audioset_batch.sharedfs.lease import Holder
 
 EGRESS = Egress(name="one", videos_per_hour=300)
 OTHER = Holder(host="elsewhere", pid=7)
-ASIDE = EgressState(losses=Losses(cut=MOST_CUT), prober=OTHER, prober_until=1050.0)
+ASIDE = EgressState(losses=Losses(cut=MAX_CUT), prober=OTHER, prober_until=1050.0)
 
 
 @pytest.mark.parametrize(

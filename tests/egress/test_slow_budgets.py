@@ -9,7 +9,7 @@ import pytest
 
 from audioset_batch.egress import EgressPool, Grant, Wait
 from audioset_batch.egress.limiter import EgressLimiter
-from audioset_batch.egress.losses import DOUBTFUL, MOST_LOST, Losses
+from audioset_batch.egress.losses import DOUBTFUL, MAX_LOST, Losses
 from audioset_batch.egress.shared import EgressState
 from audioset_batch.egress.tickets import Closed, Ticket
 from audioset_batch.errors import EgressExhausted
@@ -64,7 +64,7 @@ def test_the_slot_of_a_probe_is_waited_for_like_any_other(tmp_path: Path, troubl
     assert due.probe_ytid
 
 
-def drift(one: EgressLimiter, lost: int = MOST_LOST) -> None:
+def drift(one: EgressLimiter, lost: int = MAX_LOST) -> None:
     change(one, losses=Losses(lost=lost))
 
 

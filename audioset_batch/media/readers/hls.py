@@ -30,7 +30,7 @@ Fetch = Callable[[str, Span], bytes]
 
 _HEAD: Final = 64 << 10
 """Enough for the first packet of each track of a segment."""
-_MOST_SEGMENTS: Final = 100_000
+_MAX_SEGMENTS: Final = 100_000
 _FURTHER: Final = 2
 """Further segments on either side, where times in the playlist and in the segments differ."""
 _WRAP: Final = Fraction(1 << 33, 90_000)
@@ -95,7 +95,7 @@ def parse_playlist(text: str, url: str, label: str) -> Playlist:
             elif tag == "#EXT-X-DISCONTINUITY":
                 raise _unusable(label, "spliced of several recordings")
             elif line and not line.startswith("#"):
-                if duration is None or len(parts) >= _MOST_SEGMENTS:
+                if duration is None or len(parts) >= _MAX_SEGMENTS:
                     raise ValueError("a segment without duration, or too many")
                 parts.append(Part(_address(url, line), span, at))
                 at, duration, span = at + duration, None, None
