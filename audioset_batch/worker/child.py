@@ -34,22 +34,22 @@ from audioset_batch.worker.probe import probe_media
 from audioset_batch.youtube.client import YtDlpClient
 from audioset_batch.youtube.streams import ClientOptions, RequestContext
 
-_NOT_FOR_HELPERS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
+_IGNORED_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
 
 
 def serve(connection: Connection, config: Config, threads: int) -> None:
     """Run jobs from `connection` until it is closed. The entry point of a worker process."""
     die_before_us("self", 500)  # instead of the fork server's score, which is inherited
-    for number in _NOT_FOR_HELPERS:
+    for number in _IGNORED_SIGNALS:
         # Only the coordinator decides when to stop. Child processes inherit that these signals are ignored.
         signal.signal(number, signal.SIG_IGN)
     # They also inherit the mask: sox installs handlers of its own, and would end in the middle of a clip.
-    signal.pthread_sigmask(signal.SIG_SETMASK, _NOT_FOR_HELPERS)
+    signal.pthread_sigmask(signal.SIG_SETMASK, _IGNORED_SIGNALS)
     jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
     sending = threading.Lock()
     for index in range(threads):
         threading.Thread(
-            target=_thread, args=(jobs, connection, sending, config), name=f"clip-{index}", daemon=True
+            target=_work, args=(jobs, connection, sending, config), name=f"clip-{index}", daemon=True
         ).start()
     try:
         connection.send(READY)
@@ -59,7 +59,7 @@ def serve(connection: Connection, config: Config, threads: int) -> None:
         os._exit(0)  # the coordinator is gone: nobody will publish the clips that are being made
 
 
-def _thread(jobs: queue.SimpleQueue[Job], connection: Connection, sending: threading.Lock, config: Config) -> None:
+def _work(jobs: queue.SimpleQueue[Job], connection: Connection, sending: threading.Lock, config: Config) -> None:
     clients: dict[int, YtDlpClient] = {}
 
     def send(message: Attempt | WaitNotice) -> None:
@@ -69,12 +69,12 @@ def _thread(jobs: queue.SimpleQueue[Job], connection: Connection, sending: threa
     while True:
         job = jobs.get()
         try:
-            send(_run(job, clients, config, send))
+            send(run_job(job, clients, config, send))
         except OSError:
             return
 
 
-def _run(
+def run_job(
     job: Job,
     clients: dict[int, YtDlpClient],
     config: Config,

@@ -27,7 +27,7 @@ def test_a_try_in_vain_leaves_no_file_and_no_secret(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(child, "make_clip", fails_late)
     (tmp_path / "8.flac").write_bytes(b"of another job")
-    attempt = child._run(Job(7, SEGMENT, "", 0, tmp_path, 60.0), {}, Config())
+    attempt = child.run_job(Job(7, SEGMENT, "", 0, tmp_path, 60.0), {}, Config())
     assert attempt.result is AttemptResult.TRANSIENT
     assert attempt.detail == "Failed to parse: https://***@host:99999"
     assert [path.name for path in tmp_path.iterdir()] == ["8.flac"]
@@ -40,7 +40,7 @@ def test_a_try_that_waits_for_an_ad_says_so_and_gets_the_time(tmp_path: Path, mo
 
     monkeypatch.setattr(child, "make_clip", waits)
     said: list[WaitNotice] = []
-    child._run(Job(7, SEGMENT, "", 0, tmp_path, 60.0), {}, Config(), said.append)
+    child.run_job(Job(7, SEGMENT, "", 0, tmp_path, 60.0), {}, Config(), said.append)
     assert said == [WaitNotice(7, 100.0)]
 
     pool = pool_module.Pool(Config(), 1, 1)
