@@ -29,7 +29,7 @@ from audioset_batch.reasons import Reason
 from audioset_batch.untrusted import visible
 from audioset_batch.worker.make_clip import make_clip
 from audioset_batch.worker.messages import READY, Attempt, AttemptResult, Job, WaitNotice
-from audioset_batch.worker.oom import die_before_us
+from audioset_batch.worker.oom import set_oom_score
 from audioset_batch.worker.probe import probe_media
 from audioset_batch.youtube.client import YtDlpClient
 from audioset_batch.youtube.streams import ClientOptions, RequestContext
@@ -39,7 +39,7 @@ _IGNORED_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal
 
 def serve(connection: Connection, config: Config, threads: int) -> None:
     """Run jobs from `connection` until it is closed. The entry point of a worker process."""
-    die_before_us("self", 500)  # instead of the fork server's score, which is inherited
+    set_oom_score("self", 500)  # instead of the fork server's score, which is inherited
     for number in _IGNORED_SIGNALS:
         # Only the coordinator decides when to stop. Child processes inherit that these signals are ignored.
         signal.signal(number, signal.SIG_IGN)

@@ -18,7 +18,7 @@ _MOUNT: Final = re.compile(r"^\d+ \d+ \S+ (\S+) (\S+) .*? - (cgroup2?) \S+ (\S+)
 _FILES: Final = {"cgroup": ("memory.limit_in_bytes", "memory.oom_control"), "cgroup2": ("memory.max", "memory.events")}
 
 
-def die_before_us(pid: int | str, amount: int) -> None:
+def set_oom_score(pid: int | str, amount: int) -> None:
     """Let the kernel kill process `pid`, and its future children, before this one; that takes no privilege.
 
     Args:

@@ -20,7 +20,7 @@ from typing import Final
 from audioset_batch.config import Config
 from audioset_batch.errors import StopEarly
 from audioset_batch.worker.messages import Attempt, Job, WaitNotice
-from audioset_batch.worker.oom import die_before_us, memory_limit_mb, oom_kills
+from audioset_batch.worker.oom import memory_limit_mb, oom_kills, set_oom_score
 from audioset_batch.youtube import versions as ytdlp_versions
 
 _HANG_GRACE_SECONDS: Final = 10.0
@@ -78,7 +78,7 @@ def start_fork_server() -> None:
     forkserver.set_forkserver_preload(list(_PRELOAD))
     with _signals_blocked(), ytdlp_versions.handed_on():
         forkserver.ensure_running()
-    _expose_fork_server()
+    _set_fork_server_oom_score()
 
 
 def _fork_server_pid() -> int | None:
@@ -86,10 +86,10 @@ def _fork_server_pid() -> int | None:
     return pid
 
 
-def _expose_fork_server() -> None:
+def _set_fork_server_oom_score() -> None:
     """If memory runs out, the kernel is to kill worker processes first, then the fork server, and this process last."""
     if (pid := _fork_server_pid()) is not None:
-        die_before_us(pid, 250)
+        set_oom_score(pid, 250)
 
 
 class Pool:
@@ -129,7 +129,7 @@ class Pool:
             try:
                 with _signals_blocked(), ytdlp_versions.handed_on():  # restarts the fork server if it has exited
                     process.start()
-                _expose_fork_server()
+                _set_fork_server_oom_score()
             except (EOFError, OSError) as error:  # the fork server was killed, or there is no memory
                 why = error
                 ours.close()
