@@ -35,7 +35,7 @@ def live_bars() -> Iterator[Progress | None]:
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
-        _Words(),
+        _StatusColumn(),
         console=Console(stderr=True),
     ) as bars:
         yield bars
@@ -93,7 +93,7 @@ class ShardProgress:
         return self._counts.planned - counts[Status.PENDING]
 
 
-class _Words(ProgressColumn):
+class _StatusColumn(ProgressColumn):
     def __init__(self) -> None:
         super().__init__(table_column=Column(no_wrap=True, overflow="ellipsis"))
 

@@ -19,8 +19,8 @@ from audioset_batch.sharedfs.publish import make_folders, storage
 
 
 @dataclass(frozen=True, slots=True)
-class Folders:
-    """Folders that only this run uses.
+class TemporaryFolders:
+    """TemporaryFolders that only this run uses.
 
     Attributes:
         work: Folder to make clips in, with many small writes.
@@ -32,7 +32,7 @@ class Folders:
 
 
 @contextlib.contextmanager
-def temporary_folders(data: DataDir, shard: ShardId, temp_dir: str) -> Iterator[Folders]:
+def temporary_folders(data: DataDir, shard: ShardId, temp_dir: str) -> Iterator[TemporaryFolders]:
     """Create the folders of one run, and remove those of killed runs; everything is removed at the end.
 
     The names are unique, because an earlier worker on a node that was cut off may still be writing.
@@ -69,7 +69,7 @@ def temporary_folders(data: DataDir, shard: ShardId, temp_dir: str) -> Iterator[
                 for left in base.glob(f"{prefix}*"):
                     shutil.rmtree(left, ignore_errors=True)
                 work = Path(tempfile.mkdtemp(prefix=prefix, dir=base))
-        yield Folders(work, staging)
+        yield TemporaryFolders(work, staging)
     finally:
         shutil.rmtree(work, ignore_errors=True)
         with contextlib.suppress(OSError, UnsafePath), Folder(shared) as folder:
