@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from audioset_batch.errors import SegmentTransient, SegmentUnavailable
 from audioset_batch.media.decoding import open_decoder
-from audioset_batch.media.readers.demux import Media, Sample, Track, UnexpectedLayout, Want
+from audioset_batch.media.readers.demux import Media, Sample, Track, TrackRange, UnexpectedLayout
 from audioset_batch.media.readers.source import ByteSource, StreamHint
 from audioset_batch.reasons import Reason
 
@@ -80,8 +80,8 @@ def cut_audio(
 def cut_audio_from(media: Media, start: Fraction, stop: Fraction, label: str) -> AudioClip:
     """`cut_audio` from an opened file; times in seconds."""
     track = audio_track(media, label)
-    (samples,) = media.read([audio_want(track, start, stop)])
-    begins = None if samples else media.begins(track)
+    (samples,) = media.read([audio_range(track, start, stop)])
+    begins = None if samples else media.first_sample_time(track)
     if begins is not None and begins >= stop:  # a player plays silence until then
         length = round(stop * track.sample_rate) - round(start * track.sample_rate)
         silence = np.zeros((length, track.channels), np.float32)
@@ -104,9 +104,9 @@ def audio_track(media: Media, label: str) -> Track:
     raise SegmentUnavailable(Reason.NO_AUDIO, f"{label}: no audio track that can be decoded")
 
 
-def audio_want(track: Track, start: Fraction, stop: Fraction) -> Want:
+def audio_range(track: Track, start: Fraction, stop: Fraction) -> TrackRange:
     """The range of `track` to read in order to decode [start, stop) exactly; seconds."""
-    return Want(track, start, stop, PREROLL.get(track.codec, DEFAULT_PREROLL))
+    return TrackRange(track, start, stop, PREROLL.get(track.codec, DEFAULT_PREROLL))
 
 
 def decode_audio(track: Track, samples: list[Sample], start: Fraction, stop: Fraction, label: str) -> AudioClip:

@@ -14,10 +14,10 @@ import av
 
 from audioset_batch.config.schema import Video
 from audioset_batch.errors import SegmentTransient, SegmentUnavailable
-from audioset_batch.media.cut_audio import AudioClip, audio_track, audio_want, cut_audio, decode_audio
+from audioset_batch.media.cut_audio import AudioClip, audio_range, audio_track, cut_audio, decode_audio
 from audioset_batch.media.decoding import open_decoder
 from audioset_batch.media.mux import H264Copy, SoundTrack, open_output, picture_encoder
-from audioset_batch.media.readers.demux import Media, Sample, Track, UnexpectedLayout, Want
+from audioset_batch.media.readers.demux import Media, Sample, Track, TrackRange, UnexpectedLayout
 from audioset_batch.media.readers.opening import with_media
 from audioset_batch.media.readers.source import ByteSource, StreamHint
 from audioset_batch.reasons import Reason
@@ -89,17 +89,17 @@ def cut_video(
         # The output is mp4 with H.264: no other codec can be copied into it.
         copying = video.cut == "copy" and track.codec == "h264" and track.extradata[:1] == b"\1"  # not of MPEG-TS
         own_sound = audio_track(media, label) if video.mode == "bestvideoaudio" else None
-        wants = [Want(track, start, stop, Fraction(0))]
+        ranges = [TrackRange(track, start, stop, Fraction(0))]
         if own_sound is not None:
             # A copy begins at the keyframe, and so does its sound: read both at once where the keyframe is known.
             known = media.keyframe(track, start) if copying else start
-            wants.append(audio_want(own_sound, start if known is None else known, stop))
-        samples, *others = media.read(wants)
+            ranges.append(audio_range(own_sound, start if known is None else known, stop))
+        samples, *others = media.read(ranges)
         origin = _first_shown(samples, track, start, label) if copying else start
         clip = None
         if own_sound is not None:
-            if origin < wants[1].start:
-                others = media.read([audio_want(own_sound, origin, stop)])
+            if origin < ranges[1].start:
+                others = media.read([audio_range(own_sound, origin, stop)])
             clip = _sound_or_none(own_sound, others[0], origin, stop, label)
         elif video.mode == "bestvideowithaudio":
             clip = None if copying else sound

@@ -60,7 +60,7 @@ class Sample(NamedTuple):
     key: bool
 
 
-class Want(NamedTuple):
+class TrackRange(NamedTuple):
     """A range of a track to read, in seconds of presentation time.
 
     For audio: the samples that cover [start - preroll, stop). For video: everything from the last keyframe at or
@@ -83,10 +83,10 @@ class Media(Protocol):
     def keyframe(self, track: Track, time: Fraction) -> Fraction | None:
         """Presentation time of the last keyframe at or before `time`, in seconds; None if the index does not say."""
 
-    def begins(self, track: Track) -> Fraction | None:
+    def first_sample_time(self, track: Track) -> Fraction | None:
         """Presentation time of the track's first sample, in seconds, to within a packet; None if unknown."""
 
-    def read(self, wants: Sequence[Want]) -> list[list[Sample]]:
+    def read(self, ranges: Sequence[TrackRange]) -> list[list[Sample]]:
         """Fetch the samples of each range, in as few requests as possible.
 
         Raises:

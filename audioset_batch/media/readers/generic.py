@@ -14,7 +14,7 @@ from typing import Any, Final
 import av
 
 from audioset_batch.errors import AudiosetBatchError
-from audioset_batch.media.readers.demux import Sample, Track, UnexpectedLayout, Want
+from audioset_batch.media.readers.demux import Sample, Track, TrackRange, UnexpectedLayout
 from audioset_batch.media.readers.source import RangeReader
 from audioset_batch.media.readers.webm import opus_frames, opus_grid
 
@@ -131,30 +131,30 @@ class GenericMedia:
     def keyframe(self, track: Track, time: Fraction) -> Fraction | None:
         return None
 
-    def begins(self, track: Track) -> Fraction | None:
+    def first_sample_time(self, track: Track) -> Fraction | None:
         stream = self._streams[track.number]
         return None if stream.start_time is None else stream.start_time * Fraction(stream.time_base)
 
-    def read(self, wants: Sequence[Want]) -> list[list[Sample]]:
+    def read(self, ranges: Sequence[TrackRange]) -> list[list[Sample]]:
         try:
-            found = [self._read(want) for want in wants]
+            found = [self._read(wanted) for wanted in ranges]
         except av.FFmpegError as error:
             self._file.check()
             raise UnexpectedLayout(f"FFmpeg cannot read it: {error}") from error
         self._file.check()
         return found
 
-    def _read(self, want: Want) -> list[Sample]:
-        stream = self._streams[want.track.number]
-        lo = want.start - (want.preroll if want.track.kind == "audio" else 0)
+    def _read(self, wanted: TrackRange) -> list[Sample]:
+        stream = self._streams[wanted.track.number]
+        lo = wanted.start - (wanted.preroll if wanted.track.kind == "audio" else 0)
         samples: list[Sample] = []
-        if want.track.codec == "opus" and self._format == "matroska":
+        if wanted.track.codec == "opus" and self._format == "matroska":
             self._first_pts(stream)
         for target in (lo, _BEFORE_ALL) if lo > 0 else (_BEFORE_ALL,):
             self._seek(stream, target)
-            samples = self._collect(stream, want)
-            starts_at_key = samples and (want.track.kind == "audio" or samples[0].key)
-            if starts_at_key and samples[0].pts * want.track.time_base <= max(lo, Fraction(0)):
+            samples = self._collect(stream, wanted)
+            starts_at_key = samples and (wanted.track.kind == "audio" or samples[0].key)
+            if starts_at_key and samples[0].pts * wanted.track.time_base <= max(lo, Fraction(0)):
                 break
         return samples
 
@@ -168,15 +168,15 @@ class GenericMedia:
             self._firsts[stream.index] = next((p.pts for p in self._container.demux(stream) if p.pts is not None), 0)
         return self._firsts[stream.index]
 
-    def _collect(self, stream: Any, want: Want) -> list[Sample]:
-        base = want.track.time_base
-        opus_in_ms = want.track.codec == "opus" and self._format == "matroska"
+    def _collect(self, stream: Any, wanted: TrackRange) -> list[Sample]:
+        base = wanted.track.time_base
+        opus_in_ms = wanted.track.codec == "opus" and self._format == "matroska"
         delay = _preskip(stream)
         # Matroska's times are in milliseconds, from which FFmpeg subtracts the rounded codec delay.
         first = self._firsts.get(stream.index, 0)
         begin = first * Fraction(stream.time_base) + Fraction(delay, 48_000)  # of the sound, with its priming
         late = round(begin * 48_000) if begin * 1000 > _ROUNDED_TO_ZERO_MS else 0
-        hi = want.stop / base
+        hi = wanted.stop / base
         samples: list[Sample] = []
         for count, packet in enumerate(self._container.demux(stream)):
             if packet.pts is None and packet.dts is None:
@@ -193,15 +193,15 @@ class GenericMedia:
                 pts = round(pts * stream.time_base / base)
                 dts = round(dts * stream.time_base / base)
                 duration = round(duration * stream.time_base / base)
-            if want.track.codec == "opus":
+            if wanted.track.codec == "opus":
                 duration = opus_frames(data)
-            if want.track.kind == "audio":
-                duration = max(duration - round(padding(packet) / base / want.track.sample_rate), 0)
+            if wanted.track.kind == "audio":
+                duration = max(duration - round(padding(packet) / base / wanted.track.sample_rate), 0)
             if dts >= hi and pts >= hi:
                 break
             samples.append(Sample(data, pts, dts, duration, packet.is_keyframe))
-        if want.track.kind == "video":
-            keys = [i for i, s in enumerate(samples) if s.key and s.pts * base <= want.start]
+        if wanted.track.kind == "video":
+            keys = [i for i, s in enumerate(samples) if s.key and s.pts * base <= wanted.start]
             samples = samples[keys[-1] if keys else 0 :]
         return samples
 

@@ -18,7 +18,7 @@ from urllib.parse import urljoin
 import av
 
 from audioset_batch.errors import SegmentTransient
-from audioset_batch.media.readers.demux import Sample, Track, UnexpectedLayout, Want
+from audioset_batch.media.readers.demux import Sample, Track, TrackRange, UnexpectedLayout
 from audioset_batch.media.readers.generic import describe_stream, padding
 from audioset_batch.reasons import Reason
 
@@ -197,25 +197,25 @@ class SegmentedMedia:
     def keyframe(self, track: Track, time: Fraction) -> Fraction | None:
         return None
 
-    def begins(self, track: Track) -> Fraction | None:
+    def first_sample_time(self, track: Track) -> Fraction | None:
         return None
 
-    def read(self, wants: Sequence[Want]) -> list[list[Sample]]:
-        return [self._read(want) for want in wants]
+    def read(self, ranges: Sequence[TrackRange]) -> list[list[Sample]]:
+        return [self._read(wanted) for wanted in ranges]
 
-    def _read(self, want: Want) -> list[Sample]:
-        video = want.track.kind == "video"
-        lo = max(want.start - (0 if video else want.preroll), Fraction(0))
+    def _read(self, wanted: TrackRange) -> list[Sample]:
+        video = wanted.track.kind == "video"
+        lo = max(wanted.start - (0 if video else wanted.preroll), Fraction(0))
         if lo >= self._playlist.end:
             return []
         first = max(bisect_right(self._starts, lo) - 1, 0)
-        last = max(bisect_left(self._starts, want.stop) - 1, first)
+        last = max(bisect_left(self._starts, wanted.stop) - 1, first)
         earliest, latest = max(first - _FURTHER, 0), min(last + _FURTHER, len(self._starts) - 1)
-        base = want.track.time_base
+        base = wanted.track.time_base
         while True:
-            samples = self._samples(want.track, first, last)
+            samples = self._samples(wanted.track, first, last)
             begun = any(sample.pts * base <= lo and sample.key for sample in samples)
-            ended = any((sample.pts + sample.duration) * base >= want.stop for sample in samples)
+            ended = any((sample.pts + sample.duration) * base >= wanted.stop for sample in samples)
             if not begun and first > earliest:
                 first -= 1
             elif not ended and last < latest:
@@ -225,7 +225,7 @@ class SegmentedMedia:
         if not samples:
             raise SegmentTransient(Reason.DECODE_ERROR, f"{self._label}: nothing in the segments of {float(lo):.3f} s")
         begin = max((index for index, s in enumerate(samples) if s.key and s.pts * base <= lo), default=0)
-        return [sample for sample in samples[begin:] if sample.pts * base < want.stop]
+        return [sample for sample in samples[begin:] if sample.pts * base < wanted.stop]
 
     def _samples(self, track: Track, first: int, last: int) -> list[Sample]:
         """All samples of `track` in these segments, in decoding order, with presentation times."""

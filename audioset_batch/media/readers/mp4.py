@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Final
 
-from audioset_batch.media.readers.demux import Media, Sample, Track, UnexpectedLayout, Want
+from audioset_batch.media.readers.demux import Media, Sample, Track, TrackRange, UnexpectedLayout
 from audioset_batch.media.readers.mp4_boxes import MAX_INDEX_BYTES, BoxHeader, Movie, parse_movie, read_header
 from audioset_batch.media.readers.mp4_fragments import FragmentedMp4, parse_index
 from audioset_batch.media.readers.mp4_tables import SampleTable, load_samples, progressive_table
@@ -87,18 +87,18 @@ class ProgressiveMp4:
         return [track.track for track in self._movie.tracks]
 
     def keyframe(self, track: Track, time: Fraction) -> Fraction | None:
-        cut = self._cut(Want(track, time, time + track.time_base, Fraction(0)))
+        cut = self._cut(TrackRange(track, time, time + track.time_base, Fraction(0)))
         return int(cut.pts[0]) * track.time_base if len(cut) else None
 
-    def begins(self, track: Track) -> Fraction | None:
+    def first_sample_time(self, track: Track) -> Fraction | None:
         table = self._table(track)
         return int(table.pts.min()) * track.time_base if len(table) else None
 
-    def read(self, wants: Sequence[Want]) -> list[list[Sample]]:
-        cuts = [self._cut(want) for want in wants]
-        ranges = sorted((int(cut.offset.min()), int((cut.offset + cut.size).max())) for cut in cuts if len(cut))
+    def read(self, ranges: Sequence[TrackRange]) -> list[list[Sample]]:
+        cuts = [self._cut(wanted) for wanted in ranges]
+        byte_ranges = sorted((int(cut.offset.min()), int((cut.offset + cut.size).max())) for cut in cuts if len(cut))
         merged: list[tuple[int, int]] = []
-        for start, stop in ranges:
+        for start, stop in byte_ranges:
             if merged and start - merged[-1][1] < _MERGE_GAP:
                 merged[-1] = merged[-1][0], max(stop, merged[-1][1])
             else:
@@ -107,10 +107,10 @@ class ProgressiveMp4:
             self._reader.read_exactly(start, stop)
         return [load_samples(self._reader, cut) for cut in cuts]
 
-    def _cut(self, want: Want) -> SampleTable:
-        lo = int((want.start - want.preroll) / want.track.time_base)
-        hi = -int(-want.stop // want.track.time_base)
-        return self._table(want.track).cut(lo, hi, want.track.kind == "video")
+    def _cut(self, wanted: TrackRange) -> SampleTable:
+        lo = int((wanted.start - wanted.preroll) / wanted.track.time_base)
+        hi = -int(-wanted.stop // wanted.track.time_base)
+        return self._table(wanted.track).cut(lo, hi, wanted.track.kind == "video")
 
     def _table(self, track: Track) -> SampleTable:
         if track.number not in self._tables:

@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from audioset_batch.media.readers.demux import Sample, Track, UnexpectedLayout, Want
+from audioset_batch.media.readers.demux import Sample, Track, TrackRange, UnexpectedLayout
 from audioset_batch.media.readers.mp4_boxes import MAX_INDEX_BYTES, Movie, Mp4Track, read_header
 from audioset_batch.media.readers.mp4_tables import Ints, SampleTable, concat, fragment_table, load_samples
 from audioset_batch.media.readers.source import RangeReader
@@ -89,17 +89,17 @@ class FragmentedMp4:
     def keyframe(self, track: Track, time: Fraction) -> Fraction | None:
         return None
 
-    def begins(self, track: Track) -> Fraction | None:
+    def first_sample_time(self, track: Track) -> Fraction | None:
         found = next(t for t in self._movie.tracks if t.track.number == track.number)
         table = self._fragment(found, 0)
         return int(table.pts.min()) * track.time_base if len(table) else None
 
-    def read(self, wants: Sequence[Want]) -> list[list[Sample]]:
-        return [self._read(want) for want in wants]
+    def read(self, ranges: Sequence[TrackRange]) -> list[list[Sample]]:
+        return [self._read(wanted) for wanted in ranges]
 
-    def _read(self, want: Want) -> list[Sample]:
-        track = next(t for t in self._movie.tracks if t.track.number == want.track.number)
-        span = self._span(track, want)
+    def _read(self, wanted: TrackRange) -> list[Sample]:
+        track = next(t for t in self._movie.tracks if t.track.number == wanted.track.number)
+        span = self._span(track, wanted)
         if span.first > span.last:
             return []
         start = self._first_byte(track, span)
@@ -118,10 +118,10 @@ class FragmentedMp4:
             return True
         return int(table.pts[0]) > span.lo or (track.track.kind == "video" and not table.key[0])
 
-    def _span(self, track: Mp4Track, want: Want) -> _Span:
+    def _span(self, track: Mp4Track, wanted: TrackRange) -> _Span:
         base = track.track.time_base
-        lo = int((want.start - want.preroll) // base)
-        hi = -int(-want.stop // base)
+        lo = int((wanted.start - wanted.preroll) // base)
+        hi = -int(-wanted.stop // base)
         # Some writers' index counts media time, which includes the audio's priming, others' presentation time. Both are
         # looked up, so that enough is read either way.
         rescale = base * self._index.scale

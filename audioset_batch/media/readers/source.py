@@ -10,7 +10,7 @@ from audioset_batch.errors import SegmentTransient
 from audioset_batch.media.readers.demux import UnexpectedLayout
 from audioset_batch.reasons import Reason
 
-_MAX_KEPT: Final = 32 << 20
+_MAX_CACHED_BYTES: Final = 32 << 20
 
 
 class ByteSource(Protocol):
@@ -164,7 +164,7 @@ class CachingSource:
     def read(self, start: int, stop: int) -> bytes:
         """Bytes [start, stop) with one request for each missing part. Raises what `RangeReader.read_range` raises."""
         if not self._reader.has(start, stop):
-            if self._kept > _MAX_KEPT:  # longer than any index or clip: a sequential read
+            if self._kept > _MAX_CACHED_BYTES:  # longer than any index or clip: a sequential read
                 self._reader.clear()
                 self._kept = 0
             self._kept += stop - start

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Final
 
-from audioset_batch.media.readers.demux import Sample, Track, UnexpectedLayout, Want
+from audioset_batch.media.readers.demux import Sample, Track, TrackRange, UnexpectedLayout
 from audioset_batch.media.readers.source import RangeReader
 from audioset_batch.media.readers.webm_clusters import Block, parse_clusters, resync
 from audioset_batch.media.readers.webm_header import OPUS_RATE, Header, parse_header
@@ -79,24 +79,24 @@ class WebM:
     def keyframe(self, track: Track, time: Fraction) -> Fraction | None:
         return None
 
-    def begins(self, track: Track) -> Fraction | None:
+    def first_sample_time(self, track: Track) -> Fraction | None:
         return Fraction(self._zero) / self._header.ticks
 
-    def read(self, wants: Sequence[Want]) -> list[list[Sample]]:
-        return [self._read(want) for want in wants]
+    def read(self, ranges: Sequence[TrackRange]) -> list[list[Sample]]:
+        return [self._read(wanted) for wanted in ranges]
 
-    def _read(self, want: Want) -> list[Sample]:
+    def _read(self, wanted: TrackRange) -> list[Sample]:
         header = self._header
         video = header.track.kind == "video"
         delay = Fraction(header.delay, OPUS_RATE)
-        preroll = Fraction(0) if video else want.preroll
+        preroll = Fraction(0) if video else wanted.preroll
         slack = Fraction(_ROUNDING_MS, 1000)
-        lo = int((want.start - preroll + delay - slack) * header.ticks) + self._rounded
-        hi = int((want.stop + delay + slack) * header.ticks) + self._rounded + 1
+        lo = int((wanted.start - preroll + delay - slack) * header.ticks) + self._rounded
+        hi = int((wanted.stop + delay + slack) * header.ticks) + self._rounded + 1
         first = max(bisect_right(header.cue_time, lo) - 1, 0)
         after = max(bisect_left(header.cue_time, hi), first + 1)
         blocks = self._blocks(first, after, lo, hi)
-        return self._video_samples(blocks, want) if video else self._opus_samples(blocks, lo, hi)
+        return self._video_samples(blocks, wanted) if video else self._opus_samples(blocks, lo, hi)
 
     def _blocks(self, first: int, after: int, lo: int, hi: int) -> list[Block]:
         """Blocks from one at or before `lo` (ticks) to the last before `hi`, or to the end of the file."""
@@ -206,10 +206,10 @@ class WebM:
         keep = next((i for i, block in enumerate(blocks) if block.time >= lo), 0)
         return samples[max(keep - 1, 0) :]
 
-    def _video_samples(self, blocks: list[Block], want: Want) -> list[Sample]:
+    def _video_samples(self, blocks: list[Block], wanted: TrackRange) -> list[Sample]:
         to_ms = 1000 / self._header.ticks
         times = [round((block.time - self._rounded) * to_ms) for block in blocks]
-        lo, hi = int(want.start * 1000), -int(-want.stop * 1000 // 1)
+        lo, hi = int(wanted.start * 1000), -int(-wanted.stop * 1000 // 1)
         keys = [i for i, block in enumerate(blocks) if block.key and times[i] <= lo]
         first = keys[-1] if keys else 0
         return [
