@@ -15,10 +15,10 @@ from audioset_batch.record.usage import TaskUsage, read_usage
 from audioset_batch.slurm import accounting as slurm_accounting
 from audioset_batch.slurm.accounting import JobHeld
 
-_PATIENCE: Final = 10.0
+_SACCT_TIMEOUT_SECONDS: Final = 10.0
 """Seconds to wait for sacct; the user sees an empty screen meanwhile."""
 _MAX_JOBS: Final = 500
-_SMALL: Final = 1.0
+_NEGLIGIBLE_HOURS: Final = 1.0
 """Core-hours or GB-hours beyond the need that are ignored, such as those of start-ups."""
 
 
@@ -78,8 +78,8 @@ def read_costs(data: DataDir, *, ask_slurm: bool = True) -> Costs:
     """
     tasks = read_usage(data)
     jobs = _jobs(tasks)
-    known = _ask(jobs, tasks) if ask_slurm else {}
-    held = [known.get(job) or _noted(of_job) for job, of_job in jobs.items()]
+    known = _query_sacct(jobs, tasks) if ask_slurm else {}
+    held = [known.get(job) or _held_by_own_clocks(of_job) for job, of_job in jobs.items()]
     held += [JobHeld(task.core_seconds, task.mb_seconds) for task in tasks if not task.job_id]
     core_seconds = sum(one.core_seconds for one in held)
     return Costs(
@@ -101,7 +101,7 @@ def _jobs(tasks: Sequence[TaskUsage]) -> dict[str, list[TaskUsage]]:
     return jobs
 
 
-def _noted(tasks: Sequence[TaskUsage]) -> JobHeld:
+def _held_by_own_clocks(tasks: Sequence[TaskUsage]) -> JobHeld:
     """What one job held. Runs in parallel within a task hold its CPUs only once."""
     largest: dict[str, JobHeld] = {}
     for task in tasks:
@@ -111,14 +111,14 @@ def _noted(tasks: Sequence[TaskUsage]) -> JobHeld:
     return JobHeld(sum(one.core_seconds for one in held), sum(one.mb_seconds for one in held))
 
 
-def _ask(jobs: Mapping[str, Sequence[TaskUsage]], tasks: Sequence[TaskUsage]) -> dict[str, JobHeld]:
+def _query_sacct(jobs: Mapping[str, Sequence[TaskUsage]], tasks: Sequence[TaskUsage]) -> dict[str, JobHeld]:
     if not jobs or shutil.which("sacct") is None:
         return {}
     newest = sorted(jobs, key=int)[-_MAX_JOBS:]
     began = [task.began for task in tasks if task.job_id and task.began is not None]
     try:
         since = min(began) - datetime.timedelta(days=30) if began else None  # the job may have waited in the queue
-        return slurm_accounting.held(newest, since, _PATIENCE)
+        return slurm_accounting.held(newest, since, _SACCT_TIMEOUT_SECONDS)
     except (InputRefused, OverflowError, ValueError):  # invalid times
         return {}
 
@@ -139,7 +139,7 @@ def too_much_held(costs: Costs, need: Reservation) -> str:
             (costs.held_core_hours, core_hours, "core-hours"),
             (costs.held_gb_hours, gb_hours, "GB-hours"),
         )
-        if held > max(2 * needed, needed + _SMALL)
+        if held > max(2 * needed, needed + _NEGLIGIBLE_HOURS)
     ]
     change = _what_to_change(_latest_job(costs.tasks), need)
     return f"{', '.join(over)}: {', '.join(change)}" if over and change else ""
