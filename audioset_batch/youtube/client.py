@@ -34,7 +34,7 @@ from audioset_batch.youtube.player_clients import PlayerClients
 from audioset_batch.youtube.plugins import choose_plugins
 from audioset_batch.youtube.po_tokens import TokenPages
 from audioset_batch.youtube.ranged import RangedStream, SegmentFetcher, label_of
-from audioset_batch.youtube.refusals import Evidence, Failure, classify, left_out_words, short, too_many_requests
+from audioset_batch.youtube.refusals import Evidence, Failure, classify, short, skipped_formats_note, too_many_requests
 from audioset_batch.youtube.session import Log, Session
 from audioset_batch.youtube.streams import ClientOptions, RequestContext, Resolved, Stream, Traffic
 
@@ -171,7 +171,7 @@ class YtDlpClient:
             settled = self._refusal(ytid, Failure(error.detail))
             if isinstance(settled, SegmentUnavailable) or all(one["protocol"] == "mhtml" for one in formats):
                 raise settled from error
-            raise SegmentTransient(error.reason, error.detail + left_out_words(self._log.warnings)) from error
+            raise SegmentTransient(error.reason, error.detail + skipped_formats_note(self._log.warnings)) from error
 
     def _refusal(self, ytid: str, failure: Failure) -> AudiosetBatchError:
         return classify(

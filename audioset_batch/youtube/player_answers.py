@@ -89,7 +89,7 @@ class PlayerAnswer:
         return self.status == "OK" and self.streams
 
     @property
-    def sees_all(self) -> bool:
+    def plays_all_videos(self) -> bool:
         """True if its client can play every kind of public video."""
         return self.client in _COMPLETE_CLIENTS
 

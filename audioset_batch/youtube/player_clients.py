@@ -36,14 +36,14 @@ _MAY_DIFFER: Final = frozenset(
 yt-dlp asks other clients by itself."""
 
 
-def _leaves_doubt(error: SegmentError, answers: Sequence[PlayerAnswer]) -> bool:
+def _inconclusive(error: SegmentError, answers: Sequence[PlayerAnswer]) -> bool:
     """True if other clients may answer otherwise. If none has answered at all, they cannot be reached either."""
     return bool(answers) and (error.reason in _MAY_DIFFER or not error.proven)
 
 
 def _may_be_for_kids(answers: Sequence[PlayerAnswer]) -> bool:
     """True if a client that cannot play such videos has refused without a cause, and the embedded one was not asked."""
-    refused = any(not (one.sees_all or one.playable) and meaning_of(one.text) is None for one in answers)
+    refused = any(not (one.plays_all_videos or one.playable) and meaning_of(one.text) is None for one in answers)
     return refused and all(one.client != "WEB_EMBEDDED_PLAYER" for one in answers)
 
 
@@ -85,7 +85,7 @@ class PlayerClients:
                     # If several offer nothing usable, report the first one, whose formats are the preferred ones.
                     if last is None or not last.reason is error.reason is Reason.NO_USABLE_FORMAT:
                         last = error
-                    if not _leaves_doubt(error, answers()):
+                    if not _inconclusive(error, answers()):
                         raise
             assert last is not None
             raise last

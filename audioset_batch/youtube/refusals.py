@@ -113,7 +113,7 @@ def classify(evidence: Evidence) -> AudiosetBatchError:
         settled = _without_streams(evidence, playable)
         return _failed(failed[-1]) if failed and isinstance(settled, SegmentUnavailable) else settled
     for answer, meaning in refused:
-        if meaning is Reason.NONEXISTENT and answer.sees_all:
+        if meaning is Reason.NONEXISTENT and answer.plays_all_videos:
             return SegmentUnavailable(meaning, _detail(answer))
     if failed:
         return _failed(failed[-1])
@@ -187,7 +187,7 @@ def _without_streams(evidence: Evidence, playable: Sequence[PlayerAnswer]) -> Au
         wanted = (entry for entry in listed if entry.picture and not (highest and (entry.height or 0) > highest))
         if listed and not any(wanted):
             return lack
-    said = left_out_words(evidence.warnings)
+    said = skipped_formats_note(evidence.warnings)
     if not (said or evidence.offered or is_vague(evidence.failure.message)):
         said = f"; {short(evidence.failure.message)}"
     return SegmentTransient(Reason.NO_USABLE_FORMAT, _why_not(listed, left_out, playable, said))
@@ -213,14 +213,14 @@ def _why_not(
     return f"none of the {len(listed)} formats can be fetched ({clients}): {named}{said}"
 
 
-def left_out_words(warnings: Sequence[str]) -> str:
+def skipped_formats_note(warnings: Sequence[str]) -> str:
     """yt-dlp's warning about formats that it left out, to be appended to a detail; "" if there is none."""
     return next((f"; yt-dlp: {short(one)[:160]}" for one in warnings if _LEFT_OUT.search(one)), "")
 
 
 def _unsettled(evidence: Evidence, refused: Sequence[tuple[PlayerAnswer, Meaning | None]]) -> AudiosetBatchError:
     """An inconclusive refusal; the answer of a client that can play every video is preferred."""
-    ranked = sorted(refused, key=lambda pair: not pair[0].sees_all)
+    ranked = sorted(refused, key=lambda pair: not pair[0].plays_all_videos)
     for answer, _ in ranked:
         if found := from_settings(answer.text, evidence.wordings):
             return _as_set(answer.text, *found)
