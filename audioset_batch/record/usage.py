@@ -36,8 +36,9 @@ FORMAT: Final = 1
 
 _MAX_BYTES: Final = 1 << 16
 _MAX_TASKS: Final = 32
-_FEWEST_SEGMENTS: Final = 100
 """Most tasks in one file; the oldest are added up."""
+_FEWEST_SEGMENTS: Final = 100
+"""Fewest segments from which the CPU time of one is measured."""
 _JOB_ID: Final = re.compile(r"(\d{1,12}(_\d{1,9})?)?")
 _log = logging.getLogger(__name__)
 
