@@ -104,7 +104,7 @@ def test_what_others_found_out_meanwhile_decides_over_a_slot_that_is_due(tmp_pat
     else:
         assert one.try_probe() is None
         assert isinstance(one.try_ticket(), Closed)
-        assert not one.reserved
+        assert one.slots.reservation is None
         assert not list((tmp_path / "one").glob("slot.*")), "others may have it"
 
 

@@ -151,7 +151,7 @@ def test_sound_from_the_keyframe_on_is_fetched_once(youtube: Callable[..., Path]
 
 
 def test_a_kept_source_forgets_what_is_too_much(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("audioset_batch.media.readers.source._MAX_CACHED", 1500)
+    monkeypatch.setattr("audioset_batch.media.readers.source._MAX_CACHED_BYTES", 1500)
     path = tmp_path / "file"
     path.write_bytes(bytes(range(256)) * 10)
     source = MemorySource.of(path)

@@ -176,7 +176,7 @@ def test_accounting_counts_before_the_tasks_own_clocks(data: DataDir, sacct) -> 
 def test_without_an_answer_the_tasks_tell(  # type: ignore[no-untyped-def]
     data: DataDir, sacct, act: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(costs_module, "_PATIENCE", 0.2)
+    monkeypatch.setattr(costs_module, "_SACCT_TIMEOUT_SECONDS", 0.2)
     write(data, *TASKS)
     sacct(act)
     costs = read_costs(data)
