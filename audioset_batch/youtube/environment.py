@@ -70,6 +70,9 @@ def javascript(found: Environment) -> JavaScriptSupport:
             f"{', '.join(used)}, but yt-dlp's scripts for it (yt-dlp-ejs) are missing", "./setup.sh"
         )
     for one in found.runtimes:
+        if one.supported and one.name == "deno":  # which yt-dlp uses by default
+            advice = "take --no-js-runtimes out of youtube.args, or accept fewer formats"
+            return JavaScriptSupport(f"{named[one.name]} is there, but youtube.args switch it off", advice)
         if one.supported:
             advice = f'youtube: {{args: ["--js-runtimes", "{one.name}"]}} in the config, or {_INSTALL}'
             return JavaScriptSupport(f"{named[one.name]} is there, but yt-dlp uses only deno by default", advice)

@@ -141,6 +141,7 @@ def runtime(name: str, *, enabled: bool, supported: bool) -> Runtime:
     [
         ([("deno", True, True)], True, "deno 20.1 at /usr/bin/deno", ""),
         ([("deno", True, True)], False, "yt-dlp-ejs", "./setup.sh"),
+        ([("deno", False, True)], False, "youtube.args switch it off", "--no-js-runtimes"),
         ([("node", False, True)], False, "uses only deno by default", '["--js-runtimes", "node"]'),
         ([("node", True, False)], False, "node 20.1 at /usr/bin/node is older than 22.0.0", "--with javascript"),
         ([], False, "no runtime", "--with javascript"),
