@@ -50,6 +50,7 @@ class Resubmission:
         options: Options of sbatch.
         arguments: Arguments of the script.
         ours: The script is one of this project's and passes its arguments to `worker`.
+        uncertain: SLURM was asked to requeue the task and did not answer: it may have done so.
         stranger: The user who wrote the note, if not a trusted one; then no command is shown. Else "".
     """
 
@@ -65,13 +66,20 @@ class Resubmission:
     options: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
     ours: bool = False
+    uncertain: bool = False
     stranger: str = ""
 
     @property
     def _alike(self) -> tuple[object, ...]:
         """Equal for notes that the same command continues."""
         offset = None if self.index is None else self.number - self.index
-        return (offset, self.parallel, self.folder, self.script, self.options, self.arguments, self.ours, self.stranger)
+        how = (self.folder, self.script, self.options, self.arguments, self.ours)
+        return (offset, self.parallel, how, self.uncertain and self._job, self.stranger)
+
+    @property
+    def _job(self) -> str:
+        """Id of the whole job, the same for all tasks of an array."""
+        return self.job_id.partition("_")[0]
 
 
 def note_resubmission(data: DataDir, note: Resubmission) -> None:
@@ -169,8 +177,14 @@ def _told(group: Sequence[Resubmission]) -> list[str]:
     shards = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
     when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(last.at))
     head = f"no task will continue {shards}: job {last.job_id} was not requeued at {when} UTC ({last.why})"
+    if last.uncertain:
+        head = (
+            f"perhaps no task will continue {shards}: at {when} UTC job {last.job_id} asked to be requeued ({last.why})"
+        )
     if last.stranger:
         return [head, f"  it is for user {last.stranger} to submit it again"]
+    if last.uncertain:
+        return [f"{head}. If `squeue -j {last._job}` does not show it, continue with:", f"  {command(group)}"]
     return [f"{head}. To continue:", f"  {command(group)}"]
 
 
@@ -178,7 +192,8 @@ def command(group: Sequence[Resubmission]) -> str:
     """The shell command that continues these shards and no others."""
     one = group[0]
     if not one.script:
-        return shlex.join(["audioset-batch", "submit", *one.arguments])
+        single = [] if one.index is not None else ["--single-job"]
+        return shlex.join(["audioset-batch", "submit", *single, *one.arguments])
     numbers = sorted({note.number if one.index is None else note.index or 0 for note in group})
     listed = ",".join(map(str, numbers))
     array = [] if one.index is None else [f"--array={listed}{f'%{one.parallel}' if one.parallel else ''}"]

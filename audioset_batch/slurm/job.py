@@ -29,7 +29,11 @@ _PATIENCE: Final = 100.0
 _PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 _FINAL: Final = ("invalid job id", "permission denied", "presently disabled", "invalid user")
 """Words of scontrol that no later try would change (slurm_errno); all others may be those of a busy controller."""
-_REQUEUED: Final = ("PENDING", "COMPLETING", "REQUEUED", "CONFIGURING")
+_REQUEUED: Final = ("PENDING", "REQUEUED", "CONFIGURING")
+_OVER: Final = ("TIMEOUT", "DEADLINE", "FAILED", "OUT_OF_MEMORY", "COMPLETED")
+"""States from which SLURM runs no job again by itself; a cancelled one was ended by its user."""
+_TIME_IS_OVER: Final = "TimeLimit"
+"""Reason of a job that is being ended at its time limit; its state is COMPLETING until its processes are gone."""
 _WHOLE_LINE: Final = ("Command", "WorkDir", "StdErr", "StdIn", "StdOut", "Comment", "SubmitLine")
 """What `scontrol show job` prints on a line of its own, spaces and all."""
 _DURATION: Final = re.compile(r"(?:(?P<days>\d+)-)?(?P<hours>\d+):(?P<minutes>\d+):(?P<seconds>\d+)")
@@ -62,7 +66,15 @@ _OPTIONS: Final = {
 
 
 class RequeueFailed(Exception):
-    """The job cannot be put back into the queue; says why."""
+    """The job cannot be put back into the queue; says why.
+
+    Attributes:
+        uncertain: SLURM was asked and gave no answer, so that it may have done it all the same.
+    """
+
+    def __init__(self, why: str, *, uncertain: bool = False) -> None:
+        super().__init__(why)
+        self.uncertain = uncertain
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +207,8 @@ def requeue(job: BatchJob, delay_seconds: float, patience: float, trouble: Calla
     ignore TERM.
 
     A request that SLURM did not answer may have been granted all the same. It is repeated only while SLURM says that
-    the job runs as before; a job that waits in the queue already is not requeued twice (SLURM refuses that).
+    the job runs as before; a job that waits in the queue already is not requeued twice (SLURM refuses that). A job that
+    is completing may be on its way to the queue or to its end: it is requeued if SLURM takes a begin time for it.
 
     Args:
         job: The job.
@@ -219,7 +232,12 @@ def requeue(job: BatchJob, delay_seconds: float, patience: float, trouble: Calla
             state = job.fact("JobState") or "unknown"
             again = (job.fact("Restarts") or str(identity.restart_count)) != str(identity.restart_count)
             if asked and (again or state in _REQUEUED):
-                return _begin_after(job, delay_seconds)
+                _begin_after(job, delay_seconds)
+                return True
+            if asked and state == "COMPLETING":
+                if _begin_after(job, delay_seconds):
+                    return True
+                raise RequeueFailed(f"SLURM says only that job {identity.job_id} is ending", uncertain=True)
             if not _is_ours(job, state, again=again):
                 return False
             if job.fact("Requeue") == "0":
@@ -227,11 +245,12 @@ def requeue(job: BatchJob, delay_seconds: float, patience: float, trouble: Calla
             asked = True
             why = _run("scontrol", "requeue", identity.job_id, seconds=_within(give_up_at))[1]
             if not why:
-                return _begin_after(job, delay_seconds)
+                _begin_after(job, delay_seconds)
+                return True
         if any(words in why.lower() for words in _FINAL):
             raise RequeueFailed(why)
         if time.monotonic() + pause >= give_up_at:
-            raise RequeueFailed(f"SLURM did not do it within {patience:.0f} s ({why})")
+            raise RequeueFailed(f"SLURM did not do it within {patience:.0f} s ({why})", uncertain=asked)
         if not told:
             told = True
             trouble(why)
@@ -260,18 +279,25 @@ def requeue_or_tell(delay_seconds: float = 0.0) -> None:
 
 
 def _is_ours(job: BatchJob, state: str, *, again: bool) -> bool:
-    """False if SLURM deals with the job itself, or it is no batch job."""
+    """False if SLURM deals with the job itself, or it is no batch job.
+
+    Raises:
+        RequeueFailed: it is over, and SLURM will not run it again.
+    """
+    batch = job.fact("BatchFlag") == "1"
+    if batch and (state in _OVER or (state == "COMPLETING" and job.fact("Reason") == _TIME_IS_OVER)):
+        raise RequeueFailed(f"job {job.identity.job_id} has ended: {job.fact('Reason') or state}")
     if state != "RUNNING":
         _log.info("not requeued: SLURM says that job %s is %s", job.identity.job_id, state)
         return False
     if again:
         _log.info("not requeued: job %s was started again elsewhere; this is a copy from before", job.identity.job_id)
         return False
-    return job.fact("BatchFlag") == "1"
+    return batch
 
 
 def _begin_after(job: BatchJob, delay_seconds: float) -> bool:
-    """Set the begin time of the job, which is requeued now; always True.
+    """Set the begin time of the job, which is requeued now; False if SLURM does not take it.
 
     Without it the job starts when SLURM likes, after some two minutes: too early does no harm, for it looks at what it
     waits for before it asks anybody.
@@ -290,10 +316,8 @@ def _begin_after(job: BatchJob, delay_seconds: float) -> bool:
         if any(words in why.lower() for words in _FINAL) or time.monotonic() + pause >= give_up_at:
             break
         time.sleep(pause)
-    _log.warning(
-        "requeued job %s, but its begin time is not set (%s): it may start earlier than it has to", job_id, why
-    )
-    return True
+    _log.warning("job %s: its begin time is not set (%s); it may start earlier than it has to", job_id, why)
+    return False
 
 
 def _pauses() -> Iterator[float]:

@@ -13,7 +13,7 @@ from audioset_batch.config.reservation import Reservation, budget_of, estimated_
 from audioset_batch.egress import EgressStatus, read_egress_status
 from audioset_batch.layout import DataDir, no_shards
 from audioset_batch.record.costs import Costs, read_costs
-from audioset_batch.record.resubmission import commands, read_resubmissions
+from audioset_batch.record.resubmission import Resubmission, commands, read_resubmissions
 from audioset_batch.record.settings import unix_time
 from audioset_batch.record.usage import cpu_seconds_per_segment
 from audioset_batch.sharedfs.publish import storage
@@ -133,7 +133,8 @@ class Collector:
             subsets = self._data.subsets_present()
         if not found:
             raise no_shards(self._data.root)
-        queue = self._read_queue(found)
+        notes = read_resubmissions(self._data) if any(seen.left for seen in found) else []
+        queue = self._read_queue(found, notes)
         tasks = _Tasks(queue, subsets, found)
         lines = [_line(seen, tasks) for seen in found]
         total = _sum("all", found)
@@ -144,8 +145,8 @@ class Collector:
         seconds = cpu_seconds_per_segment(costs.tasks, estimated_cpu_seconds(self._config))
         with storage(self._data.root):
             steps = () if left else next_steps(self._data, found)
-        notes = read_resubmissions(self._data) if left else []
         abandoned = {str(line.seen.shard) for line in lines if line.activity not in ("done", "running", "queued")}
+        lost = [n for n in notes if n.shard in abandoned and n.job_id not in queue.waiting | queue.running]
         return Overview(
             data_dir=str(self._data.root),
             at=time.time(),
@@ -165,7 +166,7 @@ class Collector:
             asked=reserved(self._config, seconds),
             need=needed(self._config, seconds),
             ytdlp_version=ytdlp_version(self._data),
-            resubmit=commands([note for note in notes if note.shard in abandoned]),
+            resubmit=commands(lost),
         )
 
     def _read_costs(self) -> Costs:
@@ -174,9 +175,10 @@ class Collector:
             self._costs_at = time.monotonic()
         return self._costs
 
-    def _read_queue(self, found: Sequence[Seen]) -> Queue:
+    def _read_queue(self, found: Sequence[Seen], notes: Sequence[Resubmission]) -> Queue:
         if self._ask_slurm and time.monotonic() - self._asked_at >= _ASK_SLURM_SECONDS:
-            jobs = {seen.state.job_id: seen.shard.number for seen in found if seen.state is not None}
+            jobs = {note.job_id: note.number for note in notes}
+            jobs |= {seen.state.job_id: seen.shard.number for seen in found if seen.state is not None}
             unfinished = [seen.state.job_id for seen in found if seen.state is not None and seen.left]
             self._queue = read_queue(self._data, jobs, unfinished)
             self._asked_at = time.monotonic()
@@ -194,7 +196,10 @@ class _Tasks:
     def __init__(self, queue: Queue, subsets: Sequence[str], found: Sequence[Seen]) -> None:
         self.queue = queue
         self._place = {subset: place for place, subset in enumerate(subsets)}
-        self._waiting = {shard: task for task, shard in queue.shards.items() if task in queue.waiting}
+        by_shard = [(shard, task) for task, shards in queue.shards.items() for shard in shards]
+        self._waiting = {shard: task for shard, task in by_shard if task in queue.waiting}
+        # A job for several shards goes from one to the next.
+        self._serving = {shard: task for shard, task in by_shard if task in queue.running and "_" not in task}
         self._at: dict[int, Seen] = {seen.shard.number: seen for seen in found if seen.at_work}
 
     def coming(self, seen: Seen) -> tuple[str, str] | None:
@@ -206,7 +211,8 @@ class _Tasks:
             return None
         known = seen.state.job_id if seen.state is not None else ""
         job = known if known in self.queue.waiting else self._waiting.get(seen.shard.number)
-        if job is None:
+        job = job or self._serving.get(seen.shard.number)
+        if job is None or (job == known and job in self.queue.running):
             return None
         return job, "" if seen.state is None else seen.state.note
 

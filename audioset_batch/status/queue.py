@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -29,7 +29,7 @@ class Queue:
         waiting: Tasks that wait in the queue, such as `123_4`.
         running: Tasks that run.
         ended: How tasks ended that are no longer in the queue and did not end well, from accounting.
-        shards: Task -> shard number, for the latest submission and for arrays with a started task.
+        shards: Task -> its shard numbers, for the latest submission and for arrays with a started task.
     """
 
     answered: bool = False
@@ -37,7 +37,7 @@ class Queue:
     waiting: frozenset[str] = frozenset()
     running: frozenset[str] = frozenset()
     ended: Mapping[str, JobEnd] = field(default_factory=dict)
-    shards: Mapping[str, int] = field(default_factory=dict)
+    shards: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 def read_queue(data: DataDir, known: Mapping[str, int], unfinished: Iterable[str]) -> Queue:
@@ -52,7 +52,8 @@ def read_queue(data: DataDir, known: Mapping[str, int], unfinished: Iterable[str
     tasks = {*known, *shards} - {""}
     if not tasks or not slurm_queue.has_slurm():
         return Queue(shards=shards)
-    jobs = sorted({task.partition("_")[0] for task in tasks if task[:1].isdigit()})
+    names = {task.partition("_")[0] for task in tasks}
+    jobs = sorted(name for name in names if name.isascii() and name.isdecimal())
     waiting: set[str] = set()
     running: set[str] = set()
     try:
@@ -65,18 +66,18 @@ def read_queue(data: DataDir, known: Mapping[str, int], unfinished: Iterable[str
     return Queue(True, "", frozenset(waiting), frozenset(running), _ends(gone), shards)
 
 
-def _siblings(known: Mapping[str, int], waiting: Iterable[str]) -> dict[str, int]:
+def _siblings(known: Mapping[str, int], waiting: Iterable[str]) -> dict[str, Sequence[int]]:
     """Shards of waiting tasks, derived from started tasks of the same array: index + offset = shard."""
     offsets = {}
     for task, shard in known.items():
         array, _, index = task.partition("_")
         if index.isdigit():
             offsets[array] = shard - int(index)
-    found = {}
+    found: dict[str, Sequence[int]] = {}
     for task in waiting:
         array, _, index = task.partition("_")
         if index.isdigit() and array in offsets:
-            found[task] = int(index) + offsets[array]
+            found[task] = (int(index) + offsets[array],)
     return found
 
 
@@ -93,16 +94,15 @@ def expand(name: str) -> list[str]:
     return tasks
 
 
-def _submitted(data: DataDir) -> dict[str, int]:
+def _submitted(data: DataDir) -> dict[str, Sequence[int]]:
     submission = read_submission(data)
-    if submission is None:
-        return {}
-    return {
-        f"{job.job_id}_{shard - job.offset}": shard
-        for job in submission.jobs
-        if job.role == "array"
-        for shard in job.tasks
-    }
+    found: dict[str, Sequence[int]] = {}
+    for job in () if submission is None else submission.jobs:
+        if job.role == "array":
+            found |= {f"{job.job_id}_{shard - job.offset}": (shard,) for shard in job.tasks}
+        elif job.role == "download":
+            found[job.job_id] = job.tasks
+    return found
 
 
 def _ends(tasks: Iterable[str]) -> dict[str, JobEnd]:

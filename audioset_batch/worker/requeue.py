@@ -21,6 +21,7 @@ from audioset_batch.errors import (
     StorageUnusable,
     UnsafePath,
 )
+from audioset_batch.humanize import counted
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.record.manifest import read_rows
 from audioset_batch.record.resubmission import Resubmission, commands, forget_resubmissions, note_resubmission
@@ -91,16 +92,16 @@ def requeue_task(
                 len(before),
                 error,
             )
-            notes.leave(f"{len(before)} restarts in a row have finished nothing")
+            notes.leave(f"nothing was finished in {counted(len(before), 'restart')} in a row")
             notes.log()
             return
         _write_idle_restarts(data, shards, job, [*before, job.restart_count])
     ignore_term()
     try:
-        requeue(batch, _delay(error), _time_left(batch, stop), notes.leave)
+        requeue(batch, _delay(error), _time_left(batch, stop), lambda why: notes.leave(why, uncertain=True))
     except RequeueFailed as failure:
-        _log.error("not requeued: %s", failure)
-        notes.leave(str(failure))
+        _log.error("%s: %s", "perhaps not requeued" if failure.uncertain else "not requeued", failure)
+        notes.leave(str(failure), uncertain=failure.uncertain)
         notes.log()
     else:
         notes.remove()
@@ -155,10 +156,11 @@ class _ResubmissionNotes:
             **_continuation(config, batch, arguments),
         )
 
-    def leave(self, why: str) -> None:
-        """Write a note for each shard that has work left."""
+    def leave(self, why: str, *, uncertain: bool = False) -> None:
+        """Write a note for each shard that has work left; `uncertain`: SLURM may have requeued the task after all."""
+        form = replace(self._form, why=why, at=time.time(), uncertain=uncertain)
         self._left = [
-            replace(self._form, shard=str(shard), number=shard.number, why=why, at=time.time())
+            replace(form, shard=str(shard), number=shard.number)
             for shard in self._shards
             if unfinished(self._data, shard)
         ]

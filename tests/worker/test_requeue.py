@@ -10,10 +10,13 @@ import pytest
 
 from audioset_batch.cli import main
 from audioset_batch.config import Config
-from audioset_batch.errors import Interrupted
+from audioset_batch.errors import EgressExhausted, Interrupted
 from audioset_batch.layout import DataDir, ShardId
+from audioset_batch.record.resubmission import Resubmission, note_resubmission, read_resubmissions
 from audioset_batch.slurm import job as slurm
+from audioset_batch.slurm import queue as slurm_queue
 from audioset_batch.slurm.job import BatchJob, JobIdentity, RequeueFailed, requeue
+from audioset_batch.slurm.queue import QueuedJob
 from audioset_batch.standin import Block
 from audioset_batch.worker import requeue as worker_requeue
 from audioset_batch.worker.stop import StopRequest
@@ -34,6 +37,8 @@ class Controller:
         self.requeues = 0
         self.begins = ""
         self.refuses = ""
+        self.reason = "None"
+        self.loses_requests = False
         self.loses_answers = 0
         self.facts = "Requeue=1"
         self.asked: list[str] = []
@@ -51,16 +56,20 @@ class Controller:
             self.now += min(seconds, 2.0)
             return "", SILENT
         if argv[1] == "show":
-            job = f"JobState={self.state} Reason=None\n   {self.facts} Restarts={self.restarts} BatchFlag=1\n"
+            job = f"JobState={self.state} Reason={self.reason}\n   {self.facts} Restarts={self.restarts} BatchFlag=1\n"
             return f"JobId=9 ArrayJobId=7 JobName=a\n   {job}   Command=/a b/c.s\n   WorkDir=/a b\n", ""
         if argv[1] == "update":
+            if not self.requeues:
+                return "", "Job is no longer pending execution for job 7_2"
             self.begins = argv[3]
             return "", ""
         if self.refuses:
             return "", self.refuses
         if self.state != "RUNNING":
             return "", "Job is pending execution for job 7_2"
-        self.requeues, self.restarts, self.state = self.requeues + 1, self.restarts + 1, "COMPLETING"
+        if not self.loses_requests:
+            self.requeues, self.restarts = self.requeues + 1, self.restarts + 1
+        self.state = "COMPLETING"  # requeued, or at its time limit
         if self.loses_answers:
             self.silent_until = self.now + self.loses_answers
             return "", "slurm_requeue error: Socket timed out on send/recv operation"
@@ -136,6 +145,58 @@ def test_what_no_later_try_would_change_is_not_tried_again(
     with pytest.raises(RequeueFailed, match=why):
         ask()
     assert controller.now == 1000.0
+
+
+@pytest.mark.parametrize(("state", "reason"), [("TIMEOUT", "TimeLimit"), ("COMPLETING", "TimeLimit"), ("FAILED", "x")])
+def test_a_job_that_has_ended_does_not_come_back_by_itself(controller: Controller, state: str, reason: str) -> None:
+    controller.state, controller.reason = state, reason
+    with pytest.raises(RequeueFailed, match=f"has ended: {reason}") as failure:
+        ask()
+    assert not failure.value.uncertain
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_note_is_kept_until_it_is_known_that_the_job_comes_back(
+    tmp_path: Path,
+    controller: Controller,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    lost: bool,
+) -> None:
+    """SLURM timed out over the request: it was granted, or lost and the job then reached its time limit."""
+    monkeypatch.setattr(worker_requeue, "ignore_term", lambda: None)  # of this very process
+    data, shards = DataDir(tmp_path), [ShardId("eval_segments", 1), ShardId("eval_segments", 2)]
+    data.states.mkdir()
+    controller.loses_answers, controller.loses_requests = 3, lost
+    error = EgressExhausted("paused", None)
+    worker_requeue.requeue_task(Config(), data, shards, BatchJob(JOB, {}), error, StopRequest(), idle=True)
+    assert controller.asked.count("requeue") == 1
+    notes = read_resubmissions(data)
+    assert [(note.shard, note.uncertain) for note in notes] == ([(str(one), True) for one in shards] if lost else [])
+    assert ("perhaps not requeued" in caplog.text) is lost
+    assert ("If `squeue -j 7` does not show it, continue with:" in caplog.text) is lost
+
+
+@pytest.mark.parametrize("state", ["PENDING", "RUNNING", ""])
+def test_a_job_that_the_queue_shows_is_not_said_to_stay_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], state: str
+) -> None:
+    """A single job whose shard no state file knows yet; `status` and `merge` say the same."""
+    data = DataDir(tmp_path)
+    data.states.mkdir()
+    shard = ShardId("eval_segments", 1)
+    data.shard_csv(shard).write_text('# a\n# num_segs=1\n# b\nabcdefghijk, 0.000, 10.000, "/m/09x0r"\n')
+    note = Resubmission(shard=str(shard), number=1, job_id="12", why="it timed out", at=time.time(), uncertain=True)
+    note_resubmission(data, note)
+    monkeypatch.setattr(slurm_queue, "has_slurm", lambda: True)
+    lines = [QueuedJob("12", "12", state)] if state else []
+    monkeypatch.setattr(slurm_queue, "queued", lambda jobs, _: lines if "12" in jobs else [])
+    monkeypatch.setattr(slurm_queue, "ended", lambda *_: {})
+    for command in ("status", "merge"):
+        main([command, str(tmp_path)])
+        said = capsys.readouterr().out
+        assert ("perhaps no task will continue eval_segments.01" in said) is (not state), command
+        assert ("audioset-batch submit --single-job" in said) is (not state)
 
 
 @pytest.mark.parametrize(("state", "restarts"), [("CANCELLED", 0), ("COMPLETING", 0), ("PREEMPTED", 0), ("RUNNING", 1)])
