@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from audioset_batch.cli.argument_types import positive, subset_list
 from audioset_batch.cli.common import add_config_options, config_from, config_options, named_data_dir
+from audioset_batch.humanize import counted
 
 if TYPE_CHECKING:
     from audioset_batch.config import Config
@@ -21,9 +22,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = commands.add_parser(
         "submit",
         help="start it all: prep, array, merge and report as one chain of jobs",
-        description="Submit prep (if there are no shards yet), an array over the shards with work left, merge and "
-        "report. Merge and report run when the array has ended, however it ended. Resources come from `slurm:` "
-        "of the config. Run it again to continue.",
+        description="Submit prep (if there are no shards yet), an array over the shards with work left (or one job "
+        "for all of them), merge and report. Merge and report run when the array has ended, however it ended. "
+        "Resources come from `slurm:` of the config. Run it again to continue.",
         epilog="Exit status: 0 submitted (local: all segments ok or unavailable); 1 refused by SLURM (local: some "
         "failed or pending); 2 usage or config; 75 an earlier submission is not over, or stopped early.",
     )
@@ -35,6 +36,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         type=positive,
         metavar="N",
         help="shards of each subset; prep runs first if that is not how they are split (default: as they are, else 1)",
+    )
+    parser.add_argument(
+        "--single-job",
+        action="store_true",
+        help="one job that works through all shards, several at a time, in place of the array: waits in the queue "
+        "once, and is enough wherever one task of the array at a time is",
     )
     parser.add_argument(
         "--cluster",
@@ -79,7 +86,7 @@ def _plan(args: argparse.Namespace, config: Config, data: DataDir) -> Plan:
     segments = 0  # not known before prep
     if prep:
         tasks = tuple(range(1, shards + 1))
-        print(f"prep: {', '.join(prep)} into {shards} shard{'s' if shards > 1 else ''} each")
+        print(f"prep: {', '.join(prep)} into {counted(shards, 'shard')} each")
     else:
         left = work_left(data, subsets)
         tasks, segments = left.tasks, left.segments
@@ -87,9 +94,8 @@ def _plan(args: argparse.Namespace, config: Config, data: DataDir) -> Plan:
             print(f"left out, a worker has it already: {who}", file=sys.stderr)
         if left.held and not tasks:
             raise ShardHeld("workers already work on every shard with segments left; nothing was started")
-        from audioset_batch.humanize import counted
-
-        print(f"{counted(left.segments, 'segment')} left in {len(tasks)} of {counted(left.shards, 'array task')}")
+        what = "shard number" if args.single_job else "array task"
+        print(f"{counted(left.segments, 'segment')} left in {len(tasks)} of {counted(left.shards, what)}")
     return Plan(
         root=data.root,
         prep=prep,
@@ -98,6 +104,7 @@ def _plan(args: argparse.Namespace, config: Config, data: DataDir) -> Plan:
         segments=segments,
         cpu_seconds=measured_cpu_seconds(data, config),
         worker_options=tuple(_worker_options(args)),
+        single_job=args.single_job and args.cluster == "slurm",
     )
 
 
@@ -130,30 +137,39 @@ def _slurm(args: argparse.Namespace, config: Config, data: DataDir) -> int:
         raise UsageError("sbatch and squeue are not on the PATH: submit from a login node, or give --cluster local")
     plan = _quiet_plan(args, config, data)
     chain = make_chain(plan, config, largest)
-    for line in _cost(config, plan):
+    for line in reservation(config, plan):
         print(line, file=sys.stderr if args.dry_run else sys.stdout)
     if args.dry_run:
         print(dry_run(chain, config.slurm, data))
         return 0
     submission = submit_chain(chain, config.slurm, data, str(args.config or ""))
     for job in submission.jobs:
-        print(f"{job.role:7} job {job.job_id}" + (f"  shards {index_ranges(job.tasks)}" if job.tasks else ""))
-    print(f"logs    {data.logs}")
-    print(f"watch   audioset-batch status {data.root}")
-    print(f"stop    scancel {' '.join(job.job_id for job in submission.jobs)}")
+        print(f"{job.role:8} job {job.job_id}" + (f"  shards {index_ranges(job.tasks)}" if job.tasks else ""))
+    print(f"logs     {data.logs}")
+    print(f"watch    audioset-batch status {data.root}")
+    print(f"stop     scancel {' '.join(job.job_id for job in submission.jobs)}")
     return 0
 
 
-def _cost(config: Config, plan: Plan) -> list[str]:
+def reservation(config: Config, plan: Plan) -> list[str]:
     """What the array reserves for the segments left, and what to change if that is far more than it needs."""
+    from dataclasses import replace
+
     from audioset_batch.config.reservation import cost_line, excess, needed, reserved
 
-    asked = reserved(config, plan.cpu_seconds)
+    asked, need = reserved(config, plan.cpu_seconds), needed(config, plan.cpu_seconds)
+    if plan.single_job:
+        asked = replace(asked, tasks=1)
     lines = [f"asks for {asked.tasks} x {asked.cpus} CPU, {asked.mem}"]
     if cost := cost_line(asked, plan.segments):
         lines[0] += f": {cost}"
-    if too_much := excess(asked, needed(config, plan.cpu_seconds)):
+    if too_much := excess(asked, need):
         lines.append(f"warning: {too_much}")
+    if asked.tasks * asked.cpus < need.tasks * need.cpus and plan.single_job:
+        lines.append(
+            f"warning: a single job of {counted(asked.cpus, 'CPU')} is slower than the egresses allow: {need.tasks} x "
+            f"{need.cpus} CPUs are busy without --single-job"
+        )
     return lines
 
 

@@ -14,7 +14,7 @@ from audioset_batch.layout import DataDir
 from audioset_batch.sharedfs.folders import read_file
 from audioset_batch.sharedfs.publish import atomic_write_json, storage
 
-Role = Literal["prep", "array", "merge", "report"]
+Role = Literal["prep", "array", "download", "merge", "report"]
 _MAX_BYTES: Final = 16 << 20
 _JOB_ID: Final = re.compile(r"[A-Za-z0-9_.+-]{1,64}")
 """Under SLURM a number, without the cluster's name after `;`; with the local executor a word."""
@@ -22,7 +22,7 @@ _JOB_ID: Final = re.compile(r"[A-Za-z0-9_.+-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class SubmittedJob:
-    """One job. For an array, `tasks` are its shards, and a shard's number is the array index plus `offset`."""
+    """One job. `tasks` are its shards; those of an array have the array index plus `offset` as their number."""
 
     role: Role
     job_id: str

@@ -16,6 +16,7 @@ from audioset_batch.slurm.times import parse_limit
 JOB_NAMES: Final[dict[Role, str]] = {
     "prep": "audioset-prep",
     "array": "audiosetdl",
+    "download": "audiosetdl",
     "merge": "audioset-merge",
     "report": "audioset-report",
 }
@@ -39,7 +40,7 @@ class Step:
 
     Attributes:
         argv: Arguments of `audioset-batch`; those of the array lack the number of the shard.
-        tasks: Shards of the array; () for the other roles.
+        tasks: Shards of the array, or of the single job `download`; () for the other roles.
         offset: Shard = array index + offset.
         after: Positions in the chain of the steps to wait for.
         only_if_ok: Wait for their success; otherwise only for their end.
@@ -55,6 +56,11 @@ class Step:
     only_if_ok: bool = False
     parallel: int = 1
 
+    @property
+    def array(self) -> tuple[int, ...]:
+        """Shards of which each is a task of its own."""
+        return self.tasks if self.role == "array" else ()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -68,6 +74,7 @@ class Plan:
         segments: Segments that are left in them; 0 where prep comes first.
         cpu_seconds: That a segment takes, if it has been measured.
         worker_options: `--config`, `--set` and the like, with absolute paths.
+        single_job: One job for all shards in place of an array.
     """
 
     root: Path
@@ -77,10 +84,11 @@ class Plan:
     worker_options: tuple[str, ...]
     segments: int = 0
     cpu_seconds: float | None = None
+    single_job: bool = False
 
 
 def make_chain(plan: Plan, config: Config, max_array_size: int) -> list[Step]:
-    """Prep (if asked for), the array in pieces that the cluster takes, merge, report.
+    """Prep (if asked for), the array in pieces that the cluster takes or a single job, merge, report.
 
     Merge waits for the end of the array, not for its success: one failed task would hold it back for ever. The array
     alone wants success, of prep: without shards there is nothing to do. Pieces of the array run one after the other, so
@@ -95,11 +103,17 @@ def make_chain(plan: Plan, config: Config, max_array_size: int) -> list[Step]:
     worker = ("worker", *plan.worker_options, "--data-dir", root)
     asked = reserved(config, plan.cpu_seconds)
     resources = Resources(asked.cpus, asked.mem, slurm.time)
-    for offset, tasks in pieces(plan.tasks, max_array_size):
+    if plan.single_job:
+        role: Role = "download"
+        worker += ("--task", index_ranges(plan.tasks))
+        parts = [(0, plan.tasks)] if plan.tasks else []
+    else:
+        role, parts = "array", pieces(plan.tasks, max_array_size)
+    for offset, tasks in parts:
         before = steps[-1] if steps else None
         steps.append(
             Step(
-                "array",
+                role,
                 worker,
                 resources,
                 tasks,

@@ -109,7 +109,7 @@ def executor_for(step: Step, slurm: Slurm, data: DataDir, after: Sequence[str]) 
 
 def _options(step: Step, slurm: Slurm, data: DataDir, after: Sequence[str]) -> Mapping[str, Any]:
     """What submitit has no parameter for, or says in its own way."""
-    name = "%x-%A_%a.log" if step.tasks else "%x-%j.log"
+    name = "%x-%A_%a.log" if step.array else "%x-%j.log"
     options: dict[str, Any] = {
         "output": f"{str(data.logs).replace('%', '%%')}/{name}",
         "time": step.resources.time,
@@ -117,8 +117,8 @@ def _options(step: Step, slurm: Slurm, data: DataDir, after: Sequence[str]) -> M
         "requeue": True,
         "signal": f"B:USR1@{slurm.signal_seconds}",
     }
-    if step.tasks:
-        indices = index_ranges([task - step.offset for task in step.tasks])
+    if step.array:
+        indices = index_ranges([task - step.offset for task in step.array])
         options["array"] = f"{indices}%{step.parallel}"
     if after:
         options["dependency"] = f"{'afterok' if step.only_if_ok else 'afterany'}:{':'.join(after)}"
@@ -149,7 +149,7 @@ def setup_lines(slurm: Slurm) -> list[str]:
 def command_line(step: Step) -> str:
     """The last line of the script: Python takes the place of the shell."""
     line = "exec " + shlex.join([sys.executable, "-P", "-m", "audioset_batch", *step.argv])
-    if step.tasks:
+    if step.array:
         index = "SLURM_ARRAY_TASK_ID"
         line += f' --task "$(({index} + {step.offset}))"' if step.offset else f' --task "${index}"'
     return line

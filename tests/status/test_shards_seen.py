@@ -142,6 +142,17 @@ def test_a_task_comes_to_its_next_subset(data: DataDir) -> None:
     assert lines[BALANCED].job_id == "7_1"
 
 
+@pytest.mark.parametrize("state", ["waiting", "running"])
+def test_a_single_job_comes_to_all_its_shards(data: DataDir, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+    """It has ended one of them, with failed segments, and has not begun the other."""
+    queue = Queue(answered=True, shards={"12": (1,)}, **{state: frozenset({"12"})})  # type: ignore[arg-type]
+    monkeypatch.setattr(collect_module, "read_queue", lambda *_: queue)
+    tell(data, EVAL, 1000, job_id="12", counts={"ok": 9, "failed": 1}, finished=True)
+    lines = {line.seen.shard: line for line in collect(data, Config(data_dir=data.root)).shards}
+    assert (lines[BALANCED].activity, lines[BALANCED].job_id) == ("queued", "12")
+    assert lines[EVAL].activity == ("queued" if state == "waiting" else "open")
+
+
 def test_who_ended_it(data: DataDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that came to its end with failed segments exits with 1, which SLURM calls FAILED."""
     ends = {"7_1": JobEnd("FAILED", "1:0"), "8_1": JobEnd("OUT_OF_MEMORY", "0:125")}

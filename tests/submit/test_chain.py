@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from audioset_batch.cli.submit_cmd import reservation
 from audioset_batch.config import Config, load_config
 from audioset_batch.errors import UsageError
 from audioset_batch.layout import DataDir
@@ -73,6 +74,33 @@ def test_merge_waits_for_the_end_of_all_pieces_not_for_success(tmp_path: Path) -
     assert [step.role for step in chain] == ["prep", "array", "array", "merge", "report"]
     assert [step.after for step in chain] == [(), (0,), (1,), (0, 1, 2), (3,)]
     assert [step.only_if_ok for step in chain] == [False, True, False, False, False]
+
+
+def test_one_job_for_all_shards_in_place_of_the_array(tmp_path: Path) -> None:
+    plan = Plan(root=tmp_path, prep=("eval_segments",), shards=4, tasks=(1, 2, 4), worker_options=(), single_job=True)
+    config = Config()
+    chain = make_chain(plan, config, 3)
+    assert [(step.role, step.after) for step in chain] == [
+        ("prep", ()), ("download", (0,)), ("merge", (0, 1)), ("report", (2,))
+    ]  # fmt: skip
+    script = dry_run(chain, config.slurm, DataDir(tmp_path)).split("# ----- ")[2]
+    assert script.startswith("DOWNLOAD_JOB_ID\n")
+    assert "#SBATCH --dependency=afterok:PREP_JOB_ID\n" in script
+    assert "#SBATCH --job-name=audiosetdl\n" in script and "#SBATCH --signal=B:USR1@180\n" in script
+    assert "--array" not in script and "/logs/%x-%j.log\n" in script
+    assert script.rstrip().endswith(" --task 1-2,4")
+    done = Plan(root=tmp_path, prep=(), shards=4, tasks=(), worker_options=(), single_job=True)
+    assert [step.role for step in make_chain(done, config, 3)] == ["merge", "report"]
+
+
+@pytest.mark.parametrize(("egress", "slow"), [("[{name: a}]", False), ("[{name: a, videos_per_hour: null}]", True)])
+def test_a_single_job_asks_for_one_task_and_says_where_that_is_too_few(tmp_path: Path, egress: str, slow: bool) -> None:
+    path = tmp_path / "site.yaml"
+    path.write_text(f"egress: {egress}\n")
+    plan = Plan(root=tmp_path, prep=(), shards=4, tasks=(1, 2), worker_options=(), segments=1000, single_job=True)
+    said = "\n".join(reservation(load_config(path), plan))
+    assert said.startswith("asks for 1 x ")
+    assert ("is slower than the egresses allow: 10 x 4 CPUs" in said) is slow
 
 
 def test_scripts_say_what_the_config_says(tmp_path: Path) -> None:

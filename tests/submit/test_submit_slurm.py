@@ -49,6 +49,30 @@ def test_prep_array_and_merge_in_one_go_then_nothing_left(
 
 
 @pytest.mark.slow
+def test_one_job_for_all_shards(slurm: PrivateSlurm, on_slurm: Project) -> None:
+    project = on_slurm
+    project.youtube.board.set_delay(30)
+    jobs = submit(project, "--subsets", "eval_segments", "--split", "3", "--single-job")
+    assert list(jobs) == ["prep", "download", "merge", "report"]
+    job = jobs["download"][0]
+    slurm.wait_state(job, "RUNNING", timeout=90)
+    first = project.data / "state" / "eval_segments.01.json"
+    wait_until(lambda: first.exists() and json.loads(first.read_text())["job_id"] == str(job), "the job")
+    shown = json.loads(project.run("status", str(project.data), "--json").stdout)
+    assert {line["job_id"] for line in shown["shards"]} == {str(job)}
+    assert {line["activity"] for line in shown["shards"]} <= {"running", "queued"}
+    refused = project.run("submit", "--config", str(project.config), "--single-job", status=75)
+    assert f"download: {job} running" in refused.stderr
+    project.youtube.board.set_delay(0)
+    assert slurm.wait(job, timeout=120)[0].state == "COMPLETED", logs(project)
+    assert slurm.wait(jobs["merge"][0], timeout=60)[0].state == "COMPLETED", logs(project)
+    assert set(project.merge().job_id) == {str(job)}
+    project.check(project.merge(), project.youtube.catalog)
+    assert (project.data / "logs" / f"audiosetdl-{job}.log").exists()
+    assert list(submit(project, "--single-job")) == ["merge", "report"], "nothing is left"
+
+
+@pytest.mark.slow
 def test_only_shards_with_work_left_and_not_twice_at_a_time(slurm: PrivateSlurm, on_slurm: Project) -> None:
     project = on_slurm
     project.prep(4)
