@@ -15,7 +15,9 @@ _NO_LIMIT: Final = 1 << 60
 _KILLS: Final = re.compile(r"^oom_kill (\d+)$", re.MULTILINE)
 _MEMBERSHIP: Final = re.compile(r"^\d+:([^:\n]*):(.*)$", re.MULTILINE)
 _MOUNT: Final = re.compile(r"^\d+ \d+ \S+ (\S+) (\S+) .*? - (cgroup2?) \S+ (\S+)$", re.MULTILINE)
-_FILES: Final = {"cgroup": ("memory.limit_in_bytes", "memory.oom_control"), "cgroup2": ("memory.max", "memory.events")}
+_LIMITS: Final = {"cgroup": ("memory.limit_in_bytes",), "cgroup2": ("memory.max", "memory.high")}
+"""Above `memory.high` the kernel slows processes down until they hardly run."""
+_EVENTS: Final = {"cgroup": "memory.oom_control", "cgroup2": "memory.events"}
 
 
 def set_oom_score(pid: int | str, amount: int) -> None:
@@ -35,8 +37,9 @@ def memory_limit_mb(proc: Path = Path("/proc/self")) -> int | None:
     limits = []
     for folder, mount, kind in _groups(proc):
         for group in (folder, *folder.parents):
-            with contextlib.suppress(OSError, ValueError):  # v2 says `max`
-                limits.append(int((group / _FILES[kind][0]).read_text()))
+            for name in _LIMITS[kind]:
+                with contextlib.suppress(OSError, ValueError):  # v2 says `max`
+                    limits.append(int((group / name).read_text()))
             if group == mount:
                 break
     least = min(limits, default=_NO_LIMIT)
@@ -48,7 +51,7 @@ def oom_kills(proc: Path = Path("/proc/self")) -> int | None:
     counts = []
     for folder, _, kind in _groups(proc):
         with contextlib.suppress(OSError):
-            counts += [int(number) for number in _KILLS.findall((folder / _FILES[kind][1]).read_text())]
+            counts += [int(number) for number in _KILLS.findall((folder / _EVENTS[kind]).read_text())]
     return sum(counts) if counts else None
 
 

@@ -55,6 +55,31 @@ def test_version_2(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("limits", "least"),
+    [
+        ({"job_7/memory.max": 600 << 20, "job_7/step_batch/memory.max": 600 << 20}, 600),
+        ({"job_7/memory.max": 600 << 20, "job_7/memory.high": 550 << 20}, 550),
+        ({"job_7/step_batch/user/memory.max": 300 << 20, "job_7/memory.max": 600 << 20}, 300),
+        ({"job_7/memory.max": "max", "job_7/memory.high": "max"}, None),
+    ],
+)
+def test_a_made_up_tree_of_slurms_groups_of_version_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: dict[str, object], least: int | None
+) -> None:
+    """As slurmstepd of SLURM 23 lays it out; here no kernel keeps these limits."""
+    scope = "system.slice/slurmstepd.scope"
+    leaf = f"{scope}/job_7/step_batch/user/task_0"
+    files = {f"{scope}/{name}": f"{limit}\n" for name, limit in limits.items()}
+    files[f"{leaf}/memory.events"] = "oom 1\noom_kill 1\n"
+    proc = proc_with(tmp_path, f"0::/{leaf}\n", V2, files)
+    assert (memory_limit_mb(proc), oom_kills(proc)) == (least, 1)
+    monkeypatch.delenv("SLURM_MEM_PER_NODE", raising=False)
+    monkeypatch.setattr(memory, "memory_limit_mb", lambda: memory_limit_mb(proc))
+    said = memory.memory_shortage(600)
+    assert said.startswith(f"this task may use {least} MB of memory") if least and least < 600 else said == ""
+
+
+@pytest.mark.parametrize(
     ("cgroup", "mountinfo"),
     [("", ""), ("4:cpu:/\n", V1), ("0::/gone\n", V2), ("garbage", "garbage"), ("0::/\n", "1 2 3 - cgroup2 x y\n")],
 )
