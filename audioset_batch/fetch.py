@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from audioset_batch.errors import InputRefused, StopEarly
+from audioset_batch.errors import InputRefused, StopEarly, UsageError
 from audioset_batch.paths import expand_home
 from audioset_batch.sharedfs.publish import remove_quietly, storage
 
@@ -136,6 +136,17 @@ def join_source(base: str, name: str) -> str:
 def is_url(source: str) -> bool:
     """True for http(s) and file URLs; anything else is a path."""
     return re.match(r"(?i)(https?|file)://", source) is not None
+
+
+def require_there(source: str) -> None:
+    """Refuse a path, also as `file://`, that leads nowhere, before anything is fetched; URLs are not asked.
+
+    Raises:
+        UsageError: there is no such file or folder.
+    """
+    local = _local_path(source)
+    if local is not None and not expand_home(local).exists():
+        raise UsageError(f"{local}: no such file or folder")
 
 
 def is_copy(source: str, target: Path) -> bool | None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
 import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from audioset_batch.cli.common import shield_ids
+from audioset_batch.cli.common import ignore_stdout, shield_ids
 from audioset_batch.errors import AudiosetBatchError, StopRun
 
 COMMAND_MODULES = (
@@ -70,14 +69,12 @@ def _refuse(parser: argparse.ArgumentParser, args: argparse.Namespace, unknown: 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status of docs/commands.md."""
     os.umask(os.umask(0o022) | 0o022)  # nothing is writable for a group unless its folder is shared with it
+    status = 0
     try:
         status = _run(argv)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader (head, less) has gone: not an error. Point stdout elsewhere so that exit does not flush it.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except BrokenPipeError:  # the reader (head, less) has gone: not an error
+        ignore_stdout()
     return status
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audioset_batch.cli.common import add_config_options, config_from, config_options, named_data_dir
+from audioset_batch.cli.common import add_config_options, config_from, config_options, ignore_stdout, named_data_dir
 
 if TYPE_CHECKING:
     from audioset_batch.config import Config
@@ -46,7 +46,10 @@ def run(args: argparse.Namespace) -> int:
     for finding in _checks(args, config, data):
         findings.append(finding)
         if not args.json:
-            _print(finding)
+            try:
+                _print(finding)
+            except BrokenPipeError:  # `check | head`: the exit status is still to be found out
+                ignore_stdout()
     failed = sum(finding.level == "error" for finding in findings)
     if args.json:
         import json

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -25,6 +27,12 @@ def shield_ids(argv: Sequence[str]) -> list[str]:
     if argv[:1] != ["clip"] or "--" in argv or not ids:
         return list(argv)
     return [*(argument for argument in argv if argument not in ids), "--", *ids]
+
+
+def ignore_stdout() -> None:
+    """Its reader has gone: what else is printed, and what exit would flush, goes nowhere."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def add_config_options(parser: argparse.ArgumentParser, *, runs: bool = False) -> None:

@@ -169,7 +169,7 @@ def _prepare(args: argparse.Namespace, data: Any, config: Config) -> list[str]:
 def _check_sources(data: DataDir, sources: Mapping[str, str], wanted: Sequence[str], missing: Sequence[str]) -> None:
     """A file that somebody names is what is downloaded, or they are told why not."""
     from audioset_batch.errors import UsageError
-    from audioset_batch.fetch import is_copy
+    from audioset_batch.fetch import is_copy, require_there
 
     for subset, source in sources.items():
         if subset not in wanted:
@@ -178,6 +178,7 @@ def _check_sources(data: DataDir, sources: Mapping[str, str], wanted: Sequence[s
             )
         if subset in missing:
             continue
+        require_there(source)
         target = data.segments_csv(subset)
         same = is_copy(source, target)
         if same is None:

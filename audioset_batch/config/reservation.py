@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from audioset_batch.config.schema import Config, Egress
+from audioset_batch.humanize import counted
 
 _AUDIO_CPU_SECONDS: Final = 0.3
 """Per segment, start-ups and waiting threads included; 0.26 measured at 300 an hour, 0.08 without a budget."""
@@ -154,8 +155,8 @@ def excess(asked: Reservation, need: Reservation) -> str:
     lines = []
     if asked.tasks * asked.cpus > 2 * need.tasks * need.cpus:
         lines.append(
-            f"{asked.tasks} tasks of {asked.cpus} CPUs are asked for, and the budgets keep {need.tasks} of "
-            f"{need.cpus} busy: slurm.array_parallelism: auto, slurm.cpus_per_task: auto"
+            f"{counted(asked.tasks, 'task')} of {counted(asked.cpus, 'CPU')} are asked for, and the budgets keep "
+            f"{need.tasks} of {need.cpus} busy: slurm.array_parallelism: auto, slurm.cpus_per_task: auto"
         )
     if asked.tasks * asked.mem_mb > 2 * need.tasks * need.mem_mb:
         lines.append(

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from audioset_batch.config.schema import DEFAULT_BASE_URL
-from audioset_batch.errors import InputRefused
-from audioset_batch.fetch import FetchOptions, NotThere, Unreachable, fetched, join_source
+from audioset_batch.errors import InputRefused, UsageError
+from audioset_batch.fetch import FetchOptions, NotThere, Unreachable, fetched, join_source, require_there
+from audioset_batch.humanize import counted
 from audioset_batch.layout import DataDir
 from audioset_batch.model import SUBSETS
 from audioset_batch.plan.filters import Filters
@@ -27,6 +28,8 @@ from audioset_batch.sharedfs.publish import atomic_write_text, make_user_folder,
 ONTOLOGY_URL: Final = "https://raw.githubusercontent.com/audioset/ontology/master/ontology.json"
 CLASSES_NAME: Final = "class_labels_indices.csv"
 _EXAMPLE: Final = '`--4gqARaEJE, 0.000, 10.000, "/m/068hy,/m/07q6cd_"`'
+MOST_SHARDS: Final = 100_000
+"""Each is a file; with so many, all of AudioSet has some 20 segments in each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +86,14 @@ def prep(request: PrepRequest) -> PrepReport:
         ShardHeld: a worker holds a shard that would change.
         StorageUnusable: the data directory cannot be written.
     """
+    if request.shards > MOST_SHARDS:
+        raise UsageError(f"--split {request.shards:,}: expected at most {MOST_SHARDS:,} shards")
     data = DataDir(request.root)
+    for subset in request.subsets:
+        if subset in request.sources:
+            require_there(request.sources[subset])
+        elif request.refetch or not data.segments_csv(subset).exists():
+            require_there(request.base)
     make_user_folder(data.root)
     notes: list[str] = []
     if ensure_settled(data):
@@ -103,6 +113,8 @@ def prep(request: PrepRequest) -> PrepReport:
         raise InputRefused("\n".join(refusals))
     tables = [filters.apply(one.table) for one in parsed]
     splits = split(data, tables, request.shards, filters.describe())
+    if request.shards > (most := max((len(table) for table in tables), default=0)):
+        notes.append(f"{request.shards:,} shards for {counted(most, 'segment')} at most: the others are empty")
     return PrepReport(
         tuple(
             SubsetReport(table.subset, one.rows, len(one.problems), len(table), done)
@@ -147,7 +159,7 @@ def _wording(request: PrepRequest, mids: Sequence[str]) -> str:
     if request.labels is None:
         return ""
     words = " ".join(request.labels.split())
-    return f"{words} and below ({len(mids)} labels)" if request.descendants else words
+    return f"{words} and below ({counted(len(mids), 'label')})" if request.descendants else words
 
 
 @contextlib.contextmanager
@@ -169,9 +181,10 @@ def _subset(data: DataDir, request: PrepRequest, subset: str, names: dict[str, s
         one = read_segments_csv(path, subset, names)
         shortfall = one.shortfall()
         if shortfall and not request.allow_partial:
+            given = request.sources.get(subset)
+            again = "" if given else f"{'Run again to fetch' if fresh else '--refetch fetches'} it again; "
             raise InputRefused(
-                f"{path} is not whole: {shortfall}. {'Run again to fetch' if fresh else '--refetch fetches'} it "
-                "again; --allow-partial accepts what is there"
+                f"{given or path} is not whole: {shortfall}. {again}--allow-partial accepts what is there"
             )
         if one.problems and not len(one.table) and not request.skip_bad_rows:
             raise InputRefused(

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from audioset_batch.errors import InputRefused
+from audioset_batch.humanize import counted
 from audioset_batch.model import Segment
 from audioset_batch.plan.careful_row import BadRow, Kind, ParsedRow, parse_careful
 from audioset_batch.plan.header import PROMISE
@@ -75,7 +76,7 @@ class SegmentsCsv:
         reasons = [self.unfinished] if self.unfinished else []
         spreadsheet = self.lines == _SPREADSHEET_ROWS
         if self.promised is not None and self.rows < self.promised:
-            reasons.insert(0, f"expected {self.promised:,} segments (num_segs in its header), {found}")
+            reasons.insert(0, f"expected {counted(self.promised, 'segment')} (num_segs in its header), {found}")
         elif self.promised is None and self.rows == 0:
             reasons.insert(0, "expected segments, found none")
         elif spreadsheet:
@@ -100,6 +101,8 @@ def read_segments_csv(path: Path, subset: str, known_labels: Collection[str] | N
     _refuse_other_formats(path, data)
     lines = _lines(data)
     table, numbers, problems, promised = _parse(lines, subset)
+    if not len(table) and b"\0" in data:
+        raise InputRefused(f"{path}: expected a segments CSV, found binary data")
     if problems and problems[-1].line == len(lines) and not data.endswith(b"\n"):
         torn = problems.pop()
         unfinished = unfinished or f"its last row (line {torn.line:,}) is cut off: {torn.raw[:80]!r}"

@@ -151,7 +151,7 @@ def reasons(summary: Mapping[str, Any]) -> str:
     for reason, number in found:
         kind, words = reason_kind(reason)
         share = percent(number, planned)
-        tip = f"{words}: {count(number)} segments, {share} of the plan, {kind}"
+        tip = f"{words}: {counted(number, 'segment')}, {share} of the plan, {kind}"
         bars.append(Bar(words, number, f"{count(number)}  ·  {share}", tip, f"s-{kind}"))
     picture = horizontal_bars(bars, "Segments by reason")
     numbers = html.table(
@@ -249,7 +249,7 @@ def histogram(title: str, unit: str, data: Mapping[str, Any], *, every: int, log
     for index, number in enumerate(counts):
         where = _bin(edges, index, unit)
         x = left + index * each
-        tip = f"{where}: {count(number)} clips, {percent(number, total)}"
+        tip = f"{where}: {counted(number, 'clip')}, {percent(number, total)}"
         parts.append(svg.rect(x + 0.5, at(number), each - 1, floor - at(number), "s-ok"))
         parts.append(svg.rect(x, 8, each, floor - 8, "hit", tip))
         rows.append([where, count(number), percent(number, total)])
@@ -257,7 +257,7 @@ def histogram(title: str, unit: str, data: Mapping[str, Any], *, every: int, log
         words = f"{edges[index]:g}".replace("-", "−")
         parts.append(svg.label(words, left + index * each, floor + 17, anchor="middle"))
     parts.append(svg.line(left, floor, width - right, floor, "base"))
-    picture = svg.chart(parts, width, height, f"{title}: {count(total)} clips")
+    picture = svg.chart(parts, width, height, f"{title}: {counted(total, 'clip')}")
     heading = f"{title}, {unit}" + (" (logarithmic)" if log else "")
     return html.figure(heading, picture, html.table([unit, "clips", "share"], rows), note)
 

@@ -84,7 +84,7 @@ def _completeness(totals: Mapping[str, int], reasons: Mapping[str, int]) -> list
     advice = "Run the workers again: they take up what is left."
     if reasons.get("internal"):
         advice += " `internal` is this program's own trouble: the `detail` column says what happened."
-    parts = f"{count(totals['pending'])} were not tried yet, {count(totals['failed'])} failed and may work later."
+    parts = f"{count(totals['pending'])} are still to be tried, {count(totals['failed'])} failed and may work later."
     return [Remark("warning", f"{counted(left, 'segment')} still to do", f"{parts} {advice}")]
 
 

@@ -102,8 +102,9 @@ _NO_TREE = (
 )
 _FOOTER = (
     "<b>ok</b>: the files are there and were verified. <b>unavailable</b>: permanent, with its reason. <b>failed</b>: "
-    "a transient trouble, tried again by the next run. <b>pending</b>: not tried yet, or given back because an address "
-    "was blocked. The same numbers are in <code>summary.json</code>, every segment is in <code>manifest.parquet</code>."
+    "a transient trouble, tried again by the next run. <b>pending</b>: not tried yet, given back because an address "
+    "was blocked, or reset by <code>retry</code>. "
+    "The same numbers are in <code>summary.json</code>, every segment is in <code>manifest.parquet</code>."
 )
 
 
@@ -115,7 +116,7 @@ def _tiles(summary: Mapping[str, Any], findings: Findings) -> list[Tile]:
         Tile(count(totals["ok"]), "clips", share, "ok"),
         Tile(count(totals["unavailable"]), "unavailable", "permanently", "unavailable"),
         Tile(count(totals["failed"]), "failed", "to be tried again", "failed"),
-        Tile(count(totals["pending"]), "pending", "not tried yet", "pending"),
+        Tile(count(totals["pending"]), "pending", "still to be tried", "pending"),
         Tile(duration(3600 * summary["hours"], days=False), "of audio", f"{size(stored)} on disk"),
         Tile(count(len(findings.under)), f"of {findings.planned_labels} labels", f"under {findings.threshold} clips"),
     ]

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from audioset_batch.config import Config
+from audioset_batch.humanize import counted
 from audioset_batch.report import html
-from audioset_batch.report.words import count, moment, text
+from audioset_batch.report.words import moment, text
 
 
 def versions(summary: Mapping[str, Any]) -> str:
@@ -17,7 +18,7 @@ def versions(summary: Mapping[str, Any]) -> str:
     for program, versions_of in summary["versions"].items():
         for version, what in versions_of.items():
             # merge counts rows by the yt-dlp that resolved them; for other programs it has the time of their last use
-            words = f"{count(what)} segments" if isinstance(what, int) else f"last used {moment(what)}"
+            words = counted(what, "segment") if isinstance(what, int) else f"last used {moment(what)}"
             found.setdefault((program.removesuffix(" of rows"), version), []).append(words)
     if not found:
         return "<p>No worker has run yet.</p>"

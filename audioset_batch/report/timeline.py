@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from audioset_batch.humanize import counted
 from audioset_batch.record.settings import unix_time
 from audioset_batch.report import html, svg
 from audioset_batch.report.charts import STATUSES
@@ -65,7 +66,7 @@ def timeline(summary: Mapping[str, Any]) -> str:
     left_out = len(pauses) - len(lanes)
     note = f"Times are UTC. One bar is {duration(width)}."
     if left_out:
-        note += f" {left_out} egresses with fewer segments are not drawn."
+        note += f" {counted(left_out, 'egress')} with fewer segments {'is' if left_out == 1 else 'are'} not drawn."
     return html.figure("Segments finished per hour", picture, _numbers(data, summary["pauses"], begin), note, legend)
 
 
@@ -151,7 +152,7 @@ def _lane(name: str, counts: Sequence[int], shades: Sequence[_Shade], axis: _Axi
     top, tall = y + 16, _LANE - 18
     most = max(counts, default=0)
     paused = sum(shade.seconds for shade in shades)
-    words = f"{count(sum(counts))} segments"
+    words = counted(sum(counts), "segment")
     if shades:
         number = sum(len(shade.words) for shade in shades)
         share = percent(paused, axis.end - axis.begin)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from audioset_batch.config import Config
 from audioset_batch.config.reservation import cost_line, excess
-from audioset_batch.humanize import duration, size
+from audioset_batch.humanize import counted, duration, size
 from audioset_batch.layout import DataDir
 from audioset_batch.sharedfs.publish import storage
 from audioset_batch.status.collect import Overview
@@ -114,9 +114,10 @@ def _time(plan: Forecast) -> str:
     if not plan.total:
         return "nothing is left to do"
     ways = "1 address" if plan.addresses == 1 else f"{plan.addresses} addresses"
+    segments = counted(plan.total, "segment")
     if plan.budget is None or plan.seconds is None or plan.seconds_times_ten is None:
-        return f"{plan.total:,} segments behind {ways} without a budget (videos_per_hour: null): no telling how long"
+        return f"{segments} behind {ways} without a budget (videos_per_hour: null): no telling how long"
     together = "" if plan.addresses == 1 else " together"
-    text = f"{plan.total:,} segments behind {ways} at {plan.budget:,.0f} an hour{together}: {duration(plan.seconds)}"
+    text = f"{segments} behind {ways} at {plan.budget:,.0f} an hour{together}: {duration(plan.seconds)}"
     more = f"with 10 proxies: {duration(plan.seconds_times_ten)}" if plan.addresses == 1 else ""
     return f"{text}; {more}" if more else text

@@ -10,7 +10,7 @@ from typing import Final
 
 from audioset_batch.config.reservation import cost_line
 from audioset_batch.egress import EgressStatus
-from audioset_batch.humanize import duration
+from audioset_batch.humanize import counted, duration
 from audioset_batch.layout import shard_suffix
 from audioset_batch.reasons import TRANSIENT_REASONS
 from audioset_batch.record.costs import cost_so_far, warning
@@ -124,11 +124,15 @@ def _pace(overview: Overview) -> str:
         else f"at the budget of {overview.budget:,.0f} an hour: {duration(overview.seconds_at_budget or 0.0)}"
     )
     if overview.pace:
-        pace = f"last hour: {overview.pace:,.0f} segments an hour"
+        pace = f"last hour: {counted(round(overview.pace), 'segment')} an hour"
     elif any(line.activity == "running" for line in overview.shards):
         pace = "nothing finished lately, as far as is known"
     else:
         pace = "nobody works on it now"
+    if overview.egresses and all(one.state == "paused" for one in overview.egresses):
+        opens = min((one.until for one in overview.egresses if one.until is not None), default=None)
+        pace += "; every egress is paused" + ("" if opens is None else f" until {_clock(opens)} or later")
+        at_pace, at_budget = "", f"once one is open, {at_budget}"
     old = age_note(overview.ytdlp_version)
     return f"{pace}; {overview.left:,} left\ntime left{at_pace + ';' if at_pace else ''} {at_budget}" + (
         old and f"\n{old}"
@@ -178,7 +182,7 @@ def _pause(one: EgressStatus, now: float) -> str:
 def _shards(overview: Overview, most: int) -> str:
     by_activity = {word: sum(line.activity == word for line in overview.shards) for word in _ORDER}
     head = ", ".join(f"{count:,} {word}" for word, count in by_activity.items() if count)
-    lines = [f"{len(overview.shards):,} shards: {head}"]
+    lines = [f"{counted(len(overview.shards), 'shard')}: {head}"]
     if overview.slurm == "silent":
         said = f"SLURM does not answer, so this is from the files alone: {_brief(overview.slurm_says)}"
         lines.append(textwrap.fill(said, _WIDTH, max_lines=2, placeholder=" ..."))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from audioset_batch.config import Config
 from audioset_batch.errors import UsageError
+from audioset_batch.humanize import counted
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.merge.shard_table import read_manifest, shard_table
 from audioset_batch.model import SUBSETS
@@ -54,7 +55,7 @@ def prep_needed(data: DataDir, subsets: Sequence[str], split: int | None) -> tup
     filtered = [subset for subset in todo if have[subset] and choice_of(data, subset)]
     if filtered:
         raise UsageError(
-            f"--split {split}: {', '.join(filtered)} has {have[filtered[0]]} shards with chosen rows only "
+            f"--split {split}: {', '.join(filtered)} has {counted(have[filtered[0]], 'shard')} with chosen rows only "
             f"({choice_of(data, filtered[0])}). Split again with the same choice: audioset-batch prep {data.root} "
             f"--split {split} --labels ... Then submit without --split"
         )

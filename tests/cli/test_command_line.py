@@ -115,7 +115,10 @@ def test_version_names_the_tools() -> None:
         (("download",), 2, "no data directory"),
         (("download", "d", "--audio-codec", "aac"), 2, "does not fit"),
         (("download", "d", "-af", "mp3", "-asr", "96000"), 2, "not possible with format mp3"),
-        (("download", "d", "-e", "none.csv", "--base-url", "."), 1, "none.csv"),
+        (("download", "d", "-e", "none.csv"), 2, "none.csv: no such file"),
+        (("prep", "d", "--base-url", "none"), 2, "none: no such file or folder"),
+        (("prep", "d", "--split", "1000000"), 2, "expected at most 100,000 shards"),
+        (("features", "info", "none"), 2, "none: no such file or folder"),
         (("bogus",), 2, "invalid choice"),
     ],
 )
@@ -213,6 +216,12 @@ def test_download_takes_the_file_that_is_named_or_says_why_not(tmp_path: Path) -
     def download(*argv: str) -> subprocess.CompletedProcess[str]:
         return run("download", "d", "--base-url", ".", *NOWHERE, "-nr", "0", *argv, cwd=tmp_path)
 
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "junk.csv").write_bytes(bytes(range(256)))
+    empty, junk = download("-e", "empty.csv"), download("-e", "junk.csv")
+    assert (empty.returncode, junk.returncode) == (1, 1)
+    assert "empty.csv is not whole: expected segments, found none. --allow-partial" in empty.stderr
+    assert junk.stderr.rstrip().endswith("expected a segments CSV, found binary data")
     wrong = download("-e", "wrong.csv")
     assert (wrong.returncode, "expected a segments CSV" in wrong.stderr) == (1, True), wrong.stderr
     for why in ("the wrong one was not taken", "the same command continues"):
@@ -220,7 +229,7 @@ def test_download_takes_the_file_that_is_named_or_says_why_not(tmp_path: Path) -
         assert (one.returncode, "YouTube cannot be reached" in one.stderr) == (75, True), why
     other = download("-e", "two.csv")
     assert (other.returncode, "with another file than two.csv" in other.stderr) == (2, True), other.stderr
-    assert download("-e", "nosuch.csv").returncode == 1
+    assert download("-e", "nosuch.csv").returncode == 2
     left_out = download("-e", "one.csv", "--subsets", "balanced")
     assert (left_out.returncode, "leaves out" in left_out.stderr) == (2, True), left_out.stderr
     by_url = download("-e", "http://127.0.0.1:1/eval_segments.csv")
@@ -252,13 +261,14 @@ def test_ffmpeg_options_of_audiosetdl_are_taken_with_a_warning(tmp_path: Path) -
     assert "--ffprobe is not needed" in done.stderr
 
 
-def test_a_reader_that_leaves_is_no_error() -> None:
+@pytest.mark.parametrize(("argv", "status"), [(("--version",), 0), (("check", "--data-dir", "nowhere"), 1)])
+def test_a_reader_that_leaves_changes_no_status(argv: tuple[str, ...], status: int, tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    argv = [sys.executable, "-m", "audioset_batch", "--version"]
-    done = subprocess.run(argv, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    command = [sys.executable, "-m", "audioset_batch", *argv]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False, cwd=tmp_path)
     os.close(writer)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (status, "")
 
 
 def test_the_beginning_of_a_subset_names_it() -> None:

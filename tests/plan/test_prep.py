@@ -226,3 +226,11 @@ def test_download_of_other_rows_than_planned_is_refused(
     assert main(["prep", *where]) == 0
     assert main(["download", *where, "--labels", "Dog"]) == 2
     assert "eval_segments with all rows: " in capsys.readouterr().err
+
+
+def test_more_shards_than_segments_are_made_and_told(
+    tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prep(tmp_path, "--split", "30", base=base) == 0
+    assert "note: 30 shards for 20 segments at most: the others are empty" in capsys.readouterr().err
+    assert len(list((tmp_path / "d").glob("eval_segments.csv.*"))) == 30

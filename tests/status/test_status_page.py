@@ -1,5 +1,6 @@
 """The overview made from files alone: sums, words, JSON, SLURM's notation."""
 
+import dataclasses
 import json
 import os
 import re
@@ -110,6 +111,22 @@ def test_what_is_wrong_is_said(data: DataDir, tmp_path: Path, capsys: pytest.Cap
     words = capsys.readouterr().err
     for expected in ("does not exist", "no shards", "exclude each other", "expected 11 characters", "no shard"):
         assert expected in words, words
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_no_time_is_promised_while_every_egress_is_paused(data: DataDir, both: bool) -> None:
+    overview = collect(data, Config(data_dir=data.root))
+    (one,) = overview.egresses
+    paused = dataclasses.replace(one, state="paused", until=4e9, kind="HTTP 429")
+    text = render(dataclasses.replace(overview, egresses=[paused, paused if both else one]))
+    assert ("; every egress is paused until 2096-10-02 07:06 or later; 18 left" in text) is both
+    assert ("time left once one is open, at the budget" in text) is both
+
+
+def test_one_shard_is_no_shards(data: DataDir) -> None:
+    for number in (2, 3):
+        data.shard_csv(ShardId(SUBSET, number)).unlink()
+    assert "\n1 shard: 1 done" in render(collect(data, Config(data_dir=data.root)))
 
 
 def test_a_damaged_state_file_is_no_state(data: DataDir) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audioset_batch.errors import InputRefused
+from audioset_batch.humanize import counted
 from audioset_batch.learn.features.arrays import FeatureSet, dequantize
 from audioset_batch.learn.features.batch import RecordBatch
 from audioset_batch.learn.features.csvs import LabelTable, SegmentId
@@ -81,8 +82,8 @@ def compare_features(
             parts.append(_measure(mine, mine_rows, batch, other_rows, classes))
     if not parts:
         raise InputRefused(
-            f"{own} ({len(mine)} segments) and {released} ({seen} segments) have no segment in common; "
-            "segments are matched by video id and start time"
+            f"{own} ({counted(len(mine), 'segment')}) and {released} ({counted(seen, 'segment')}) have no segment in "
+            "common; segments are matched by video id and start time"
         )
     cosine, difference, within, own_rows, released_rows, labels = (
         np.concatenate(column) for column in zip(*parts, strict=True)

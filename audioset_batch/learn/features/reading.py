@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from audioset_batch.errors import InputRefused
+from audioset_batch.errors import UsageError
 from audioset_batch.fetch import Progress
 from audioset_batch.learn.features.arrays import FeatureSet
 from audioset_batch.learn.features.batch import RecordBatch, join_batches
@@ -166,7 +166,7 @@ def read_split(
         return join_batches((batch for _, batch in batches), number, frames)
     for file in packed:
         if not file.exists():
-            raise InputRefused(f"{file}: no such file; `features convert` and `embed` write such files")
+            raise UsageError(f"{file}: no such file; `features convert` and `embed` write such files")
     if len(packed) == 1 and packed[0].is_dir():
         return read_npy(packed[0], mmap)
     return _read_packed(packed, classes)

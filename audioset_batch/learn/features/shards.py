@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from audioset_batch.errors import InputRefused
+from audioset_batch.errors import InputRefused, UsageError
 from audioset_batch.fetch import Progress
 from audioset_batch.learn.features.compressed import DecompressingReader, Readable, is_compressed
 from audioset_batch.learn.features.released import SPLITS
@@ -53,7 +53,7 @@ def iter_shards(
     elif source.is_file():
         shards = _one(source, splits, progress)
     else:
-        raise InputRefused(f"{source}: no such file or folder; `audioset-batch features fetch` gets the archive")
+        raise UsageError(f"{source}: no such file or folder; `audioset-batch features fetch` gets the archive")
     found = False
     for shard in shards:
         found = True

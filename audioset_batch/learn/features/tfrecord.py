@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from audioset_batch.errors import InputRefused, UsageError
+from audioset_batch.learn import INSTALL_EXTRA
 from audioset_batch.learn.features.compressed import DecompressingReader, Readable, is_compressed
 
 MAX_RECORD_BYTES: Final = 64 << 20
@@ -75,9 +76,7 @@ def load_crc32c() -> Callable[[bytes], int]:
     try:
         from crc32c import crc32c
     except ImportError as error:
-        raise UsageError(
-            "features need the package crc32c, which is not installed: pip install 'audioset-batch[learn]'"
-        ) from error
+        raise UsageError(f"features need the package crc32c, which is not installed: {INSTALL_EXTRA}") from error
     function: Callable[[bytes], int] = crc32c
     return function
 

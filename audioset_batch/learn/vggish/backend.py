@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from audioset_batch.errors import UsageError
+from audioset_batch.learn import INSTALL_EXTRA
 from audioset_batch.paths import expand_home
 
 BACKENDS: Final = ("jax", "torch", "tensorflow")
@@ -28,14 +29,14 @@ def import_keras() -> Any:
         choices = [name for name in (_configured_backend(), *BACKENDS) if name in BACKENDS]
         installed = [name for name in choices if importlib.util.find_spec(name) is not None]
         if not installed:
-            raise UsageError("no Keras backend is installed: pip install 'audioset-batch[learn]'")
+            raise UsageError(f"no Keras backend is installed: {INSTALL_EXTRA}")
         os.environ["KERAS_BACKEND"] = installed[0]
     try:
         import keras
     except ImportError as error:
         raise UsageError(
             f"Keras with backend {os.environ['KERAS_BACKEND']} cannot be imported: {error}; "
-            "pip install 'audioset-batch[learn]', or set KERAS_BACKEND to jax, torch or tensorflow"
+            f"{INSTALL_EXTRA}; or set KERAS_BACKEND to jax, torch or tensorflow"
         ) from error
     except ValueError as error:
         raise UsageError(f"KERAS_BACKEND={os.environ['KERAS_BACKEND']}: {error}") from error

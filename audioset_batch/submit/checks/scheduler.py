@@ -12,6 +12,7 @@ from audioset_batch.config import Config
 from audioset_batch.config.reservation import cost_line, excess, megabytes, needed, reserved
 from audioset_batch.config.schema import Slurm
 from audioset_batch.errors import AudiosetBatchError, InputRefused
+from audioset_batch.humanize import counted
 from audioset_batch.layout import DataDir
 from audioset_batch.record.usage import measured_cpu_seconds
 from audioset_batch.slurm import queue as slurm
@@ -73,7 +74,7 @@ def check_reservation(config: Config, segments: int, cpu_seconds: float | None =
 
 def _array(largest: int, data: DataDir) -> Iterator[Finding]:
     shards = max((found[-1].number for s in data.subsets_present() if (found := data.shards(s))), default=0)
-    text = f"{largest}, so an index is at most {largest - 1}; there are {shards} shards"
+    text = f"{largest}, so an index is at most {largest - 1}; each subset has up to {counted(shards, 'shard')}"
     if shards < largest:
         yield ok("MaxArraySize", text)
     else:

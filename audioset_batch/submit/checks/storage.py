@@ -112,7 +112,7 @@ def check_leases(data: DataDir) -> Iterator[Finding]:
         more = f" and {len(held) - 5} more" if len(held) > 5 else ""
         yield warning(
             "leases",
-            f"{len(held)} shards are being worked on: {'; '.join(held[:5])}{more}",
+            f"workers hold {counted(len(held), 'shard')}: {'; '.join(held[:5])}{more}",
             "a second worker of these shards would stop at once: wait, or cancel the first",
         )
     else:

@@ -118,7 +118,7 @@ def test_a_wrong_checksum_of_the_archive_itself_is_damage(tmp_path: Path, splits
 
 
 def test_sources_that_hold_nothing_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputRefused, match="no such file or folder"):
+    with pytest.raises(UsageError, match="no such file or folder"):
         convert(tmp_path / "none", tmp_path / "out")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputRefused, match="found none"):

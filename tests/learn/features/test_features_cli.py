@@ -327,7 +327,7 @@ def test_records_that_tensorflow_compressed_are_read(run, tmp_path: Path, name: 
     path = tree / "eval" / name
     for source in (tree, path):
         status, text, err = run("convert", source, tmp_path / "out", "--splits", "eval", "--overwrite")
-        assert status == 0 and "20 segments from 1 shards" in text, err
+        assert status == 0 and "20 segments from 1 shard" in text, err
     assert run("read", path)[1].count("\n") == 20
     with tarfile.open(tmp_path / "x.tar.gz", "w:gz") as archive:
         archive.add(path, f"x/eval/{name}")
