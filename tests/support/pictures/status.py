@@ -71,7 +71,7 @@ def main() -> None:
     """Write the picture."""
     with tempfile.TemporaryDirectory() as folder:
         seen = run(Path(folder))
-    shards = [dataclasses.replace(line, host=line.host and f"node{line.shard.number:02d}") for line in seen.shards]
+    shards = [dataclasses.replace(line, host=line.host and f"node{line.seen.shard.number:02d}") for line in seen.shards]
     seen = dataclasses.replace(seen, data_dir="/scratch/audioset", shards=shards)
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), highlight=False, force_terminal=True)
     text = coloured(fitting(seen, most_shards=20, lines=LINES))
