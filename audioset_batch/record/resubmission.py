@@ -21,7 +21,7 @@ from typing import Any, Final
 from audioset_batch import untrusted
 from audioset_batch.errors import StorageUnusable, UnsafePath
 from audioset_batch.layout import DataDir, ShardId
-from audioset_batch.sharedfs import folders as sharedfs
+from audioset_batch.sharedfs import folders
 from audioset_batch.sharedfs.folders import Folder
 from audioset_batch.sharedfs.publish import atomic_write_bytes, storage
 
@@ -155,7 +155,7 @@ def _word(value: Any) -> str:
 
 
 def _stranger(facts: os.stat_result) -> str:
-    if sharedfs.is_trusted(facts.st_uid) and not facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if folders.is_trusted(facts.st_uid) and not facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         return ""
     try:
         return pwd.getpwuid(facts.st_uid).pw_name
