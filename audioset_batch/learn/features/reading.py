@@ -88,20 +88,22 @@ def iter_batches(
         DamagedRecord: From the default `on_bad`.
         InputRefused: No shards there.
     """
-    parser = BatchParser(frames, classes, on_bad)
+    parsers: dict[str, BatchParser] = {}
     waiting: dict[str, list[Payload]] = {}
     for shard in iter_shards(source, splits, on_bad, progress):
         payloads = waiting.setdefault(shard.split, [])
+        on_bad_here = partial(_with_split, on_bad, shard.split)
+        parser = parsers.setdefault(shard.split, BatchParser(frames, classes, on_bad_here))
         if shards is not None:
             shards[shard.split] += 1
-        for offset, data in iter_payloads(shard.stream, shard.source, partial(_with_split, on_bad, shard.split)):
+        for offset, data in iter_payloads(shard.stream, shard.source, on_bad_here):
             payloads.append(Payload(shard.source, offset, data))
             if len(payloads) == BATCH_ROWS:
                 yield shard.split, parser.parse(payloads)
                 payloads.clear()
     for split, payloads in waiting.items():
         # Also when nothing is left: a split whose shards are all empty is still there.
-        yield split, parser.parse(payloads)
+        yield split, parsers[split].parse(payloads)
 
 
 def iter_features(

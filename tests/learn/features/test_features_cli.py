@@ -9,6 +9,7 @@ import json
 import sys
 import tarfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -255,6 +256,12 @@ def write_shards(folder: Path, shards: dict[str, list[Record]], *, compress: boo
     return folder
 
 
+def framed(one: Record) -> bytes:
+    stream = io.BytesIO()
+    RecordWriter(stream).write(serialize_record(one))
+    return stream.getvalue()
+
+
 def record(video_id: str, value: int = 0) -> Record:
     return Record(video_id, 0.0, 10.0, (1,), np.full((10, 128), value, np.uint8))
 
@@ -314,6 +321,9 @@ def test_a_split_with_records_left_out_is_converted_again(run, tmp_path: Path) -
         path.write_bytes(good[:700] + bytes([good[700] ^ 1]) + good[701:])
         status, text, _ = run("convert", *words)
         assert status == 0 and "4 segments" in text
+        # Whole, but with a label that AudioSet has not.
+        path.write_bytes(good + framed(replace(record("aa_99999999"), labels=(600,))))
+        assert "5 segments" in run("convert", *words)[1]
         path.write_bytes(good)
         status, text, _ = run("convert", *words)
         assert status == 0 and "5 segments" in text and "kept" not in text
