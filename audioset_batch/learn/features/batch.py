@@ -20,7 +20,7 @@ class RecordBatch:
 
     Attributes:
         embeddings: uint8 (N, frames, 128), zero from `lengths` on.
-        lengths: uint8 (N,).
+        lengths: int64 (N,).
         label_values: int16, all labels of all records, one record after another.
         label_offsets: int32 (N + 1,); record i has `label_values[label_offsets[i]:label_offsets[i + 1]]`.
         video_ids: str (N,).
@@ -29,7 +29,7 @@ class RecordBatch:
     """
 
     embeddings: UInt8Array
-    lengths: UInt8Array
+    lengths: npt.NDArray[np.int64]
     label_values: npt.NDArray[np.int16]
     label_offsets: npt.NDArray[np.int32]
     video_ids: npt.NDArray[np.str_]
@@ -56,7 +56,7 @@ class RecordBatch:
         """The same records with labels bool (N, classes)."""
         return FeatureSet(
             embeddings=self.embeddings,
-            lengths=self.lengths.astype(np.int64),
+            lengths=self.lengths,
             labels=self.dense_labels(classes),
             video_ids=self.video_ids,
             start=self.start,
@@ -84,7 +84,7 @@ def batch_of_records(records: Sequence[Record], frames: int) -> RecordBatch:
     counts = [len(record.labels) for record in records]
     return RecordBatch(
         embeddings=embeddings,
-        lengths=np.array([len(record.embedding) for record in records], np.uint8),
+        lengths=np.array([len(record.embedding) for record in records], np.int64),
         label_values=np.array([label for record in records for label in record.labels], np.int16),
         label_offsets=np.concatenate(([0], np.cumsum(counts))).astype(np.int32),
         video_ids=np.array([record.video_id for record in records], np.str_),
@@ -99,7 +99,7 @@ def batch_of_features(features: FeatureSet) -> RecordBatch:
     counts = np.bincount(rows, minlength=len(features))
     return RecordBatch(
         embeddings=features.embeddings,
-        lengths=features.lengths.astype(np.uint8),
+        lengths=features.lengths,
         label_values=columns.astype(np.int16),
         label_offsets=np.concatenate(([0], np.cumsum(counts))).astype(np.int32),
         video_ids=features.video_ids,

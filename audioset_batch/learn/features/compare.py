@@ -104,7 +104,7 @@ def _measure(
 ) -> tuple[npt.NDArray[Any], ...]:
     frames = min(mine.embeddings.shape[1], other.embeddings.shape[1])
     ours, theirs = mine.embeddings[rows, :frames], other.embeddings[other_rows, :frames]
-    own_rows, released_rows = mine.lengths[rows], other.lengths[other_rows].astype(np.int64)
+    own_rows, released_rows = mine.lengths[rows], other.lengths[other_rows]
     common = np.minimum(np.minimum(own_rows, released_rows), frames)
     mask = (np.arange(frames) < common[:, None])[:, :, None]
     steps = np.abs(ours.astype(np.int16) - theirs.astype(np.int16))

@@ -15,12 +15,16 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from audioset_batch.errors import UsageError
 from audioset_batch.learn.features.arrays import UInt8Array
 from audioset_batch.learn.features.batch import RecordBatch, batch_of_records
 from audioset_batch.learn.features.released import EMBEDDING_SIZE
 from audioset_batch.learn.features.sequence import Record, parse_record, serialize_embedding
 from audioset_batch.learn.features.tfrecord import Damage, OnBad
 from audioset_batch.learn.features.wire import MalformedMessage
+
+MAX_CLASSES: Final = 32_767
+"""Labels are 16-bit numbers in batches and packed files."""
 
 _ROW_BYTES: Final = 137
 """One row with its nine bytes of nested tags and lengths."""
@@ -66,11 +70,13 @@ class BatchParser:
 
     Args:
         frames: Rows of the batch's embeddings; a record with more is damaged.
-        classes: Labels from this number on are damage.
+        classes: Labels from this number on are damage; at most 32,767.
         on_bad: Called for a damaged record, which is then left out; may raise instead.
     """
 
     def __init__(self, frames: int, classes: int, on_bad: OnBad) -> None:
+        if classes > MAX_CLASSES:
+            raise UsageError(f"expected at most {MAX_CLASSES:,} classes, got {classes:,}")
         self._frames = frames
         self._classes = classes
         self._on_bad = on_bad
@@ -118,7 +124,7 @@ class BatchParser:
         good = np.isfinite(start) & np.isfinite(end)
         good &= np.maximum.reduceat(values, offsets[:-1]) < self._classes
         embeddings = np.zeros((len(fields), self._frames, EMBEDDING_SIZE), np.uint8)
-        lengths = np.empty(len(fields), np.uint8)
+        lengths = np.empty(len(fields), np.int64)
         sizes = np.fromiter(map(len, blocks), np.int64, len(blocks))
         for size in np.unique(sizes):
             rows = np.flatnonzero(sizes == size)

@@ -127,7 +127,7 @@ def _iter_parquet(path: Path) -> Iterator[RecordBatch]:
             offsets = labels.offsets.to_numpy().astype(np.int32)
             yield RecordBatch(
                 embeddings=raw[: len(group) * width].reshape(-1, info.frames, EMBEDDING_SIZE),
-                lengths=group.column("length").to_numpy(),
+                lengths=group.column("length").to_numpy().astype(np.int64),
                 label_values=labels.values.to_numpy()[offsets[0] : offsets[-1]],
                 label_offsets=offsets - offsets[0],
                 video_ids=np.array(group.column("video_id").to_pylist(), np.str_),

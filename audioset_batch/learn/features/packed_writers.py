@@ -160,7 +160,7 @@ class ParquetWriter(PackedWriter):
                     pa.array(batch.start),
                     pa.array(batch.end),
                     pa.ListArray.from_arrays(pa.array(batch.label_offsets), pa.array(batch.label_values)),
-                    pa.array(batch.lengths),
+                    pa.array(batch.lengths, pa.uint8()),
                     pa.FixedSizeBinaryArray.from_buffers(kind, len(batch), [None, pa.py_buffer(embedding)]),
                 ],
                 schema=self._schema,

@@ -93,13 +93,14 @@ def iter_batches(
     for shard in iter_shards(source, splits, on_bad, progress):
         payloads = waiting.setdefault(shard.split, [])
         on_bad_here = partial(_with_split, on_bad, shard.split)
-        parser = parsers.setdefault(shard.split, BatchParser(frames, classes, on_bad_here))
+        if shard.split not in parsers:
+            parsers[shard.split] = BatchParser(frames, classes, on_bad_here)
         if shards is not None:
             shards[shard.split] += 1
         for offset, data in iter_payloads(shard.stream, shard.source, on_bad_here):
             payloads.append(Payload(shard.source, offset, data))
             if len(payloads) == BATCH_ROWS:
-                yield shard.split, parser.parse(payloads)
+                yield shard.split, parsers[shard.split].parse(payloads)
                 payloads.clear()
     for split, payloads in waiting.items():
         # Also when nothing is left: a split whose shards are all empty is still there.
@@ -189,7 +190,7 @@ def _read_packed(paths: list[Path], classes: int | None) -> FeatureSet:
         here = slice(position, position + len(batch))
         embeddings[here, : batch.embeddings.shape[1]] = batch.embeddings
         labels[here] = batch.dense_labels(number)
-        columns.append((batch.lengths.astype(np.int64), batch.video_ids, batch.start, batch.end))
+        columns.append((batch.lengths, batch.video_ids, batch.start, batch.end))
         position += len(batch)
     if not columns:
         return join_batches([], number, frames)

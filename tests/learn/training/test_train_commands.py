@@ -10,6 +10,7 @@ import shutil
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +244,17 @@ def test_a_damaged_checkpoint_is_passed_over(data: Path, tmp_path: Path, capsys:
     (tmp_path / "checkpoints" / "step-00000020.npz").write_bytes(b"PK torn")
     assert train(data, tmp_path, "LogisticModel", "--max_steps=30", *flags) == 0
     assert "resuming after step 10" in capsys.readouterr().out
+
+
+def test_clips_of_minutes_and_labels_beyond_16_bits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (long,) = batch_of_features(WORLD.sample(1, seed=8)).records()
+    rows_of_sound = np.tile(long.embedding[:1], (300, 1))
+    with (tmp_path / "x.tfrecord").open("wb") as stream:
+        RecordWriter(stream).write(serialize_record(replace(long, embedding=rows_of_sound)))
+    words = ["--train_data_pattern", tmp_path / "x.tfrecord", "--train_dir", tmp_path / "run", "--max_steps=1"]
+    assert run("train", *words, f"--num_classes={CLASSES}", "--max_frames=300") == 0
+    assert run("train", *words, "--num_classes=40000", "--start_new_model") == 2
+    assert "at most 32,767 classes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate"])
