@@ -87,29 +87,16 @@ def train(
             model_options = replace(model_options, num_classes=sounds.num_classes, class_names=sounds.class_names)
         check_or_write_flags(run.train_dir, model_options)
         examples = load_examples(run.data, model_options, run.train_dir, notify, sounds)
-        facts = {
-            "data": fingerprint(examples),
-            "validation": None,
-            "holdout": run.holdout,
-            "weights": file_fingerprint(run.weights),
-        }
+        facts = {"data": fingerprint(examples), "holdout": run.holdout, "weights": file_fingerprint(run.weights)}
         validation = None
         if run.validation is not None:
             validation = load_examples(run.validation, model_options, run.train_dir, notify)
-            facts["validation"] = fingerprint(validation)
+        facts["validation"] = None if validation is None else fingerprint(validation)
         if run.holdout:
             kept_back = held_out(examples, run.holdout)
             validation = validation or Subset(examples, np.flatnonzero(kept_back))
             examples = Subset(examples, np.flatnonzero(~kept_back))
-        if not len(examples):
-            raise UsageError("no clip is left to train on: lower --holdout")
-        if options.early_stopping and validation is None:
-            raise UsageError("early_stopping needs validation data: --validation_data_pattern, or --holdout")
-        if validation is not None and not validation.labels.any():
-            raise UsageError(
-                f"none of the {len(validation):,} validation clips has a label, so there is no mAP to choose by: give "
-                "other clips with --validation_data_pattern, or another --holdout"
-            )
+        _check_clips(examples, validation, options)
         check_or_write_record(run.train_dir, options, facts)
         model = build_model(model_options, options.regularization_penalty, options.seed)
         if run.weights is not None:
@@ -136,6 +123,18 @@ def train(
             stop=stop,
             notify=notify,
         ).run()
+
+
+def _check_clips(examples: Examples, validation: Examples | None, options: TrainOptions) -> None:
+    if not len(examples):
+        raise UsageError("no clip is left to train on: lower --holdout")
+    if options.early_stopping and validation is None:
+        raise UsageError("early_stopping needs validation data: --validation_data_pattern, or --holdout")
+    if validation is not None and not validation.labels.any():
+        raise UsageError(
+            f"none of the {len(validation):,} validation clips has a label, so there is no mAP to choose by: give "
+            "other clips with --validation_data_pattern, or another --holdout"
+        )
 
 
 def _warn(examples: Examples, options: TrainOptions, steps: int, notify: Notify) -> None:
