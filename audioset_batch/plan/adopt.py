@@ -12,7 +12,7 @@ from audioset_batch.layout import DataDir, ShardId, no_shards
 from audioset_batch.model import ManifestRow, Segment, SegmentKey
 from audioset_batch.plan.edit_manifest import edit_manifest
 from audioset_batch.plan.segments_csv import read_shard
-from audioset_batch.plan.verify_files import Found, Verdict, Verifier
+from audioset_batch.plan.verify_files import FileCheck, Found, Verifier
 from audioset_batch.reasons import Status
 from audioset_batch.record.manifest import replay
 
@@ -142,7 +142,7 @@ def _adopt_shard(
             report.adopted += 1
 
 
-def _row(data: DataDir, shard: ShardId, segment: Segment, files: Found, verdict: Verdict) -> ManifestRow:
+def _row(data: DataDir, shard: ShardId, segment: Segment, files: Found, verdict: FileCheck) -> ManifestRow:
     return ManifestRow.of(
         segment,
         shard.number,

@@ -30,14 +30,14 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class FileCheck:
     """Columns of the manifest row if all files are whole, else what is wrong, by file."""
 
     columns: dict[str, Any]
     broken: tuple[tuple[str, str], ...]
 
 
-def verify(found: Found) -> Verdict:
+def verify(found: Found) -> FileCheck:
     """Decode the files from beginning to end, as the worker does with its own."""
     columns: dict[str, Any] = {}
     broken: list[tuple[str, str]] = []
@@ -48,7 +48,7 @@ def verify(found: Found) -> Verdict:
             columns |= check(path)
         except (SegmentTransient, OSError) as error:
             broken.append((str(path), str(error)))
-    return Verdict({} if broken else columns, tuple(broken))
+    return FileCheck({} if broken else columns, tuple(broken))
 
 
 def _audio_columns(path: Path) -> dict[str, Any]:
@@ -71,12 +71,12 @@ class Verifier:
         check: What they do with each clip.
     """
 
-    def __init__(self, processes: int, check: Callable[[Found], Verdict] = verify) -> None:
+    def __init__(self, processes: int, check: Callable[[Found], FileCheck] = verify) -> None:
         self._processes = processes
         self._check = check
         self._pool = _pool(processes)
 
-    def verdicts(self, found: Iterable[Found]) -> Iterator[Verdict]:
+    def verdicts(self, found: Iterable[Found]) -> Iterator[FileCheck]:
         """Verify in parallel, in order, with a bounded number of clips in flight.
 
         A clip that kills the process that decodes it is broken; it costs no other its verdict.
@@ -94,7 +94,7 @@ class Verifier:
                 self._renew(self._processes)
             yield from verdicts
 
-    def _alone(self, found: Found) -> Verdict:
+    def _alone(self, found: Found) -> FileCheck:
         """With no other clip in flight, so that a failure is known to be this clip's."""
         try:
             return self._pool.submit(self._check, found).result()
@@ -102,7 +102,7 @@ class Verifier:
             self._renew(1)
             self._make_sure_that_processes_live(error)
             files = [str(path) for path in (found.audio, found.video) if path is not None]
-            return Verdict({}, tuple((path, "the decoder died of this clip") for path in files))
+            return FileCheck({}, tuple((path, "the decoder died of this clip") for path in files))
 
     def _make_sure_that_processes_live(self, death: BrokenProcessPool) -> None:
         try:

@@ -10,14 +10,14 @@ import pytest
 
 from audioset_batch.errors import StopEarly
 from audioset_batch.plan import verify_files
-from audioset_batch.plan.verify_files import Found, Verdict, Verifier
+from audioset_batch.plan.verify_files import FileCheck, Found, Verifier
 
 
-def deadly_if_bad(found: Found) -> Verdict:
+def deadly_if_bad(found: Found) -> FileCheck:
     assert found.audio is not None
     if found.audio.name.startswith("bad"):
         os.kill(os.getpid(), signal.SIGKILL)
-    return Verdict({"audio_path": found.audio.name}, ())
+    return FileCheck({"audio_path": found.audio.name}, ())
 
 
 def test_a_clip_that_kills_its_decoder_is_broken_and_the_others_have_verdicts() -> None:
