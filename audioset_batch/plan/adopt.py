@@ -117,14 +117,12 @@ def _adopt_shard(
     report: AdoptReport,
 ) -> None:
     """Take this shard's segments out of `found` and record those that are whole."""
-    planned = read_shard(data.shard_csv(shard), shard.subset)
-    segments = [s for s in planned if s.key in found]
-    if not segments:
+    if not any(s.key in found for s in read_shard(data.shard_csv(shard), shard.subset)):
         return
-    with edit_manifest(data, shard, planned) as append:
+    with edit_manifest(data, shard) as (planned, append):
         known = replay(data.manifest(shard))
         waiting: list[tuple[Segment, Found]] = []
-        for segment in segments:
+        for segment in (s for s in planned if s.key in found):
             files = found.pop(segment.key)
             outcome = known.get(segment.key)
             if outcome is not None and (outcome.ok or outcome.reset):

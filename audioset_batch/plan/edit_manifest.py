@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 from audioset_batch.errors import PlanChanging
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import ManifestRow, Segment
+from audioset_batch.plan.segments_csv import read_shard
 from audioset_batch.plan.swap import ensure_settled
 from audioset_batch.record.manifest import ManifestWriter
 from audioset_batch.record.state import update_state
@@ -16,20 +17,19 @@ from audioset_batch.sharedfs.lease import Holder, Lease
 
 
 @contextlib.contextmanager
-def edit_manifest(data: DataDir, shard: ShardId, planned: Sequence[Segment]) -> Iterator[Callable[[ManifestRow], None]]:
-    """Hold the shard; yields the function that appends a row to its manifest.
+def edit_manifest(data: DataDir, shard: ShardId) -> Iterator[tuple[list[Segment], Callable[[ManifestRow], None]]]:
+    """Hold the shard; yields its planned segments and the function that appends a row to its manifest.
 
-    Read the manifest inside the block: what was read before may have changed. The state file follows at the end, if a
-    row was appended.
+    Read the manifest inside the block: what was read before may have changed, the plan too. The state file follows at
+    the end, if a row was appended.
 
     Args:
         data: The data directory.
         shard: The shard.
-        planned: Its segments, as read before.
 
     Raises:
         ShardHeld: A worker holds the shard.
-        PlanChanging: A prep is splitting, or was killed in it, so `planned` may be out of date.
+        PlanChanging: A prep is splitting, or was killed in it.
         StorageUnusable: The manifest or the state file cannot be written.
     """
     with Lease.acquire(data.lease(shard), Holder.current()) as lease, contextlib.ExitStack() as stack:
@@ -37,6 +37,7 @@ def edit_manifest(data: DataDir, shard: ShardId, planned: Sequence[Segment]) -> 
             raise PlanChanging(f"{data.root}: an unfinished split was ended just now. Run this again")
         if lease.predecessor_may_live:  # the next worker will not learn that from our lease
             publish_left_open_tars(data, shard, fence=True)
+        planned = read_shard(data.shard_csv(shard), shard.subset)
         writer: ManifestWriter | None = None
 
         def append(row: ManifestRow) -> None:
@@ -46,7 +47,7 @@ def edit_manifest(data: DataDir, shard: ShardId, planned: Sequence[Segment]) -> 
             lease.check()
             writer.append(row)
 
-        yield append
+        yield planned, append
         if writer is not None:
             writer.close()
             update_state(data, shard, (segment.key for segment in planned))

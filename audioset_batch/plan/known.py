@@ -68,17 +68,16 @@ def take_over(root: Path, file: Path, *, geo_blocked: bool = False) -> KnownRepo
     gone = _gone(file, _TAKEN | {Reason.GEO_BLOCKED} if geo_blocked else _TAKEN, report)
     seen: set[_Key] = set()
     for shard in shards:
-        planned = read_shard(data.shard_csv(shard), shard.subset)
-        segments = [s for s in planned if _key(s) in gone]
+        segments = [s for s in read_shard(data.shard_csv(shard), shard.subset) if _key(s) in gone]
         seen.update(map(_key, segments))
         known = replay(data.manifest(shard)) if segments else {}
         new = [s for s in segments if s.key not in known]
         report.recorded += len(segments) - len(new)
         if not new:
             continue
-        with edit_manifest(data, shard, planned) as append:
+        with edit_manifest(data, shard) as (planned, append):
             known = replay(data.manifest(shard))
-            for segment in (s for s in new if s.key not in known):
+            for segment in (s for s in planned if _key(s) in gone and s.key not in known):
                 row = gone[_key(segment)]
                 append(
                     ManifestRow.of(

@@ -111,7 +111,7 @@ def reset(data: DataDir, rule: Rule) -> Counts:
         planned = read_shard(data.shard_csv(shard), shard.subset)
         if not any(True for _ in _fitting(data, shard, planned, rule)):
             continue
-        with edit_manifest(data, shard, planned) as append:
+        with edit_manifest(data, shard) as (planned, append):
             for segment, row, why in list(_fitting(data, shard, planned, rule)):
                 append(_reset_row(shard, segment, row, why))
                 done[_counted(row, why)] += 1
