@@ -68,7 +68,7 @@ class ShardCounts:
     def by_status(self) -> Counter[Status]:
         """Planned segments by status; those that are `pending` have no row, or one that resets them."""
         counts: Counter[Status] = Counter()
-        for (status, _, _), count in self._segments.items():
+        for (status, _, _), count in self._snapshot():
             counts[status] += count
         return +counts
 
@@ -82,19 +82,21 @@ class ShardCounts:
     def by_reason(self) -> dict[str, int]:
         """Unavailable and failed segments by reason, the most frequent first."""
         reasons: Counter[str] = Counter()
-        for (status, reason, _), count in self._segments.items():
+        for (status, reason, _), count in self._snapshot():
             if status in (Status.UNAVAILABLE, Status.FAILED) and count:
                 reasons[reason] += count
         return dict(reasons.most_common())
 
     def unrecognized(self) -> dict[str, int]:
         """The most frequent refusals with unrecognized wording, and their counts."""
-        words = Counter({words: count for (_, _, words), count in self._segments.items() if words and count})
+        words = Counter({words: count for (_, _, words), count in self._snapshot() if words and count})
         return dict(words.most_common(_MAX_WORDINGS))
+
+    def _snapshot(self) -> tuple[tuple[_StatusReasonWords, int], ...]:
+        return tuple(self._segments.items())  # a copy, because the live display reads it from a thread of its own
 
     def recorded_within(self, seconds: float) -> tuple[int, float]:
         """Rows recorded in the last `seconds` (at most an hour) or since the start, and the length of that time."""
         now = time.monotonic()
-        # A copy, because the live display calls this from a thread of its own.
-        recent = sum(moment >= now - seconds for moment in tuple(self._recorded_at))
+        recent = sum(moment >= now - seconds for moment in tuple(self._recorded_at))  # a copy, as above
         return recent, min(seconds, now - self._started_at)
