@@ -69,7 +69,7 @@ class RequeueFailed(Exception):
     """The job cannot be put back into the queue; says why.
 
     Attributes:
-        uncertain: SLURM was asked and gave no answer, so that it may have done it all the same.
+        uncertain: SLURM was asked and did not confirm it, so that it may have done it all the same.
     """
 
     def __init__(self, why: str, *, uncertain: bool = False) -> None:
@@ -147,7 +147,7 @@ class BatchJob:
     def fact(self, name: str) -> str:
         """As `scontrol show job` calls it; "" where it is not known or not set."""
         value = self._facts.get(name, "")
-        return "" if value in ("(null)", "N/A", "Unknown", "NONE") else value
+        return "" if value in ("(null)", "N/A", "Unknown", "NONE", "None") else value
 
     @property
     def may_come_back(self) -> bool:
@@ -275,7 +275,15 @@ def requeue_or_tell(delay_seconds: float = 0.0) -> None:
     try:
         requeue(job, delay_seconds, _PATIENCE, lambda _: None)
     except RequeueFailed as failure:
-        _log.error("not requeued: %s. Submit the same job again; it continues where it stopped", failure)
+        if failure.uncertain:
+            _log.error(
+                "perhaps not requeued: %s. If squeue -j %s does not show the job, submit it again; it continues where "
+                "it stopped",
+                failure,
+                job.identity.job_id,
+            )
+        else:
+            _log.error("not requeued: %s. Submit the same job again; it continues where it stopped", failure)
 
 
 def _is_ours(job: BatchJob, state: str, *, again: bool) -> bool:
