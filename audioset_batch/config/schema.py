@@ -144,8 +144,8 @@ class Worker(Section):
     hold_seconds: Seconds = Field(
         600.0,
         description="Under SLURM, no task holds its node for a longer wait. If the end of every pause and the next "
-        "slot of every budget are further away, the task requeues itself to start then. Without SLURM, tasks "
-        "wait.",
+        "slot of every budget are further away, the task requeues itself to start then; for a slot, not while "
+        "outcomes depend on it. Without SLURM, tasks wait.",
     )
     burst: Annotated[Duration, Field(le=86400)] = Field(
         0.0,

@@ -150,6 +150,7 @@ class EgressPool:
         me: This process; None: determine it.
         hold_seconds: Returns the longest time to wait for a slot or the end of a pause, seconds; called each time.
         burst: `worker.burst` of the config, seconds.
+        stays: Called each time; if it returns True, slots are waited for however far away they are.
     """
 
     def __init__(
@@ -160,18 +161,23 @@ class EgressPool:
         me: Holder | None = None,
         hold_seconds: Callable[[], float] = lambda: math.inf,
         burst: float = 0.0,
+        stays: Callable[[], bool] = lambda: False,
     ) -> None:
         holder = me or Holder.current()
         self.lock = threading.RLock()
         self._folder = folder
         self._hold_seconds = hold_seconds
+        self._stays = stays
         self._egresses = tuple(egresses)
         shared = [SharedEgress(folder / egress.name, egress.pause_max_seconds) for egress in egresses]
         self._limiters = [
-            EgressLimiter(egress, probe, one, holder, burst, hold_seconds)
+            EgressLimiter(egress, probe, one, holder, burst, self._slot_hold_seconds)
             for egress, one in zip(egresses, shared, strict=True)
         ]
         self._next = 0
+
+    def _slot_hold_seconds(self) -> float:
+        return math.inf if self._stays() else self._hold_seconds()
 
     def try_acquire(self, want: int | None = None) -> Grant | Wait:
         """Grant one resolve, or say how long to wait; never blocks.
@@ -203,10 +209,10 @@ class EgressPool:
 
     def _raise_if_exhausted(self, waits: list[tuple[Closed, EgressLimiter]]) -> None:
         """Raise `EgressExhausted` if every egress is closed for too long to wait."""
-        hold = self._hold_seconds()
+        hold, slot_hold = self._hold_seconds(), self._slot_hold_seconds()
         held = False
         for closed, limiter in waits:
-            longest = min(limiter.config.max_wait, hold) if closed.until else max(hold, _MIN_AWAY_SECONDS)
+            longest = min(limiter.config.max_wait, hold) if closed.until else max(slot_hold, _MIN_AWAY_SECONDS)
             moment = max(closed.until, closed.slot_at)
             if not moment or moment - limiter.now() <= longest:
                 return

@@ -259,7 +259,8 @@ class Coordinator:
             while not self._stop.is_set() and self._start_job():
                 pass
         except EgressExhausted as error:
-            return error
+            # What is in flight may be held or have to be retried, which can change how long to wait: ask again then.
+            return None if self._in_flight else error
         return None
 
     def _decide_held(self) -> None:

@@ -174,15 +174,12 @@ class ShardRun:
             config.probe,
             config.egress_dir or self._data.egress,
             Holder.current(self._job.job_id, self._job.restart_count),
-            self._hold_seconds,
+            lambda: config.worker.hold_seconds if self._batch.may_come_back else math.inf,
             config.worker.burst,
+            # With a budget of a few videos an hour, a run that left at each wait for a slot would never decide an
+            # outcome that takes two resolves.
+            lambda: self._coordinator is not None and self._coordinator.unsettled,
         )
-
-    def _hold_seconds(self) -> float:
-        # With a budget of a few videos an hour, a run that ended at each wait would never decide an outcome that takes
-        # two resolves.
-        stays = not self._batch.may_come_back or (self._coordinator is not None and self._coordinator.unsettled)
-        return math.inf if stays else self._config.worker.hold_seconds
 
     def _process_pool(self) -> Pool:
         worker = self._config.worker

@@ -8,9 +8,13 @@ import random
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from audioset_batch.egress import Grant
 from audioset_batch.model import Segment, SegmentKey
+
+_MAX_PUT_BACK: Final = 64
+"""Entries at the front of the queue among which all that were put back are: a worker has no more in flight."""
 
 
 @dataclass(slots=True)
@@ -56,8 +60,8 @@ class SegmentQueue:
         return len(self._ready)
 
     def tried(self) -> list[QueueEntry]:
-        """Entries that are to be tried again."""
-        return [*(entry for _, _, entry in self._later), *itertools.islice(self._ready, 1)]
+        """Entries that are to be tried again, and perhaps some that are not."""
+        return [*(entry for _, _, entry in self._later), *itertools.islice(self._ready, _MAX_PUT_BACK)]
 
     def pop(self) -> QueueEntry:
         """Remove and return the entry that `peek` returns."""

@@ -149,10 +149,13 @@ def test_waits_for_a_pause_shorter_than_max_wait(tmp_path: Path) -> None:
     assert isinstance(pool.try_acquire(), Wait)
 
 
+@pytest.mark.parametrize("stays", [False, True])
 @pytest.mark.parametrize(("hold", "said"), [(10.0, r"worker\.hold_seconds"), (3600.0, "its max_wait")])
-def test_no_pause_is_waited_for_longer_than_a_node_may_be_held(tmp_path: Path, hold: float, said: str) -> None:
+def test_no_pause_is_waited_for_longer_than_a_node_may_be_held(
+    tmp_path: Path, hold: float, said: str, stays: bool
+) -> None:
     config = egress(max_wait=15.0, pause_seconds=20.0, pause_max_seconds=20.0)
-    pool = EgressPool([config], probe(), tmp_path, hold_seconds=lambda: hold)
+    pool = EgressPool([config], probe(), tmp_path, hold_seconds=lambda: hold, stays=lambda: stays)
     take(pool).blocked("bot check")
     with pytest.raises(EgressExhausted, match=f"paused for longer than {said}"):
         pool.try_acquire()
@@ -170,6 +173,8 @@ def test_a_slot_that_is_far_away_is_not_waited_for_where_a_node_is_held(tmp_path
         assert 1000 < caught.value.reopens_at - time.time() < 1100
         hold[0] = float("inf")  # outside of SLURM
         assert isinstance(pool.try_acquire(1), Wait)
+    with EgressPool(configs, probe(), tmp_path, hold_seconds=lambda: 600.0, stays=lambda: True) as pool:
+        assert isinstance(pool.try_acquire(1), Wait), "an outcome depends on it"
     assert len(list(tmp_path.glob("*/slot.*"))) <= 2, "what it had claimed beyond is for others"
 
 

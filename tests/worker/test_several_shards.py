@@ -12,14 +12,18 @@ from unittest.mock import Mock
 import pytest
 
 from audioset_batch.config import Config
-from audioset_batch.errors import StorageUnusable
+from audioset_batch.egress import Grant, Verdict
+from audioset_batch.errors import EgressExhausted, StorageUnusable
 from audioset_batch.layout import DataDir, ShardId
+from audioset_batch.model import Segment
+from audioset_batch.reasons import Status
 from audioset_batch.record.manifest import read_rows
 from audioset_batch.record.state import read_state
 from audioset_batch.sharedfs.lease import Holder, Lease, is_held
 from audioset_batch.standin import Fault, Trouble
 from audioset_batch.worker.coordinator import Coordinator
-from audioset_batch.worker.segment_queue import SegmentQueue
+from audioset_batch.worker.messages import Attempt, AttemptResult, Job
+from audioset_batch.worker.segment_queue import QueueEntry, SegmentQueue
 from audioset_batch.worker.stop import StopRequest
 from tests.support.loopback import Project
 from tests.support.running import Worker
@@ -188,6 +192,58 @@ def test_of_shards_that_cannot_be_used_a_few_are_left_out(unusable: set[int], op
     with pytest.raises(StorageUnusable):
         Coordinator(Config(), shards, open_shard, pool, egress, StopRequest(), Counter()).run()
     assert tried == opened
+
+
+class _TwoSegments:
+    """A shard as the coordinator sees it. The outcome of its first segment is decided by that of the second."""
+
+    def __init__(self) -> None:
+        segments = (Segment("eval_segments", ytid, 0, 10_000, ()) for ytid in ("first______", "second_____"))
+        self.queue = SegmentQueue(segments)
+        self.held: list[str] = []
+        self.lost, self.in_flight, self.tmp_dir = None, 0, Path()
+        self.isolating_errors = contextlib.nullcontext
+        self.review_held = self.report_progress = lambda: None
+        self.record_published = lambda entry: False
+        self.finish = lambda: Counter({Status.UNAVAILABLE: 1, Status.OK: 1})
+        self.close = lambda error: None
+
+    @property
+    def done(self) -> bool:
+        return not (self.in_flight or len(self.queue) or self.held)
+
+    @property
+    def unsettled(self) -> bool:
+        return bool(self.held)
+
+    def take(self) -> QueueEntry:
+        self.in_flight += 1
+        return self.queue.pop()
+
+    def answered(self, entry: QueueEntry, grant: Grant, attempt: Attempt, verdict: Verdict) -> None:
+        self.held = [] if self.held else [entry.segment.ytid]
+
+
+def test_a_run_does_not_end_before_it_knows_whether_the_next_slot_decides_an_outcome() -> None:
+    jobs: list[Job] = []
+    pool, egress, shard = Mock(free=8), Mock(reserved=0), _TwoSegments()
+    pool.submit = lambda job, alone: jobs.append(job)
+    pool.wait = lambda seconds: [Attempt(jobs.pop().number, AttemptResult.UNAVAILABLE)] if jobs else []
+    egress.poll_interval.return_value = 0
+    egress.probe_due.return_value = None
+    granted: list[Grant] = []
+
+    def try_acquire(want: int) -> Grant:
+        if granted and not coordinator.unsettled:
+            raise EgressExhausted("the next slot is an hour away")
+        granted.append(Mock(index=0, probe_ytid="", start_by=0.0))
+        return granted[-1]
+
+    egress.try_acquire = try_acquire
+    number = ShardId("eval_segments", 1)
+    coordinator = Coordinator(Config(), [number], lambda _: shard, pool, egress, StopRequest(), Counter())  # type: ignore[arg-type, return-value]
+    assert coordinator.run() == {Status.UNAVAILABLE: 1, Status.OK: 1}
+    assert len(granted) == 2
 
 
 def test_a_link_that_a_neighbour_puts_in_place_of_a_lease_ends_its_shard_alone(make_project: MakeProject) -> None:
