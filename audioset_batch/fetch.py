@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import email.message
+import errno
 import fcntl
 import gzip
 import hashlib
@@ -16,6 +17,7 @@ import http.client
 import json
 import os
 import re
+import stat
 import time
 import urllib.error
 import urllib.parse
@@ -28,7 +30,7 @@ from typing import BinaryIO, Final
 
 from audioset_batch.errors import InputRefused, StopEarly, UsageError
 from audioset_batch.paths import expand_home
-from audioset_batch.sharedfs.publish import remove_quietly, storage
+from audioset_batch.sharedfs.publish import atomic_write_text, remove_quietly, storage
 
 _BLOCK: Final = 1 << 18
 _LONGEST_PAUSE_SECONDS: Final = 60.0
@@ -187,7 +189,7 @@ class _Part:
         """Keep other processes out while the file is open."""
         while True:
             with storage(self.path):
-                self._file = self.path.open("a+b")
+                self._file = self._opened()
             with self._file:
                 try:
                     fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -205,10 +207,26 @@ class _Part:
                         self._remove_if_empty()
                     return
 
+    def _opened(self) -> BinaryIO:
+        """The file, open for appending; what others have put in its place, such as a link, is removed, not followed."""
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        while True:
+            try:
+                handle = os.open(self.path, flags, 0o666)
+            except OSError as error:
+                if error.errno != errno.ELOOP:
+                    raise
+            else:
+                found = os.fstat(handle)
+                if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+                    return os.fdopen(handle, "a+b")
+                os.close(handle)
+            self.path.unlink(missing_ok=True)
+
     def _is_current(self) -> bool:
         """False if another process has finished and renamed the file between our opening and locking it."""
         try:
-            return os.path.samestat(self.path.stat(), os.fstat(self._file.fileno()))
+            return os.path.samestat(self.path.lstat(), os.fstat(self._file.fileno()))
         except FileNotFoundError:
             return False
 
@@ -241,7 +259,7 @@ class _Part:
                 return
             etag = headers.get("ETag", "")  # a weak one cannot be used for ranges (RFC 9110, 13.1.5)
             version = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified", "")
-            self._note.write_text(json.dumps({"source": _digest(source), "version": version}), encoding="utf-8")
+        atomic_write_text(self._note, json.dumps({"source": _digest(source), "version": version}))
 
     def write(self, block: bytes) -> None:
         """Append to it."""
@@ -352,20 +370,23 @@ def _receive(source: str, part: _Part, options: FetchOptions) -> None:
         request.add_header("If-Range", version)
     # A new opener each time: the module's own keeps the proxies of its first use.
     with urllib.request.build_opener().open(request, timeout=options.timeout_seconds) as response:
-        if response.status == 206:
-            extent = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
-            if extent is None or int(extent[1]) != have:
-                part.restart()
-                raise http.client.HTTPException("the server answered with another range than was asked for")
-            length = extent[2]
-        else:
-            length = response.headers.get("Content-Length", "*")
-            if not length.isdigit() and options.length_required and not response.chunked:
-                raise InputRefused(
-                    f"{source}: the answer has no Content-Length, so its end is unknown; is a proxy in between?"
-                )
+        continued = response.status == 206
+        total: int | None = None
+        length = response.headers.get("Content-Length", "")
+        extent = _CONTENT_RANGE.match(response.headers.get("Content-Range", "")) if continued else None
+        if continued and (extent is None or int(extent[1]) != have):
+            part.restart()
+            raise http.client.HTTPException("the server answered with another range than was asked for")
+        if extent is not None and extent[2] != "*":
+            total = int(extent[2])
+        elif length.isdigit():
+            total = int(length) + (have if continued else 0)
+        elif options.length_required and not response.chunked:
+            raise InputRefused(
+                f"{source}: the answer has no Content-Length, so its end is unknown; is a proxy in between?"
+            )
+        if not continued:
             part.restart(source, response.headers)
-        total = int(length) if length.isdigit() else None
         while block := response.read1(_BLOCK):
             part.write(block)
             if options.progress and total is not None:

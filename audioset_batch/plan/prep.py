@@ -6,6 +6,9 @@ import contextlib
 import csv
 import gzip
 import io
+import os
+import shutil
+import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +26,7 @@ from audioset_batch.plan.labels import load_class_names, load_ontology, resolve_
 from audioset_batch.plan.segments_csv import Problem, SegmentsCsv, describe_problems, read_segments_csv
 from audioset_batch.plan.split import SplitReport, split
 from audioset_batch.plan.swap import ensure_settled
-from audioset_batch.sharedfs.publish import atomic_write_text, make_user_folder, replacing
+from audioset_batch.sharedfs.publish import atomic_write_text, make_user_folder, storage
 
 ONTOLOGY_URL: Final = "https://raw.githubusercontent.com/audioset/ontology/master/ontology.json"
 CLASSES_NAME: Final = "class_labels_indices.csv"
@@ -225,18 +228,23 @@ def _fetched_list(data: DataDir, request: PrepRequest, subset: str) -> Iterator[
 
 
 def _unpack(path: Path) -> None:
-    """Replace a gzip file by its content; of a torn one, by what there is (the reader has reported it)."""
-    with path.open("rb") as file:
+    """Unpack a gzip file in its place; of a torn one, what there is (the reader has reported it).
+
+    The file itself stays, because it is locked.
+    """
+    with storage(path), path.open("r+b") as file, tempfile.TemporaryFile(dir=path.parent) as plain:
         if file.read(2) != b"\x1f\x8b":
             return
-    with (
-        replacing(path) as plain,
-        gzip.open(path) as packed,
-        plain.open("wb") as file,
-        contextlib.suppress(EOFError, zlib.error, gzip.BadGzipFile),
-    ):
-        while block := packed.read(1 << 20):
-            file.write(block)
+        file.seek(0)
+        with gzip.open(file) as packed, contextlib.suppress(EOFError, zlib.error, gzip.BadGzipFile):
+            while block := packed.read(1 << 20):
+                plain.write(block)
+        for one in (plain, file):
+            one.seek(0)
+        file.truncate()
+        shutil.copyfileobj(plain, file)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _write_rejected(path: Path, problems: Sequence[Problem]) -> None:

@@ -168,6 +168,38 @@ def test_an_answer_without_a_length_is_taken_only_if_its_content_is_checked(
     assert fetch(f"{server.base}/a.csv", tmp_path / "a.csv", Pauses().options()).read_bytes() == BODY
 
 
+def test_a_range_of_unknown_total_is_whole_only_with_its_own_length(server: FlakyServer, tmp_path: Path) -> None:
+    server.behaviour.totals = False
+    server.behaviour.cut_after = [40_000, 20_000, None]
+    assert fetch(f"{server.base}/a.csv", tmp_path / "a.csv", Pauses().options()).read_bytes() == BODY
+    server.behaviour.cut_after = [40_000]
+    with pytest.raises(Unreachable):
+        fetch(f"{server.base}/a.csv", tmp_path / "b.csv", Pauses().options(retries=0))
+    server.behaviour.lengths = False
+    with pytest.raises(InputRefused, match="no Content-Length"):
+        fetch(f"{server.base}/a.csv", tmp_path / "b.csv", replace(Pauses().options(), length_required=True))
+
+
+@pytest.mark.parametrize("kind", ["symbolic link", "hard link", "fifo", "link of the note"])
+def test_what_a_neighbour_puts_in_place_of_the_part_is_not_written_to(
+    server: FlakyServer, tmp_path: Path, kind: str
+) -> None:
+    target, victim = tmp_path / "a.csv", tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    part = tmp_path / "a.csv.part"
+    if kind == "symbolic link":
+        part.symlink_to(victim)
+    elif kind == "hard link":
+        part.hardlink_to(victim)
+    elif kind == "fifo":
+        os.mkfifo(part)
+    else:
+        (tmp_path / "a.csv.part.json").symlink_to(victim)
+    assert fetch(f"{server.base}/a.csv", target, Pauses().options()).read_bytes() == BODY
+    assert victim.read_bytes() == b"precious" and not target.is_symlink()
+    assert names(tmp_path) == ["a.csv", "victim"]
+
+
 def test_two_processes_do_not_write_into_one_file(server: FlakyServer, tmp_path: Path) -> None:
     with (tmp_path / "a.csv.part").open("a+b") as held:
         fcntl.flock(held, fcntl.LOCK_EX)

@@ -17,6 +17,7 @@ class Behaviour:
     ranges: bool = True
     etag: str = '"one"'
     lengths: bool = True
+    totals: bool = True
     requests: list[tuple[str, str, int]] = field(default_factory=list)
 
 
@@ -73,7 +74,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         how.requests.append((self.path, wanted, code))
         self.send_response(code)
         if begin:
-            self.send_header("Content-Range", f"bytes {begin}-{len(body) - 1}/{len(body)}")
+            self.send_header("Content-Range", f"bytes {begin}-{len(body) - 1}/{len(body) if how.totals else '*'}")
         if how.lengths:
             self.send_header("Content-Length", str(len(body) - begin))
         if how.etag:
