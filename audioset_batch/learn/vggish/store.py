@@ -191,7 +191,8 @@ class ShardStore:
         """`_stored` without doubles, which a run killed between publishing and clearing leaves."""
         seen: set[tuple[str, float, float]] = set()
         for record in self._stored(split):
-            key = (record.video_id, record.start, record.end)
+            # Parts hold float64, the final file float32.
+            key = (record.video_id, _as_stored(record.start), _as_stored(record.end))
             if key not in seen:
                 seen.add(key)
                 yield record

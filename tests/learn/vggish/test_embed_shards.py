@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -17,7 +20,7 @@ from audioset_batch.learn.training.examples import EmbeddingExamples
 from audioset_batch.learn.training.options import ModelOptions
 from audioset_batch.learn.training.sources import expand_pattern, number_of_classes, read_features
 from audioset_batch.learn.vggish.inputs import ShardOf
-from audioset_batch.learn.vggish.store import ShardStore, hold_shard
+from audioset_batch.learn.vggish.store import Format, ShardStore, hold_shard
 
 PROVENANCE = {"weights_sha256": "0", "random_weights_seed": 1}
 
@@ -100,6 +103,21 @@ def test_one_task_at_a_time_writes_a_shard(tmp_path: Path) -> None:
         with hold_shard(tmp_path, ShardOf(2, 2)):
             pass
     hold_shard(tmp_path, ShardOf(1, 2)).release()
+
+
+@pytest.mark.parametrize("kind", ["tfrecord", "parquet"])
+def test_a_kill_before_the_parts_are_cleared_doubles_no_clip(
+    tmp_path: Path, kind: Format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = [replace(record(number), start=0.1, end=number + 0.213) for number in range(4)]
+    store = ShardStore(tmp_path, ShardOf(), kind, PROVENANCE)
+    store.write_part("eval", clips)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(shutil, "rmtree", Mock(side_effect=KeyboardInterrupt))
+        store.finish(["eval"], {})
+    again = ShardStore(tmp_path, ShardOf(), kind, PROVENANCE)
+    (written,) = again.finish(["eval"], {})
+    assert [one.video_id for one in iter_records(written)] == [clip.video_id for clip in clips]
 
 
 def test_who_lost_the_lease_publishes_nothing(tmp_path: Path) -> None:
