@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from audioset_batch.errors import StorageUnusable, UsageError
+from audioset_batch.learn import INSTALL_EXTRA
 from audioset_batch.sharedfs.publish import replacing
 
 TRAIN_LOG: Final = "train_log.csv"
@@ -73,7 +74,7 @@ class RunLog:
     def __init__(self, train_dir: Path, after: int, tensorboard: bool) -> None:
         self._train = StepLog(train_dir / TRAIN_LOG, TRAIN_COLUMNS, after)
         self._validation = StepLog(train_dir / VALIDATION_LOG, VALIDATION_COLUMNS, after)
-        self._events = _event_file(train_dir) if tensorboard else None
+        self._events = event_writer()(str(train_dir)) if tensorboard else None
 
     def train(self, values: Mapping[str, float]) -> None:
         """A row of `TRAIN_COLUMNS`."""
@@ -98,11 +99,16 @@ class RunLog:
         self._events.flush()
 
 
-def _event_file(folder: Path) -> Any:
+def event_writer() -> Any:
+    """The class that writes TensorBoard's event files.
+
+    Raises:
+        UsageError: Its package is not installed.
+    """
     try:
         from tensorboardX import SummaryWriter
     except ImportError as error:
         raise UsageError(
-            "--tensorboard needs the package tensorboardX, which is not installed: pip install 'audioset-batch[learn]'"
+            f"--tensorboard needs the package tensorboardX, which is not installed: {INSTALL_EXTRA}"
         ) from error
-    return SummaryWriter(str(folder))
+    return SummaryWriter

@@ -15,7 +15,7 @@ from audioset_batch.learn.training.checkpoint import BEST, FOLDER, RunState, cho
 from audioset_batch.learn.training.data import DataOptions, class_names_of, find_sounds, load_examples
 from audioset_batch.learn.training.evaluation import Evaluation, judge, write_evaluation
 from audioset_batch.learn.training.examples import Examples, Notify, Subset, held_out
-from audioset_batch.learn.training.logs import TRAIN_LOG, VALIDATION_LOG
+from audioset_batch.learn.training.logs import TRAIN_LOG, VALIDATION_LOG, event_writer
 from audioset_batch.learn.training.loop import Phase, Trainer, scores_of
 from audioset_batch.learn.training.model_flags import FLAGS_NAME, check_or_write_flags, read_flags
 from audioset_batch.learn.training.models import build_model
@@ -77,6 +77,8 @@ def train(
         raise UsageError(f"--weights is for {VGG16}; {model_options.model} starts from random weights")
     if run.weights is not None:
         require_weights(run.weights)  # before thousands of images are made
+    if run.tensorboard:
+        event_writer()  # before the data are read
     make_user_folder(run.train_dir)
     with hold_output(run.train_dir, "training"):
         if run.start_new_model:

@@ -8,11 +8,13 @@ import os
 import re
 import shutil
 import signal
+import sys
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from audioset_batch.learn.features.batch import batch_of_features
 from audioset_batch.learn.features.packed_writers import NpyWriter, ParquetWriter
 from audioset_batch.learn.features.sequence import serialize_record
 from audioset_batch.learn.features.tfrecord import RecordWriter, iter_payloads
+from audioset_batch.learn.training import runs
 from audioset_batch.learn.training.metrics import class_metrics
 from audioset_batch.learn.vggish.store import hold_output
 from tests.support.synthetic_features import SyntheticFeatures
@@ -470,6 +473,16 @@ def test_bad_flags_are_explained(
 ) -> None:
     assert train(data, tmp_path, "LogisticModel", "--max_steps=1", *flags) == status
     assert text in capsys.readouterr().err
+
+
+def test_tensorboard_without_its_package_is_refused_before_data_are_read(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    monkeypatch.setattr(runs, "load_examples", Mock(side_effect=AssertionError("data are read")))
+    assert train(data, tmp_path / "model", "LogisticModel", "--max_steps=1", "--tensorboard") == 2
+    assert "tensorboardX, which is not installed: run ./setup.sh --with learn" in capsys.readouterr().err
+    assert not (tmp_path / "model").exists()
 
 
 def test_a_folder_that_cannot_be_made_is_said_so(
