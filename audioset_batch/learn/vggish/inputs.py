@@ -167,7 +167,8 @@ def clips_of_folder(root: Path, shard: ShardOf, passed_over: list[Path] | None =
     """Every audio file below `root`, by name; hidden files and folders are left out.
 
     `<ytid>_<start ms>_<end ms>` in a file's name is taken apart; any other file is called by its path below `root`
-    without the extension. Files that would then be the same clip are called by their whole path below `root`.
+    without the extension. Files that would then be the same clip are called by their whole path below `root`: a new
+    file can thus rename an older one, whose record under the earlier name stays until `embed --overwrite`.
 
     Args:
         root: The folder.

@@ -79,7 +79,8 @@ def embed(engine: Engine, root: Path, out: Path, shard: ShardOf | None = None, *
     shard = shard or ShardOf()
     kind = options.pop("kind", "tfrecord")
     clips = clips_of_manifest(root, shard) if has_manifest(root) else clips_of_folder(root, shard)
-    store = ShardStore(out, shard, kind, engine.provenance())  # type: ignore[arg-type]
+    overwrite = bool(options.pop("overwrite", False))
+    store = ShardStore(out, shard, kind, engine.provenance(), overwrite=overwrite)  # type: ignore[arg-type]
     return EmbedJob(clips, engine, store, threads=2, **options).run()  # type: ignore[arg-type]
 
 
@@ -178,6 +179,17 @@ def test_new_clips_join_a_finished_shard(tmp_path: Path, light_engine: Engine):
     assert sorted(after) == ["a", "b"]
     np.testing.assert_array_equal(after["a"].embedding, before.embedding)
     assert (after["b"].start, after["b"].end) == (0.0, 2.0)
+
+
+def test_a_file_of_the_same_stem_renames_both_and_overwrite_removes_the_old_record(
+    tmp_path: Path, light_engine: Engine
+):
+    for name in ("a.wav", "a.flac"):
+        soundfile.write(tmp_path / name, sound(1), 16000)
+        embed(light_engine, tmp_path, tmp_path / "out")
+    assert sorted(by_id(tmp_path / "out")) == ["a", "a.flac", "a.wav"], "nothing is lost unasked"
+    embed(light_engine, tmp_path, tmp_path / "out", overwrite=True)
+    assert sorted(by_id(tmp_path / "out")) == ["a.flac", "a.wav"]
 
 
 def test_torn_part_is_noticed(tmp_path: Path, light_engine: Engine):
