@@ -9,40 +9,68 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from audioset_batch.errors import InputRefused, UsageError
 
+_INDEX_DIGITS: Final = 9
+
+
+@dataclass(frozen=True, slots=True)
+class ClassRow:
+    """One row of `class_labels_indices.csv`."""
+
+    index: int
+    mid: str
+    name: str
+
 
 def load_class_names(path: Path) -> dict[str, str]:
-    """MID -> display name from `class_labels_indices.csv`, in index order; empty if the file does not exist.
+    """MID -> display name from `class_labels_indices.csv`, in the file's order; empty if it does not exist.
+
+    Raises:
+        InputRefused: the file is not `index,mid,display_name` rows.
+    """
+    return {row.mid: row.name for row in load_class_rows(path)}
+
+
+def load_class_rows(path: Path) -> list[ClassRow]:
+    """The rows of `class_labels_indices.csv`, with or without its header; none if the file does not exist.
 
     Raises:
         InputRefused: the file is not `index,mid,display_name` rows.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
+        lines = list(csv.reader(io.StringIO(text, newline=""), skipinitialspace=True))
     except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
+        return []
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputRefused(f"{path}: cannot be read as the list of classes: {error}") from error
-    names: dict[str, str] = {}
-    for number, fields in enumerate(csv.reader(io.StringIO(text, newline=""), skipinitialspace=True), 1):
-        if not any(field.strip() for field in fields) or (number == 1 and not fields[0].strip().isdigit()):
+    rows: list[ClassRow] = []
+    for number, fields in enumerate(lines, 1):
+        index = _index_of(fields)
+        if not any(field.strip() for field in fields) or (number == 1 and index is None):
             if number == 1 and [field.strip() for field in fields[:3]] != ["index", "mid", "display_name"]:
                 raise InputRefused(
                     f"{path}: expected the header index,mid,display_name, found {','.join(fields)[:60]!r}. "
                     "Remove the file to have it fetched again"
                 )
             continue
-        if len(fields) < 3 or not fields[0].strip().isdigit() or not fields[1].strip().startswith("/"):
+        if len(fields) < 3 or index is None or not fields[1].strip().startswith("/"):
             raise InputRefused(
                 f"{path}: line {number}: expected index,mid,display_name, found {','.join(fields)[:60]!r}. "
                 "Remove the file to have it fetched again"
             )
-        names[fields[1].strip()] = fields[2].strip()
-    if not names:
+        rows.append(ClassRow(index, fields[1].strip(), fields[2].strip()))
+    if not rows:
         raise InputRefused(f"{path}: no class in it. Remove the file to have it fetched again")
-    return names
+    return rows
+
+
+def _index_of(fields: list[str]) -> int | None:
+    text = fields[0].strip() if fields else ""
+    return int(text) if text.isdecimal() and len(text) <= _INDEX_DIGITS else None
 
 
 def resolve_labels(text: str, names: Mapping[str, str]) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +10,7 @@ from audioset_batch.errors import InputRefused
 from audioset_batch.layout import DataDir
 from audioset_batch.learn.features.released import SPLITS
 from audioset_batch.plan.careful_row import Kind
-from audioset_batch.plan.labels import load_class_names
+from audioset_batch.plan.labels import load_class_rows
 from audioset_batch.plan.segments_csv import read_segments_csv
 
 
@@ -41,18 +40,21 @@ def read_label_table(path: Path) -> LabelTable:
     """Read class_labels_indices.csv.
 
     Raises:
-        InputRefused: It is missing or cannot be read, or its indices are not 0, 1, 2, ...
+        InputRefused: It is missing or cannot be read, its indices are not 0, 1, 2, ..., or a MID is there twice.
     """
-    names = load_class_names(path)
-    if not names:
+    rows = load_class_rows(path)
+    if not rows:
         raise InputRefused(
             f"{path} is missing; features hold label indices, not MIDs: `audioset-batch prep` fetches it"
         )
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        indices = [row["index"].strip() for row in csv.DictReader(stream, skipinitialspace=True)]
-    if indices != [str(index) for index in range(len(names))]:
-        raise InputRefused(f"{path}: expected the indices 0, 1, 2, ..., found {indices[:3]} and {len(indices)} rows")
-    return LabelTable(tuple(names), tuple(names.values()))
+    indices = [row.index for row in rows]
+    if indices != list(range(len(rows))):
+        raise InputRefused(f"{path}: expected the indices 0, 1, 2, ..., found {indices[:3]} and {len(rows)} rows")
+    table = LabelTable(tuple(row.mid for row in rows), tuple(row.name for row in rows))
+    if len(table.index_of()) != len(table):
+        repeated = next(mid for index, mid in enumerate(table.mids) if mid in table.mids[:index])
+        raise InputRefused(f"{path}: expected every MID once, found {repeated} twice")
+    return table
 
 
 @dataclass(frozen=True, slots=True)

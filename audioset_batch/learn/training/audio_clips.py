@@ -13,12 +13,12 @@ import numpy.typing as npt
 
 from audioset_batch.errors import InputRefused, UsageError
 from audioset_batch.layout import DataDir
+from audioset_batch.learn.features.csvs import read_label_table
 from audioset_batch.learn.vggish.audio import EXTENSIONS
 from audioset_batch.learn.vggish.inputs import (
     FOLDER_SPLIT,
     ShardOf,
     Sound,
-    class_indices,
     clips_of_manifest,
     has_manifest,
     path_id,
@@ -52,14 +52,14 @@ def from_manifest(root: Path, subsets: tuple[str, ...] | None) -> LabelledSounds
 
     Raises:
         UsageError: No class_labels_indices.csv.
-        InputRefused: The table cannot be used, or holds no such clip.
+        InputRefused: The table cannot be used, or holds no such clip; the indices of the classes are not 0, 1, 2, ...
     """
     clips = clips_of_manifest(root, ShardOf(), subsets)
     if not clips:
         raise InputRefused(
             f"{DataDir(root).merged_parquet}: no clip with status ok" + (f" in {', '.join(subsets)}" if subsets else "")
         )
-    return LabelledSounds(clips, (), len(class_indices(DataDir(root).class_labels_csv)))
+    return LabelledSounds(clips, (), len(read_label_table(DataDir(root).class_labels_csv)))
 
 
 def from_class_folders(

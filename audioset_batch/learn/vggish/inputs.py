@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from audioset_batch.errors import InputRefused, UsageError
 from audioset_batch.layout import DataDir
-from audioset_batch.learn.features.csvs import read_label_table
 from audioset_batch.learn.features.released import SPLITS
 from audioset_batch.learn.vggish.audio import EXTENSIONS
+from audioset_batch.plan.labels import load_class_rows
 from audioset_batch.reasons import Status
 from audioset_batch.record.clip_files import read_clip
 
@@ -22,6 +22,8 @@ FOLDER_SPLIT: Final = "audio"
 """Split of clips from a plain folder."""
 
 _SPLIT_OF: Final = {subset: split for split, subset in SPLITS.items()}
+_MAX_LABEL: Final = 2**15 - 1
+"""Packed features store labels in 16 bits."""
 _STEM: Final = re.compile(r"(?P<ytid>[A-Za-z0-9_-]{11})_(?P<start>\d+)_(?P<end>\d+)")
 _COLUMNS: Final = (
     "subset",
@@ -150,17 +152,21 @@ def _clip_of_row(row: dict[str, Any], data: DataDir, indices: dict[str, int]) ->
 
 
 def class_indices(path: Path) -> dict[str, int]:
-    """MID -> label of class_labels_indices.csv.
+    """MID -> `index` of class_labels_indices.csv, which may hold only some of the classes.
 
     Raises:
         UsageError: There is no such file.
-        InputRefused: It cannot be read.
+        InputRefused: It cannot be read, or an index is too high to be stored.
     """
     if not path.is_file():
         raise UsageError(
             f"{path} is missing; records hold label indices, not MIDs: ./download_subset_files.sh fetches it"
         )
-    return read_label_table(path).index_of()
+    rows = load_class_rows(path)
+    highest = max(rows, key=lambda row: row.index)
+    if highest.index > _MAX_LABEL:
+        raise InputRefused(f"{path}: expected indices up to {_MAX_LABEL}, found {highest.index} of {highest.mid}")
+    return {row.mid: row.index for row in rows}
 
 
 def clips_of_folder(root: Path, shard: ShardOf, passed_over: list[Path] | None = None) -> list[Sound]:

@@ -155,9 +155,17 @@ def test_csvs_of_mirrors_are_read(tmp_path: Path, features: FeatureSet) -> None:
     assert read is not None and read.labels == {SegmentId("-----------", 1500): (1,)} and read.unreadable == 1
     assert read_labelled_segments(data_dir, "bal_train", table) is None
     labels = tmp_path / "class_labels_indices.csv"
+    head, rows = labels.read_text().split("\n", 1)
+    for content in (rows, f"index ,mid , display_name\n{rows}", f"\ufeff{head}\n{rows}\n\n"):
+        labels.write_text(content, encoding="utf-8")
+        assert read_label_table(labels) == table
     for content, text in (
         ("a,b\n1,2\n", "index,mid,display_name"),
-        (labels.read_text().replace("\n0,", "\n7,"), "0, 1, 2"),
+        (f"{head}\n{rows}".replace("\n0,", "\n7,"), "0, 1, 2"),
+        (rows.replace("/m/00003", "/m/00002"), "/m/00002 twice"),
+        (rows.replace("526,", "9" * 5000 + ","), "line 527"),
+        (rows.replace("526,", "²,"), "line 527"),
+        (rows.replace("number 526", "x" * 200_000), "field larger than"),
     ):
         labels.write_text(content)
         with pytest.raises(InputRefused, match=text):
@@ -231,6 +239,14 @@ def test_no_space_left_is_for_later(run, tmp_path: Path, features: FeatureSet, m
     status, _, err = run("convert", write_tree(tmp_path, {"eval": features}), tmp_path / "out")
     assert status == 75 and "No space left" in err
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_info_takes_a_list_of_classes_without_a_header(run, tmp_path: Path, features: FeatureSet) -> None:
+    data_dir = write_csvs(tmp_path / "data", features)
+    labels = data_dir / "class_labels_indices.csv"
+    labels.write_text(labels.read_text().split("\n", 1)[1])
+    status, out, _ = run("info", write_tree(tmp_path, {"eval": features}), "--data-dir", data_dir)
+    assert status == 0 and "missing here 0, extra here 0, other labels 0" in out
 
 
 def test_info_takes_the_number_of_labels_from_the_csv(run, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import soundfile
 from audioset_batch.errors import InputRefused, Interrupted, UsageError
 from audioset_batch.learn.features.reading import iter_records, read_split
 from audioset_batch.learn.features.sequence import Record
+from audioset_batch.learn.training.audio_clips import from_manifest
 from audioset_batch.learn.vggish.audio import decode
 from audioset_batch.learn.vggish.engine import Engine
 from audioset_batch.learn.vggish.frontend import examples
@@ -246,6 +247,21 @@ def test_manifest_refusals(tmp_path: Path):
         clips_of_manifest(root, ShardOf())
     (root / "manifest.parquet").write_bytes(b"PAR1")
     with pytest.raises(InputRefused, match="cannot be read as Parquet"):
+        clips_of_manifest(root, ShardOf())
+
+
+def test_labels_are_the_indices_of_the_class_list_even_if_it_holds_only_some_classes(tmp_path: Path):
+    root = manifest_tree(tmp_path / "d", 4)
+    labels = root / "class_labels_indices.csv"
+    labels.write_text("index,mid,display_name\n0,/m/09x0r,Speech\n137,/m/05zppz,Music\n300,/m/0bt9lr,Dog\n")
+    assert {clip.labels for clip in clips_of_manifest(root, ShardOf())} == {(137,), (300, 0)}
+    with pytest.raises(InputRefused, match="expected the indices 0, 1, 2"):
+        from_manifest(root, None)
+    labels.write_text("0,/m/09x0r,Speech\n1,/m/05zppz,Music\n2,/m/0bt9lr,Dog\n")
+    assert {clip.labels for clip in clips_of_manifest(root, ShardOf())} == {(1,), (2, 0)}
+    assert from_manifest(root, None).num_classes == 3
+    labels.write_text("0,/m/09x0r,Speech\n40000,/m/05zppz,Music\n2,/m/0bt9lr,Dog\n")
+    with pytest.raises(InputRefused, match="indices up to 32767, found 40000 of /m/05zppz"):
         clips_of_manifest(root, ShardOf())
 
 
