@@ -40,7 +40,7 @@ def test_a_user_nobody_knows_is_not_trusted(tmp_path: Path, capsys: pytest.Captu
     config = tmp_path / "c.yaml"
     config.write_text("trusted_owners: [no-such-user]\n")
     assert main(["worker", "--config", str(config), "--data-dir", str(tmp_path), "--task", "1"]) == 2
-    assert "trusted_owners: no-such-user is no user" in capsys.readouterr().err
+    assert "trusted_owners: no-such-user is not a user" in capsys.readouterr().err
 
 
 def test_links_of_trusted_owners_are_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

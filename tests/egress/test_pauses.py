@@ -1,4 +1,4 @@
-"""Bans: seen by one, kept by all, counted once, reopened by one probe; and a soft ban is no fate of a video."""
+"""Bans: seen by one, kept by all, counted once, reopened by one probe; and a soft ban is recorded for no video."""
 
 import itertools
 import time

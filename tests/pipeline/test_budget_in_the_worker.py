@@ -56,7 +56,7 @@ def test_no_window_of_the_server_sees_more_than_the_budget(project: Project) -> 
     [Block.BOT_CHECK, *(pytest.param(one, marks=pytest.mark.slow) for one in (Block.PLAYER_429, Block.SOFT_BAN))],
     ids=str,
 )
-def test_a_block_pauses_and_is_nobodys_fate(project: Project, block: Block) -> None:
+def test_a_block_pauses_and_is_recorded_for_no_segment(project: Project, block: Block) -> None:
     project.settings["egress"][0].update(pause_seconds=1.0, pause_factor=1.5, pause_max_seconds=3.0, max_wait=60)
     project.settings["probe"].update(recent=6, nonexistent_share=0.5)
     project.write_config()

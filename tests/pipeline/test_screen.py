@@ -53,7 +53,7 @@ def test_the_likely_dead_come_last_and_are_asked_all_the_same(project: Project) 
     assert f"asked 20, known before 0, probably gone {len(gone)}" in screen(project)
     assert sorted(asked(project)) == sorted(ids), "one request each, and nothing else"
     assert not project.youtube.events("resolve") and not project.youtube.events("media")
-    assert not (project.data / "manifests").exists(), "a hint is no fate"
+    assert not (project.data / "manifests").exists(), "a hint records nothing"
     assert f"asked 0, known before 20, probably gone {len(gone)}" in screen(project)
     project.worker(1)
     order = [event["ytid"] for event in project.youtube.events("resolve")]

@@ -22,6 +22,8 @@ from tests.support.loopback import Project, Row
 from tests.support.marks import read_track
 from tests.support.media_data import encode_audio_file
 
+pytestmark = pytest.mark.xdist_group("answers")  # two runs for all
+
 SECONDS = 33.0
 START, LENGTH = 10, 4
 JAPANESE = AudioTrack("ja", default=False)

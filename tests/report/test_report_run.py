@@ -11,6 +11,8 @@ import pytest
 from audioset_batch.standin import Catalog, Outcome, Standin
 from tests.support.loopback import Project, make_rows
 
+pytestmark = pytest.mark.xdist_group("report")  # one run for all
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 

@@ -53,17 +53,17 @@ def test_a_process_that_dies_costs_no_segment(make_project: MakeProject, number:
     check_everything(project, worker)
 
 
-def test_who_dies_alone_is_guilty_and_harms_nobody(make_project: MakeProject) -> None:
+def test_a_segment_that_crashes_its_process_fails_alone(make_project: MakeProject) -> None:
     project = make_project(8, processes=1, threads=3, retries=1)
-    guilty = good_id(project, place=1)
-    project.youtube.add_fault(Fault(Trouble.STALL, ytid=guilty, seconds=60))
+    crashing = good_id(project, place=1)
+    project.youtube.add_fault(Fault(Trouble.STALL, ytid=crashing, seconds=60))
     with Worker(project) as worker:
         ended = threading.Event()
 
         def kill_whoever_touches_it() -> None:
             struck = 0
             while not ended.is_set():
-                asked = len(project.youtube.events("resolve", guilty))
+                asked = len(project.youtube.events("resolve", crashing))
                 if asked > struck and worker.process.poll() is None:
                     time.sleep(0.4)  # it is in the middle of it now
                     for pid in children_of(worker.fork_server()):
@@ -80,11 +80,11 @@ def test_who_dies_alone_is_guilty_and_harms_nobody(make_project: MakeProject) ->
             killer.join()
         rows = {row["ytid"]: row for row in worker.rows()}
         assert len(rows) == len(worker.rows()) == 8
-        row = rows.pop(guilty)
+        row = rows.pop(crashing)
         assert (row["status"], row["reason"], row["attempts"]) == ("failed", "internal", 2)
         assert "SIGSEGV" in row["detail"]
         assert {other["status"] for other in rows.values()} <= {"ok", "unavailable"}
-    assert len(project.youtube.events("resolve", guilty)) == 3, "once with others, then alone for each try"
+    assert len(project.youtube.events("resolve", crashing)) == 3, "once with others, then alone for each try"
     project.youtube.clear_faults()
     project.worker(1)
     check_everything(project, worker)
