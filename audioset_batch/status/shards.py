@@ -20,8 +20,8 @@ from audioset_batch.sharedfs.lease import LeaseInfo, read_lease
 STATUSES: Final = tuple(str(status) for status in Status)
 LIVE_SECONDS: Final = 180.0
 """A worker writes its state file every 30 s; an older file no longer describes the present."""
-_STALE_SECONDS: Final = 5.0
-"""A manifest written this long after its state file has rows that the state file does not count."""
+_LATE_SECONDS: Final = 5.0
+"""NFS may date the last rows of a worker so much later than its last state file, which counts them."""
 _MOST_BYTES: Final = 8 << 20
 """Bytes of manifests to read at a time: some 10,000 rows, a quarter of a second."""
 _BYTES_OF_A_SHARD: Final = 64 << 10
@@ -91,9 +91,12 @@ class _Facts:
     stated_at: float
     renewed_soon: bool
 
-    @property
-    def behind(self) -> bool:
-        return self.manifest is not None and self.manifest.st_mtime > self.stated_at + _STALE_SECONDS
+    def behind(self, *, exact: bool) -> bool:
+        """True if the state file may lack rows of the manifest."""
+        if self.manifest is None:
+            return False
+        counts_all = self.state is not None and self.state.finished and not exact
+        return self.manifest.st_mtime >= self.stated_at + (_LATE_SECONDS if counts_all else 0.0)
 
 
 class ShardReader:
@@ -145,7 +148,7 @@ class ShardReader:
         found: dict[ShardId, Counted] = {}
         unread: list[tuple[ShardId, os.stat_result]] = []
         for one in facts:
-            if one.manifest is None or not one.behind or (one.renewed_soon and not self._exact):
+            if one.manifest is None or not one.behind(exact=self._exact) or (one.renewed_soon and not self._exact):
                 continue
             known = self._counted.get(one.shard)
             if known is not None and known[0] == _version(one.manifest):
@@ -168,7 +171,7 @@ class ShardReader:
             lease=facts.lease,
             written_at=written,
             counted_at=time.time() if written is None else written if recounted is not None else facts.stated_at,
-            exact=recounted is not None or not facts.behind or facts.renewed_soon,
+            exact=recounted is not None or not facts.behind(exact=self._exact) or facts.renewed_soon,
         )
 
     def _from_state(self, shard: ShardId, state: ShardState | None) -> Counted:
