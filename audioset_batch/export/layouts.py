@@ -53,7 +53,8 @@ def export_layout(
         task: Number of the shards to export; None for all.
 
     Raises:
-        InputRefused: there are no such shards, or `to` is of another plan.
+        InputRefused: there are no such shards, or `to` is of another plan or layout, or no export.
+        UsageError: `to` is in `root`.
         PlanChanging: prep is splitting `root`, or did so during the export.
         ShardHeld: another export works on one of the shards.
         StorageUnusable: `to` cannot be written; run the same command again.
@@ -82,6 +83,12 @@ def export_layout(
 def _copy_plan(source: DataDir, target: DataDir, shards: Sequence[ShardId]) -> None:
     names = [source.class_labels_csv, source.ontology_json]
     names += [source.segments_csv(subset) for subset in {shard.subset for shard in shards}]
+    with storage(target.root):
+        there = {path.name for path in target.root.iterdir() if not path.name.startswith(".")}
+    if there - {path.name for path in names} and not target.subsets_present():
+        raise InputRefused(f"{target.root}: expected an empty folder or an earlier export, found {min(there)}")
+    if target.usage.exists():
+        raise InputRefused(f"{target.root} is a data directory that workers write to: export to another folder")
     for path in [*(path for path in names if path.exists()), *map(source.shard_csv, shards)]:
         copy = target.root / path.name
         if not copy.exists():
@@ -129,7 +136,10 @@ class _Export:
     def run(self, layout: Layout, tar_bytes: int) -> None:
         path = self._target.manifest(self._shard)
         known = replay(path)
-        done = {_version(row) for row in latest_rows(read_rows(path)).values()}
+        rows = latest_rows(read_rows(path)).values()
+        if any(row["status"] == Status.OK and bool(row.get("tar")) != (layout == "webdataset") for row in rows):
+            raise InputRefused(f"{self._target.root} holds an export in the other layout: export to another folder")
+        done = {_version(row) for row in rows}
         fence = self._lease.predecessor_may_live
         sink: TarSink | None = None
         if layout == "webdataset":

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from audioset_batch.errors import InputRefused
+from audioset_batch.errors import InputRefused, UsageError
 from audioset_batch.layout import DataDir, ShardId
 from audioset_batch.model import COLUMNS, ManifestRow, Segment
 from audioset_batch.plan.segments_csv import read_shard
@@ -113,11 +113,12 @@ def folder_for(path: Path, source: Path) -> Path:
     """The target folder, created if necessary.
 
     Raises:
-        InputRefused: it is the source, or cannot be created.
+        UsageError: it is the source, or in it.
+        InputRefused: it cannot be created.
     """
     target = path.resolve()
-    if target == source.resolve():
-        raise InputRefused(f"--to {path} is the data directory itself: name another folder")
+    if source.resolve() in (target, *target.parents):
+        raise UsageError(f"--to {path} is the data directory, or in it: name a folder elsewhere")
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:

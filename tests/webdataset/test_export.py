@@ -57,6 +57,15 @@ def test_to_files_and_back(finished: Project, tmp_path: Path) -> None:
     finished.run("merge", str(files))
 
 
+def test_a_folder_that_is_no_export_is_refused(finished: Project, tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("mine")
+    assert "found notes" in export(finished, "--layout", "files", "--to", str(tmp_path), status=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes"]
+    worked = tmp_path / "worked"
+    shutil.copytree(finished.data, worked)
+    assert "workers write to" in export(finished, "--layout", "files", "--to", str(worked), status=1)
+
+
 @pytest.mark.slow
 def test_again_does_nothing_and_another_plan_is_refused(finished: Project, tmp_path: Path) -> None:
     target = tmp_path / "files"
@@ -65,9 +74,11 @@ def test_again_does_nothing_and_another_plan_is_refused(finished: Project, tmp_p
     before = {path: path.stat().st_mtime_ns for path in (target / "data").rglob("*")}
     assert "clips written 0" in export(finished, "--layout", "files", "--to", str(target))
     assert {path: path.stat().st_mtime_ns for path in (target / "data").rglob("*")} == before
+    assert "the other layout" in export(finished, "--layout", "webdataset", "--to", str(target), status=1)
     (target / "eval_segments.csv.01").write_text("another plan\n")
     assert "differs from" in export(finished, "--layout", "files", "--to", str(target), status=1)
-    assert "itself" in export(finished, "--layout", "files", "--to", str(finished.data), status=1)
+    for inside in (finished.data, finished.data / "x"):
+        assert "or in it" in export(finished, "--layout", "files", "--to", str(inside), status=2)
     assert "--to DIR" in export(finished, "--parquet", status=2)
 
 
