@@ -115,9 +115,11 @@ def prep(request: PrepRequest) -> PrepReport:
     if refusals:
         raise InputRefused("\n".join(refusals))
     tables = [filters.apply(one.table) for one in parsed]
+    if not any(map(len, tables)) and any(one.rows for one in parsed):
+        raise InputRefused(f"no segment of {', '.join(request.subsets)} fits: {filters.describe()}")
     splits = split(data, tables, request.shards, filters.describe())
     if request.shards > (most := max((len(table) for table in tables), default=0)):
-        notes.append(f"{request.shards:,} shards for {counted(most, 'segment')} at most: the others are empty")
+        notes.append(f"{counted(request.shards, 'shard')} for at most {counted(most, 'segment')}: the others are empty")
     return PrepReport(
         tuple(
             SubsetReport(table.subset, one.rows, len(one.problems), len(table), done)

@@ -232,5 +232,5 @@ def test_more_shards_than_segments_are_made_and_told(
     tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert prep(tmp_path, "--split", "30", base=base) == 0
-    assert "note: 30 shards for 20 segments at most: the others are empty" in capsys.readouterr().err
+    assert "note: 30 shards for at most 20 segments: the others are empty" in capsys.readouterr().err
     assert len(list((tmp_path / "d").glob("eval_segments.csv.*"))) == 30
