@@ -32,8 +32,8 @@ _ADVICE: Final = {
     errno.ENXIO: "it is no longer mounted: mount it again",
     errno.EHOSTDOWN: "its server does not answer",
     errno.ETIMEDOUT: "its server does not answer",
-    errno.EACCES: "give this user write permission",
-    errno.EPERM: "give this user write permission",
+    errno.EACCES: "give this user permission to read and write there",
+    errno.EPERM: "give this user permission to read and write there",
     errno.EFBIG: "raise the limit on file sizes (ulimit -f)",
 }
 """Errors of the filesystem, not of the file; all others stay an `OSError`."""
@@ -66,6 +66,8 @@ def unusable(path: Path, error: OSError) -> StorageUnusable:
     where = error.filename if isinstance(error.filename, str) else str(path)
     what = error.strerror or str(error)
     advice = _ADVICE.get(error.errno or 0, "make it available again")
+    if isinstance(error, PermissionError):
+        return StorageUnusable(f"cannot use {where}: {what}; {advice}, then run the same command again")
     return StorageUnusable(f"cannot write {where}: {what} ({_free(path)}); {advice}, then run the same command again")
 
 
