@@ -11,7 +11,6 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 
@@ -181,7 +180,14 @@ def test_two_fetches_do_not_write_into_one_file(server: Server, tmp_path: Path) 
 def test_a_full_disk_is_for_later_and_keeps_what_came(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "fsync", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+    real = os.fsync
+
+    def full(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().name == "features.tar.gz.part":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StorageUnusable, match="No space left on device"):
         go(server, tmp_path)
     assert "features.tar.gz.part" in names(tmp_path) and "features.tar.gz" not in names(tmp_path)
