@@ -81,7 +81,7 @@ def record_everything(root: Path, *, finished: bool = False) -> None:
         data.state(shard).write_text(json.dumps(dataclasses.asdict(state)))
 
 
-def _row(data: DataDir, shard: ShardId, segment: Segment, chance: random.Random, fate: float) -> ManifestRow | None:
+def _row(data: DataDir, shard: ShardId, segment: Segment, chance: random.Random, draw: float) -> ManifestRow | None:
     about = {
         "egress": "direct",
         "attempts": 1,
@@ -92,11 +92,11 @@ def _row(data: DataDir, shard: ShardId, segment: Segment, chance: random.Random,
         "finished_at": f"2026-01-0{chance.randrange(1, 9)}T{chance.randrange(24):02d}:00:00.000+00:00",
         "ytdlp_version": "2026.8.1",
     }
-    if fate >= _FAILED_SHARE:
+    if draw >= _FAILED_SHARE:
         return None
-    if fate >= _GONE_SHARE:
+    if draw >= _GONE_SHARE:
         return ManifestRow.of(segment, shard.number, Status.FAILED, reason=Reason.TIMEOUT, detail="timed out", **about)
-    if fate >= _OK_SHARE:
+    if draw >= _OK_SHARE:
         reason = chance.choice(_GONE)
         return ManifestRow.of(segment, shard.number, Status.UNAVAILABLE, reason=reason, detail="Video gone", **about)
     return ManifestRow.of(

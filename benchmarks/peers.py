@@ -209,6 +209,6 @@ COMMANDS: Final = {OURS: ours, PACKAGE: package, PLAIN: plain, SECTIONS: section
 
 
 def outputs(task: Task) -> dict[str, Path]:
-    """The finished clips below the task's folder by video id, whoever made them."""
+    """The finished clips below the task's folder by video id, of all contenders."""
     ids = {clip.ytid for clip in task.clips}
     return {path.name[:11]: path for path in task.folder.rglob("*.flac") if path.name[:11] in ids}

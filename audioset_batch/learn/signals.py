@@ -12,7 +12,7 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
 class StopSignal:
-    """Set by a signal, read by whoever can save and stop."""
+    """Set by a signal, read between steps, where the work can be saved."""
 
     def __init__(self) -> None:
         self.signal_name = ""

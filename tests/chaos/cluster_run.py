@@ -66,7 +66,7 @@ class Sightings:
         return decode_rows(whole)
 
     def forget(self, ytids: Iterable[str]) -> None:
-        """Their rows are gone with a manifest: whoever finds nothing of them asks again."""
+        """Their rows are gone with a manifest: a worker that finds no row asks again."""
         for ytid in ytids:
             self.settled.pop(ytid, None)
 

@@ -127,7 +127,7 @@ def test_a_file_that_is_not_the_one_of_its_row_is_found(tmp_path: Path) -> None:
             check_hashes(pd.DataFrame([row | other]), tmp_path)
 
 
-def test_a_ban_that_became_a_fate_is_found() -> None:
+def test_a_ban_that_became_an_outcome_is_found() -> None:
     planned = make_rows(2, seed=1)
     project: Any = SimpleNamespace(rows=lambda: {("eval_segments", row.ytid): row for row in planned})
     there, gone = (row.ytid for row in planned)

@@ -1,4 +1,4 @@
-"""Drifts and outages as several tasks see them together: few resolves are lost, and none of them is a video's fate."""
+"""Drifts and outages as several tasks see them together: few resolves are lost, none is recorded against a video."""
 
 import time
 from pathlib import Path

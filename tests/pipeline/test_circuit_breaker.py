@@ -1,4 +1,4 @@
-"""Drifts and outages through the real worker, counted by the server's own log: few resolves, and no segment's fate."""
+"""Drifts and outages through the real worker, by the log of the server: few resolves, none held against a segment."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Asking for thumbnails first: few and gentle requests, a better order, nobody's fate."""
+"""Asking for thumbnails first: few and gentle requests, a better order, and no outcome recorded."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""Compare-and-swap between real processes: no swap is lost, whoever is killed and wherever."""
+"""Compare-and-swap between real processes: no swap is lost, whichever process is killed, and when."""
 
 import dataclasses
 import multiprocessing

@@ -48,9 +48,9 @@ def no_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
 def record(data: DataDir, shard: ShardId, ok: int, failed: int = 0) -> None:
     """Write rows about the first segments."""
     data.manifests.mkdir(exist_ok=True)
-    fates = [(Status.OK, "")] * ok + [(Status.FAILED, str(Reason.TIMEOUT))] * failed
+    outcomes = [(Status.OK, "")] * ok + [(Status.FAILED, str(Reason.TIMEOUT))] * failed
     with ManifestWriter(data.manifest(shard)) as manifest:
-        for segment, (status, reason) in zip(read_shard(data.shard_csv(shard), shard.subset), fates, strict=False):
+        for segment, (status, reason) in zip(read_shard(data.shard_csv(shard), shard.subset), outcomes, strict=False):
             manifest.append(ManifestRow.of(segment, shard.number, status, reason=reason))
 
 

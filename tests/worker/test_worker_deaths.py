@@ -60,7 +60,7 @@ def test_a_segment_that_crashes_its_process_fails_alone(make_project: MakeProjec
     with Worker(project) as worker:
         ended = threading.Event()
 
-        def kill_whoever_touches_it() -> None:
+        def kill_the_process_that_has_it() -> None:
             struck = 0
             while not ended.is_set():
                 asked = len(project.youtube.events("resolve", crashing))
@@ -71,7 +71,7 @@ def test_a_segment_that_crashes_its_process_fails_alone(make_project: MakeProjec
                     struck = asked
                 time.sleep(0.05)
 
-        killer = threading.Thread(target=kill_whoever_touches_it)
+        killer = threading.Thread(target=kill_the_process_that_has_it)
         killer.start()
         try:
             assert worker.end() == 1

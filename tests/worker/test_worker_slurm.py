@@ -232,7 +232,7 @@ def test_slurmctld_is_away_while_the_task_asks_to_be_requeued(
         worker.signal(signal.SIGUSR1)
         wait_until(lambda: "it is asked again" in array.log, "a try without an answer", 60)
         notes = list(array.project.data.glob("state/*.resubmit.json"))
-        assert len(notes) == 1, "whoever kills it now must not leave users without a word"
+        assert len(notes) == 1, "a kill now must not leave users without a message"
         time.sleep(20)
     wait_until(lambda: "I requeued job" in array.log, "the requeue", 60)
     array.project.youtube.set_delay(0)

@@ -17,7 +17,7 @@ STOP_ORDER = ("slurmd-", "slurmctld", "slurmdbd", "mariadbd", "munged")
 
 
 def record(folder: Path, name: str, pid: int) -> None:
-    """Note a daemon, so that whoever tears down finds it: munged hides its environment from an ordinary user."""
+    """Note a daemon, so that the tear-down finds it: munged hides its environment from an ordinary user."""
     process = ProcessId.of(pid)
     (folder / "pids").mkdir(exist_ok=True)
     (folder / "pids" / name).write_text(f"{process.pid} {process.started}")
@@ -53,7 +53,7 @@ def tear_down(folder: Path) -> None:
 def drain(folder: Path, *, patience: float = DRAIN_SECONDS) -> bool:
     """Cancel all jobs and wait until none is left; False when some are after `patience` seconds.
 
-    Runs as whoever calls: root, or SlurmUser, may cancel every job.
+    Runs as the calling user: root, or SlurmUser, may cancel every job.
     """
     environment = {"SLURM_CONF": f"{folder}/slurm.conf", "PATH": os.environ.get("PATH", "") + ":/usr/bin"}
     deadline = time.monotonic() + patience
