@@ -79,7 +79,9 @@ def _standin(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Stand
     if args.catalog is not None:
         try:
             catalog = Catalog.load(args.catalog)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except OSError as error:
+            parser.error(f"--catalog {args.catalog}: cannot be read: {error.strerror}")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             parser.error(
                 f"--catalog {args.catalog}: expected what Catalog.save writes: {type(error).__name__}: {error}"
             )
